@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+# Installation: libraries, headers, command, pkg-config and CMake package files.

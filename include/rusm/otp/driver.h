@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file
+ * For those who connect other event sources to the schedulers: librusm-cluster's links are made of
+ * these calls. It is the counterpart of Erlang's linked-in drivers (OTP, erl_driver(3erl));
+ * programs made of processes do not need it.
+ */
+#ifndef RUSM_OTP_DRIVER_H
+#define RUSM_OTP_DRIVER_H
+
+#include <rusm/err.h>
+#include <rusm/otp/message.h>
+#include <rusm/otp/process.h>
+#include <rusm/types.h>
+
+RUSM_BEGIN_DECLS
+
+/** The monotonic clock, or the virtual clock of a deterministic pool. Threads: any. Never goes
+ * back. */
+RUSM_API rusm_time rusm_now(void);
+
+/**
+ * Set what rusm_err_detail() tells the calling process or thread; returns err, so that a failing
+ * path is one line: `return rusm_set_err_detail(RUSM_EINVAL, "port %d is out of range", port);`
+ *
+ * Threads: any. Limits: the text is cut at 255 bytes.
+ */
+RUSM_API rusm_err rusm_set_err_detail(rusm_err err, const char *format, ...) RUSM_PRINTF(2, 3);
+
+/**
+ * End the calling process here if it has been killed.
+ *
+ * A call that is woken with RUSM_EKILLED first undoes what it began, and then calls this, which
+ * does not return in a process. In an entered thread, and when nobody killed it, it does nothing.
+ *
+ * Threads: any.
+ */
+RUSM_API void rusm_checkpoint(void);
+
+/* ---- waiters: block a process or a thread until somebody wakes it
+ * --------------------------------------- */
+
+/** Something that one process or thread waits on, once or many times. Counts references. */
+typedef struct rusm_waiter rusm_waiter;
+
+/** Make a waiter with one reference. Errors: RUSM_ENOMEM */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_waiter_new(rusm_waiter **out_waiter);
+/** Take another reference. Threads: any. */
+RUSM_API rusm_waiter *rusm_waiter_hold(rusm_waiter *waiter);
+/** Give a reference back; the last one frees the waiter. NULL is allowed. Threads: any. */
+RUSM_API void rusm_waiter_drop(rusm_waiter *waiter);
+
+/**
+ * Block until rusm_waiter_wake() has been called since the last wait that returned RUSM_OK.
+ *
+ * Suspends a process; blocks an ordinary thread, entered or not. One waits at a time.
+ *
+ * Errors:  RUSM_ETIMEOUT
+ *          RUSM_EKILLED   the process is being killed: clean up, then rusm_checkpoint()
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_waiter_wait(rusm_waiter *waiter, int64_t timeout_ms);
+
+/** Let the current or the next wait return RUSM_OK; many wakes count as one. Threads: any. Never
+ * blocks. */
+RUSM_API void rusm_waiter_wake(rusm_waiter *waiter);
+
+/* ---- drivers: work that one thread at a time does, driven by a descriptor, a timer and requests
+ * ---------- */
+
+/** A driver. Its run function is executed by at most one thread at a time, on a stack of a
+ * scheduler thread. */
+typedef struct rusm_driver rusm_driver;
+
+/** How a driver is made. */
+typedef struct rusm_driver_config {
+    size_t size;       /**< sizeof(rusm_driver_config) */
+    const char *label; /**< for logs, copied; NULL: none */
+    void (*run)(
+        void *arg,
+        rusm_time now_ns);     /**< there is work; must not block; may make processes runnable */
+    void (*closed)(void *arg); /**< called once, last, after rusm_driver_close() */
+    void *arg;
+} rusm_driver_config;
+
+/**
+ * Make a driver on the pool of runtime rt.
+ *
+ * Owns:    the caller, until rusm_driver_close(). cfg is copied; cfg->arg must live until `closed`.
+ * Errors:  RUSM_EINVAL, RUSM_ENOMEM, RUSM_ECLOSED
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_driver_new(rusm_driver **out_driver, rusm_runtime *rt,
+                                                  const rusm_driver_config *cfg);
+
+/**
+ * Ask for a run soon. Many posts before a run count as one; a post during a run leads to another
+ * run.
+ *
+ * What the poster wrote before is visible to the run. On a scheduler thread the run comes when the
+ * present process suspends or has run for a while, so that many posts make one run (batching); if
+ * the thread has nothing else to do, that is at once. From an ordinary thread it wakes a scheduler
+ * if all are asleep.
+ *
+ * Threads: any. Never blocks, never runs the driver itself.
+ */
+RUSM_API void rusm_driver_post(rusm_driver *driver);
+
+/**
+ * Run the driver whenever fd is ready for events (RUSM_FD_READ, RUSM_FD_WRITE; level-triggered: the
+ * run that leaves it ready is run again). events 0 takes fd out; do that before closing it. Several
+ * descriptors may be attached.
+ *
+ * Threads: within run, or any thread before the first post or descriptor.
+ * Errors:  RUSM_ESYS, RUSM_ENOMEM
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_driver_set_fd(rusm_driver *driver, int fd, unsigned events);
+
+/** Run the driver at that time (rusm_now() scale); 0: no timer. Replaces the last. Threads: as
+ * rusm_driver_set_fd(). */
+RUSM_API void rusm_driver_set_timer(rusm_driver *driver, rusm_time at_ns);
+
+/**
+ * End a driver. `closed` is called exactly once, on a scheduler thread, when no run is or will be
+ * executed; then the driver is gone. Detach descriptors before. A post that comes after this call
+ * is a bug of the caller.
+ *
+ * Threads: any, within run too. Never blocks.
+ */
+RUSM_API void rusm_driver_close(rusm_driver *driver);
+
+/* ---- delivery from elsewhere
+ * ------------------------------------------------------------------------------ */
+
+/** Set who a message is from, before it is delivered. Threads: the owner of msg. */
+RUSM_API void rusm_msg_set_sender(rusm_msg *msg, rusm_pid sender);
+
+/**
+ * Put a message, sender set, into the mailbox of a process of rt.
+ *
+ * Owns:    takes msg on RUSM_OK; on any error the caller still owns it.
+ * Threads: any. Never blocks.
+ * Errors:  RUSM_ENOPROC
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_deliver(rusm_runtime *rt, uint64_t serial, rusm_msg *msg);
+
+/** As rusm_deliver(), to a registered name of name_len bytes (need not end in NUL). Errors:
+ * RUSM_ENONAME */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_deliver_name(rusm_runtime *rt, const char *name,
+                                                    size_t name_len, rusm_msg *msg,
+                                                    rusm_pid *out_pid);
+
+/**
+ * Be told when a mailbox of rt becomes crowded and when it no longer is.
+ *
+ * fn(arg, pid, true) once a mailbox holds more than `high` messages; fn(arg, pid, false) once it is
+ * down to `low` again, or its process has ended. The two alternate for a pid, and no call is lost,
+ * but calls for one pid may come from different threads.
+ *
+ * fn runs on the thread that pushed or took the message and must neither block nor send.
+ *
+ * Threads: before the first process of rt is spawned. fn NULL switches it off.
+ */
+RUSM_API void rusm_runtime_watch_mailboxes(rusm_runtime *rt, uint32_t high, uint32_t low,
+                                           void (*fn)(void *arg, rusm_pid pid, bool crowded),
+                                           void *arg);
+
+/** What a runtime asks when it meets a pid of another incarnation. Each returns as the call it
+ * serves. */
+typedef struct rusm_router {
+    rusm_err (*send)(void *arg, rusm_pid from, rusm_pid to,
+                     rusm_msg *msg); /**< takes msg on RUSM_OK */
+    rusm_err (*kill)(void *arg, rusm_pid from, rusm_pid to);
+    /** The name of the node of that incarnation; false if it is not known. */
+    bool (*node_name)(void *arg, uint64_t incarnation, char *buf, size_t buf_len);
+} rusm_router;
+
+/** Set or (NULL) remove the router of a runtime. Removing waits until no thread is in a router
+ * call. Threads: ordinary. */
+RUSM_API void rusm_runtime_set_router(rusm_runtime *rt, const rusm_router *router, void *arg);
+
+/** Attach a pointer to a runtime (the node that it belongs to), and read it. Threads: any. */
+RUSM_API void rusm_runtime_set_owner(rusm_runtime *rt, void *owner);
+/** The pointer set by rusm_runtime_set_owner(), or NULL. Threads: any. */
+RUSM_API void *rusm_runtime_get_owner(const rusm_runtime *rt);
+
+/** Somebody who wants to know of one process's end. Embedded in the watcher's own memory. */
+typedef struct rusm_exit_watch {
+    void (*fn)(void *arg, rusm_pid pid, const rusm_reason *reason); /**< must not block */
+    void *arg;
+    rusm_pid pid; /* set by rusm_watch_exit(); the fields below are the library's */
+    struct rusm_exit_watch *next, *prev;
+} rusm_exit_watch;
+
+/**
+ * Call watch->fn when local process pid ends: exactly once, after its names are released and before
+ * its pid is dead to rusm_is_alive() for good.
+ *
+ * Owns:    watch stays the caller's and must live until fn has been called or rusm_unwatch_exit()
+ * returned. Threads: any. Errors:  RUSM_ENOPROC  it has ended; fn is not called
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_watch_exit(rusm_exit_watch *watch, rusm_pid pid);
+
+/** Take a watch back: true if fn was not and will not be called; false if it has been or is being
+ * called now. */
+RUSM_API bool rusm_unwatch_exit(rusm_exit_watch *watch);
+
+RUSM_END_DECLS
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file
+ * Looking at processes and counters of a runtime, in pages, without stopping anything.
+ */
+#ifndef RUSM_OTP_INFO_H
+#define RUSM_OTP_INFO_H
+
+#include <rusm/err.h>
+#include <rusm/types.h>
+
+RUSM_BEGIN_DECLS
+
+/** What a process is doing. Values appear on the wire. */
+typedef enum rusm_process_state {
+    RUSM_PROCESS_RUNNABLE = 0, /**< waits for a scheduler thread */
+    RUSM_PROCESS_RUNNING = 1,
+    RUSM_PROCESS_RECEIVING = 2, /**< suspended in a receive */
+    RUSM_PROCESS_WAITING = 3,   /**< suspended for a descriptor, a timer or a reply */
+    RUSM_PROCESS_EXITING = 4,
+    RUSM_PROCESS_THREAD = 5, /**< an ordinary thread that entered the runtime */
+} rusm_process_state;
+
+/** The name of a state, such as "receiving". Owns: nothing; the text is constant. */
+RUSM_API const char *rusm_process_state_name(rusm_process_state state);
+
+/** One process, as it was at some moment during the call. */
+typedef struct rusm_process_info {
+    rusm_pid pid;
+    rusm_process_state state;
+    uint64_t mailbox_len;  /**< messages not yet received */
+    uint64_t reductions;   /**< work done: receives and sends, Erlang's measure in spirit */
+    uint64_t memory_bytes; /**< address space of the stack and what the process holds beside it */
+    char label[RUSM_NAME_MAX + 1];
+    char name[RUSM_NAME_MAX + 1]; /**< one of its registered names; empty if it has none */
+} rusm_process_info;
+
+/**
+ * List processes of a runtime, a page at a time.
+ *
+ * Start with *cursor 0; call again with what the call left in it until it is 0 again. A process
+ * that lives during the whole listing appears exactly once; one that starts or ends meanwhile may
+ * or may not appear. No lock is held over a page: the runtime goes on.
+ *
+ * Owns:    nothing; infos is the caller's array of infos_max records. rt may be NULL in context.
+ * Threads: any. Never blocks.
+ * Returns: how many records were written, or a negative rusm_err: RUSM_EINVAL, RUSM_ENOCONTEXT
+ */
+RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_process_list(rusm_runtime *rt, uint64_t *cursor,
+                                                     rusm_process_info *infos, size_t infos_max);
+
+/** Look at one local process. Threads: any. Errors: RUSM_ENOPROC, RUSM_EINVAL */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_process_get_info(rusm_pid pid, rusm_process_info *out_info);
+
+/** Counters of a runtime since it started. */
+typedef struct rusm_runtime_stats {
+    uint64_t processes;       /**< alive now */
+    uint64_t spawned;         /**< ever started */
+    uint64_t exited;          /**< ever ended */
+    uint64_t crashed;         /**< of those: crash, fault or stack overflow */
+    uint64_t messages_unread; /**< freed unread, because their receiver ended */
+    uint64_t sends_noproc;    /**< refused: the receiver had ended */
+    uint64_t sends_noname;    /**< refused: nobody had the name */
+} rusm_runtime_stats;
+
+/** Read the counters of a runtime; rt may be NULL in context. Threads: any. Errors: RUSM_ENOCONTEXT
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_runtime_get_stats(rusm_runtime *rt,
+                                                         rusm_runtime_stats *out_stats);
+
+RUSM_END_DECLS
+
+#endif
