@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file
+ * Global names: known on every node of a cluster, each owned by one process. docs/design/names.md
+ * argues the rules.
+ */
+#ifndef RUSM_CLUSTER_NAMES_H
+#define RUSM_CLUSTER_NAMES_H
+
+#include <rusm/err.h>
+#include <rusm/types.h>
+
+RUSM_BEGIN_DECLS
+
+/**
+ * Publish a process of this node under a global name: at once here, moments later on every peer.
+ *
+ * The name is withdrawn everywhere when the process ends, when it is unregistered, or when its node
+ * is lost. Two nodes that register one name at the same time both succeed; every node then agrees
+ * on one owner (design note).
+ *
+ * Owns:    nothing; the name is copied.
+ * Threads: any. Never blocks.
+ * Limits:  1 to RUSM_NAME_MAX bytes of UTF-8; rusm_node_config.names_max names per node
+ * Errors:  RUSM_EEXIST   the name is taken, as far as this node knows
+ *          RUSM_ENOPROC  the process has ended
+ *          RUSM_EINVAL   a bad name, or pid is not of this node
+ *          RUSM_EPERM    this node's role is not member
+ *          RUSM_EFULL, RUSM_ENOMEM, RUSM_ENOCONTEXT
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_register_global(rusm_node *node, const char *name,
+                                                       rusm_pid pid);
+
+/** Withdraw a name that this node owns. Threads: any. Errors: RUSM_ENONAME, RUSM_EPERM (a peer owns
+ * it), RUSM_EINVAL */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_unregister_global(rusm_node *node, const char *name);
+
+/** Find the owner of a global name, as this node knows it. Threads: any. Errors: RUSM_ENONAME,
+ * RUSM_EINVAL */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_whereis_global(rusm_node *node, const char *name,
+                                                      rusm_pid *out_pid);
+
+/**
+ * Send a copy of len bytes to the owner of a global name; a local owner is served without the wire.
+ *
+ * Threads, Limits: as rusm_node_send().
+ * Errors:  RUSM_ENONAME; RUSM_ENOPROC if the owner has just ended here; else as rusm_node_send()
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_send_global(rusm_node *node, const char *name,
+                                                   const void *data, size_t len);
+
+/** A global name as a node knows it. */
+typedef struct rusm_name_info {
+    char name[RUSM_NAME_MAX + 1];
+    char node[RUSM_NAME_MAX + 1]; /**< the node that owns it */
+    rusm_pid pid;
+} rusm_name_info;
+
+/**
+ * List the global names that a node knows, a page at a time; cursors as in rusm_process_list().
+ *
+ * Threads: any. Never blocks. Returns: how many records were written, or a negative rusm_err
+ */
+RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_name_list(rusm_node *node, uint64_t *cursor,
+                                                  rusm_name_info *infos, size_t infos_max);
+
+RUSM_END_DECLS
+
+#endif

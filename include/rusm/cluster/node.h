@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file
+ * Nodes and peer links: bind, connect, send across, list, close. A node is a runtime that takes
+ * part in a cluster over QUIC (RFC 9000) with TLS 1.3 and certificates on both sides
+ * (rusm/trust.h).
+ */
+#ifndef RUSM_CLUSTER_NODE_H
+#define RUSM_CLUSTER_NODE_H
+
+#include <rusm/err.h>
+#include <rusm/trust.h>
+#include <rusm/types.h>
+
+RUSM_BEGIN_DECLS
+
+/** Bytes that an address as text needs at most, with the final NUL: `[IPv6%scope]:port`. */
+#define RUSM_ADDRESS_MAX 128
+
+/** How a node is bound. Fill it with rusm_node_config_init() first. */
+typedef struct rusm_node_config {
+    size_t size;        /**< sizeof(rusm_node_config), set by init */
+    const char *listen; /**< numeric "IPv4:port" or "[IPv6]:port", port 0 for any ("127.0.0.1:0") */
+    rusm_identity *identity; /**< held by the node until it is deleted; required */
+    uint32_t tick_ms;        /**< a peer silent for so long is down; 200 to 3,600,000 (10,000) */
+    uint32_t hello_ms;       /**< time from the first packet to an accepted hello (5,000) */
+    uint32_t peers_max;      /**< links at a time, hidden ones too (4,096) */
+    uint32_t
+        handshakes_max; /**< handshakes that peers began and have not finished, at a time (1,024) */
+    uint32_t handshakes_retry; /**< above so many, a peer must prove its address first: RFC
+                                  9000 8.1.2 (128) */
+    size_t queue_bytes_max;    /**< waiting messages per peer, with their overhead (16 MiB) */
+    uint32_t names_max;        /**< global names that one peer may own (1,048,576) */
+    uint32_t requests_max; /**< requests of one peer that are being worked on, at a time (1,024) */
+    uint32_t mailbox_high; /**< a mailbox above this slows remote senders down (8,192), see
+                              docs/design/flow.md */
+} rusm_node_config;
+
+/** Fill cfg with the defaults. Threads: any. */
+RUSM_API void rusm_node_config_init(rusm_node_config *cfg);
+
+/**
+ * Make runtime rt a node: open its UDP socket and accept peers of the identity's cluster.
+ *
+ * name must be the one in the certificate, or any under a shared identity; NULL takes the
+ * certificate's.
+ *
+ * Owns:    the caller owns the node and ends it with rusm_node_del(), before the runtime. identity
+ * is held. Threads: an ordinary thread. Errors:  RUSM_EINVAL  a bad name or address; rt is a node
+ * already RUSM_EAUTH   the certificate is for another name RUSM_ECERT   the certificate is not
+ * usable (for instance expired) RUSM_ESYS    the address can not be bound; rusm_err_detail() has
+ * the system's text RUSM_ENOMEM
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_bind(rusm_node **out_node, rusm_runtime *rt,
+                                                 const char *name, const char *listen,
+                                                 rusm_identity *identity);
+
+/** Like rusm_node_bind() with all settings; RUSM_EINVAL if one is out of range. */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_bind_with(rusm_node **out_node, rusm_runtime *rt,
+                                                      const char *name,
+                                                      const rusm_node_config *cfg);
+
+/**
+ * Close every link (peers see *closed by peer*), end all waiting calls with RUSM_ECLOSED, and free
+ * the node; NULL is allowed. Messages accepted before are handed to the network first where the
+ * links still take them, for at most a second.
+ *
+ * Threads: an ordinary thread; no other call on the node may be running or follow, but for those of
+ * processes of its runtime, which get RUSM_ECLOSED.
+ */
+RUSM_API void rusm_node_del(rusm_node *node);
+
+/** The node of the calling process or entered thread; NULL if there is none. Every `node` parameter
+ * may be NULL there. */
+RUSM_API rusm_node *rusm_node_self(void);
+
+/** The runtime that is this node. */
+RUSM_API rusm_runtime *rusm_node_runtime(const rusm_node *node);
+/** The name of a node. Owns: nothing; valid as long as the node. */
+RUSM_API const char *rusm_node_name(const rusm_node *node);
+/** The cluster of a node. Owns: nothing; valid as long as the node. */
+RUSM_API const char *rusm_node_cluster(const rusm_node *node);
+/** The address that a node listens on, with its real port. Owns: nothing; valid as long as the
+ * node. */
+RUSM_API const char *rusm_node_address(const rusm_node *node);
+
+/**
+ * Connect to the node that listens at address, unless a link to it is up already: mutual TLS, then
+ * names.
+ *
+ * On return the link is up on this side. Dials to one address at the same time share one handshake;
+ * dials in both directions end in one link.
+ *
+ * Owns:    out_peer may be NULL or is an array of RUSM_NAME_MAX + 1 bytes that takes the peer's
+ * name. Threads: any. Suspends a process; blocks a thread. Errors:  RUSM_EINVAL    the address can
+ * not be read, or it is this node RUSM_ETIMEOUT  nothing answered in time RUSM_EAUTH     one side
+ * refused the other's certificate or name; rusm_err_detail() says which and why RUSM_EPROTO    the
+ * peer speaks no rusm, or no common version RUSM_EREFUSED  the peer is full, closing, or has a link
+ * with another holder of our name RUSM_ENOLINK   the peer closed the link before it was up
+ *          RUSM_EFULL, RUSM_ECLOSED, RUSM_ESYS, RUSM_ENOMEM
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_connect(rusm_node *node, const char *address,
+                                                    int64_t timeout_ms, char *out_peer);
+
+/** Close the link to a peer. Returns once it is down here. Threads: any. Errors: RUSM_ENONODE,
+ * RUSM_EINVAL */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_disconnect(rusm_node *node, const char *peer);
+
+/**
+ * Send a copy of len bytes to the process registered as name on node peer (which may be this node
+ * itself).
+ *
+ * Success means accepted. If nobody has the name there, the message is dropped and counted at the
+ * receiver (rusm_node_stats.dropped_noname). While the link's queue is full the caller is
+ * suspended.
+ *
+ * Threads: any. A caller outside any context sends as the zero pid.
+ * Limits:  RUSM_MESSAGE_MAX
+ * Errors:  RUSM_ENONODE   no link to peer; rusm_err_detail() names it
+ *          RUSM_ENONAME   peer is this node and nobody has the name
+ *          RUSM_ENOLINK   the link was lost while the caller waited
+ *          RUSM_EMSGSIZE, RUSM_EINVAL, RUSM_ENOMEM, RUSM_ECLOSED, RUSM_EPERM
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_send(rusm_node *node, const char *peer,
+                                                 const char *name, const void *data, size_t len);
+
+/** Like rusm_node_send(), but RUSM_EAGAIN instead of waiting. */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_try_send(rusm_node *node, const char *peer,
+                                                     const char *name, const void *data,
+                                                     size_t len);
+
+/** One peer, as it was at some moment during the call. */
+typedef struct rusm_peer_info {
+    char name[RUSM_NAME_MAX + 1];
+    char address[RUSM_ADDRESS_MAX];
+    uint64_t incarnation;
+    rusm_role role;
+    bool dialed;            /**< this side dialed */
+    uint64_t rtt_us;        /**< smoothed round-trip time */
+    uint64_t packets_lost;  /**< as loss recovery saw it (RFC 9002) */
+    uint64_t messages_sent; /**< handed to QUIC */
+    uint64_t messages_received;
+    uint64_t bytes_sent; /**< UDP payload */
+    uint64_t bytes_received;
+    uint64_t queue_bytes;   /**< accepted and not yet handed to QUIC */
+    int64_t up_ms;          /**< how long the link is up */
+    int64_t cert_not_after; /**< seconds since 1970 */
+} rusm_peer_info;
+
+/**
+ * List the peers with a link that is up, a page at a time, in name order; cursors as in
+ * rusm_process_list(). Hidden peers (operators, observers) are not listed.
+ *
+ * Threads: any. Never blocks.
+ * Returns: how many records were written, or a negative rusm_err
+ */
+RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_peer_list(rusm_node *node, uint64_t *cursor,
+                                                  rusm_peer_info *infos, size_t infos_max);
+
+/** Counters of a node since it was bound. */
+typedef struct rusm_node_stats {
+    uint64_t messages_sent;     /**< handed to QUIC, all peers */
+    uint64_t messages_received; /**< delivered into mailboxes or dropped below */
+    uint64_t dropped_noname;    /**< received for a name that nobody has here */
+    uint64_t dropped_noproc; /**< received for a process that has ended, or of a past incarnation */
+    uint64_t dropped_role;   /**< received from a peer whose role may not send */
+    uint64_t dropped_nomem;  /**< received and no memory for it */
+    uint64_t dropped_link;   /**< accepted for sending, unacknowledged when the link was lost */
+    uint64_t handshakes;     /**< completed, both directions */
+    uint64_t refused_auth;   /**< certificates and hellos refused here */
+    uint64_t refused_full;   /**< turned away because of a limit */
+    uint64_t refused_duplicate; /**< links closed because another to the same node stays */
+    uint64_t protocol_errors;   /**< links closed because the peer broke the protocol */
+    uint64_t timeouts;          /**< links and handshakes that ended in silence */
+    uint64_t datagrams_stray;   /**< datagrams that belong to no connection */
+    uint64_t names_refused;     /**< names of peers over names_max, or that they may not publish */
+} rusm_node_stats;
+
+/** Read the counters of a node. Threads: any. Errors: RUSM_ENOCONTEXT */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_get_stats(rusm_node *node, rusm_node_stats *out_stats);
+
+RUSM_END_DECLS
+
+#endif
