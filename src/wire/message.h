@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The header of a message on its own unidirectional stream (docs/wire.md, "Messages"):
+ *
+ *     previous (varint) | kind (byte) | sender (varint) | destination | body length (varint)
+ *
+ * followed by the body up to the end of the stream. The destination is a serial (varint) or a name
+ * (length byte, bytes). `previous` is known only when the message starts, everything else when it
+ * is sent, so the two are encoded apart: the tail first, then `previous` into a gap in front of it.
+ *
+ * Pure functions on bytes; threads: any. The body length is part of the header so that a receiver
+ * can bound its memory before the body comes.
+ */
+#ifndef RUSMI_WIRE_MESSAGE_H
+#define RUSMI_WIRE_MESSAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <rusm/err.h>
+#include <rusm/types.h>
+
+#include "base/limits.h"
+
+/* Largest value of a variable-length integer (RFC 9000, section 16), and its longest encoding. */
+#define RUSMI_VARINT_MAX     (((uint64_t)1 << 62) - 1)
+#define RUSMI_VARINT_LEN_MAX 8
+
+/* What a message is. Values appear on the wire. */
+enum rusmi_message_kind {
+    RUSMI_MESSAGE_TO_SERIAL = 1, /* for the process with that serial */
+    RUSMI_MESSAGE_TO_NAME = 2,   /* for the process registered under that name */
+};
+
+/* A decoded header. */
+struct rusmi_message_head {
+    uint64_t prev;     /* distance back to the pair's previous message; 0: none */
+    uint64_t sender;   /* serial of the sending process; 0: none */
+    uint64_t serial;   /* TO_SERIAL: the destination, never 0 */
+    const char *name;  /* TO_NAME: the destination, not NUL-terminated; points into the input */
+    uint8_t name_len;  /* TO_NAME: 1 to RUSM_NAME_MAX */
+    uint8_t kind;      /* enum rusmi_message_kind */
+    uint32_t body_len; /* at most RUSM_MESSAGE_MAX */
+};
+
+_Static_assert(RUSM_NAME_MAX == UINT8_MAX, "a name's length fits its byte exactly");
+_Static_assert(RUSM_MESSAGE_MAX <= UINT32_MAX, "a body's length fits its field");
+
+/* Bytes that value takes as a varint: 1, 2, 4 or 8. value <= RUSMI_VARINT_MAX. */
+size_t rusmi_varint_len(uint64_t value);
+
+/* Encode value at out, which has room for rusmi_varint_len(value); returns that length. */
+size_t rusmi_varint_encode(uint8_t *out, uint64_t value);
+
+/* Decode a varint of any of its lengths. Returns the bytes it took, or 0 if data ends before it
+ * does. */
+size_t rusmi_varint_decode(const uint8_t *data, size_t len, uint64_t *out_value);
+
+/*
+ * Whether head can be sent: RUSM_EMSGSIZE if the body is larger than RUSM_MESSAGE_MAX, RUSM_EINVAL
+ * for an unknown kind, serial 0, a name of 0 bytes, or a serial above RUSMI_VARINT_MAX.
+ */
+rusm_err rusmi_message_head_check(const struct rusmi_message_head *head);
+
+/* Bytes of the header of a checked head without `previous`. */
+size_t rusmi_message_tail_len(const struct rusmi_message_head *head);
+
+/* Encode a checked head without `previous` at out; returns rusmi_message_tail_len(head). */
+size_t rusmi_message_tail_encode(uint8_t *out, const struct rusmi_message_head *head);
+
+/*
+ * Encode `previous` so that it ends just before tail, where RUSMI_VARINT_LEN_MAX bytes must be
+ * free; returns its length, so that the header begins at tail - length.
+ */
+size_t rusmi_message_prev_encode(uint8_t *tail, uint64_t prev);
+
+/*
+ * Decode a whole header at the front of data.
+ *
+ * Returns its length (the body follows); 0 if data is a proper prefix of some valid header, so that
+ * more is needed; or RUSM_EPROTO if no continuation is valid, with the reason (static text) in
+ * *out_why. *out_head is set only with a positive length.
+ */
+ptrdiff_t rusmi_message_head_decode(const uint8_t *data, size_t len,
+                                    struct rusmi_message_head *out_head, const char **out_why);
+
+#endif
