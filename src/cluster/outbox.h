@@ -34,13 +34,17 @@
 /* An outgoing message: one allocation with its header, and its body unless a whole rusm_msg was
  * handed over. */
 struct rusmi_out {
-    struct rusmi_out *next; /* for whoever holds it: the queue to the owner before push, the QUIC
-                               layer after start; the outbox does not touch it */
+    struct rusmi_out *next; /* before push and after start: for whoever holds it (the queue to the
+                               owner, the QUIC layer); between them the outbox's */
     struct rusmi_list link; /* the outbox's: a line of waiting messages, then those in flight */
 
     uint64_t pair;   /* identity of the pair; equal for equal sender and destination */
     uint64_t ticket; /* place in line while it waits */
-    uint64_t seq;    /* stream number once started */
+    union {
+        uint64_t seq;                /* stream number, once started */
+        struct rusmi_out *held_last; /* while a big one waits in line: the last of those behind it
+                                        of the same pair (itself if none), a chain through next */
+    };
 
     uint8_t *wire;   /* header and body as one piece (or the header alone if msg is set) */
     size_t wire_len; /* bytes at wire; grows by `previous` at start */
@@ -111,26 +115,26 @@ struct rusmi_outbox_config {
 /* Fill cfg with the limits of base/limits.h and seed 0. */
 void rusmi_outbox_config_init(struct rusmi_outbox_config *cfg);
 
-/* What is remembered of a pair. */
+/* What is remembered of a pair: a slot of the table, free if both `first` and `unacked` are zero.
+ */
 struct rusmi_out_pair {
-    uint64_t key;            /* rusmi_out.pair; meaningful if used */
-    uint64_t last;           /* seq of the last message started */
-    struct rusmi_out *first; /* its big message in the line of big ones; NULL: none */
+    uint64_t key;            /* rusmi_out.pair */
+    uint64_t last;           /* seq of the last message started; meaningful if unacked > 0 */
+    struct rusmi_out *first; /* its message in the line of big ones; NULL: none */
     uint32_t unacked;        /* messages started and not acknowledged */
-    bool used;
 };
 
 struct rusmi_outbox {
     struct rusmi_list small;  /* waiting, in order of ticket */
     struct rusmi_list big;    /* waiting, in order of ticket; at most one of each pair */
-    struct rusmi_list held;   /* waiting behind a big one of their own pair, in order of push */
     struct rusmi_list flight; /* started, not acknowledged */
 
     struct rusmi_out_pair *pairs; /* open addressing, linear probing; never more than 3/4 full */
     size_t pairs_mask;
     unsigned pairs_shift;
     uint64_t multiplier; /* odd, from the seed */
-    size_t big_pairs;    /* pairs with a big message waiting */
+    size_t pairs_count;  /* remembered now */
+    size_t big_pairs;    /* of these, with a big message waiting */
 
     uint64_t ticket;      /* of the message pushed last */
     size_t reserved;      /* bytes that started messages have still to hand to QUIC */
@@ -141,7 +145,6 @@ struct rusmi_outbox {
     size_t flight_count;  /* started, not acknowledged */
     uint64_t acked_count; /* acknowledged since init */
     uint64_t lost_count;  /* reset since init */
-    size_t pairs_count;   /* remembered now */
     struct rusmi_outbox_config cfg;
 };
 

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+#include "wire/message.h"
+
+#include <string.h>
+
+size_t rusmi_varint_len(uint64_t value)
+{
+    if (value < (1u << 6)) {
+        return 1;
+    }
+    if (value < (1u << 14)) {
+        return 2;
+    }
+    return value < (1u << 30) ? 4 : 8;
+}
+
+size_t rusmi_varint_encode(uint8_t *out, uint64_t value)
+{
+    size_t len = rusmi_varint_len(value);
+
+    if (len == 1) {
+        out[0] = (uint8_t)value;
+        return 1;
+    }
+    for (size_t i = len; i > 0; i--) {
+        out[i - 1] = (uint8_t)value;
+        value >>= 8;
+    }
+    /* The two top bits of the first byte are the logarithm of the length (RFC 9000, 16). */
+    out[0] |= len == 2 ? 0x40 : len == 4 ? 0x80 : 0xc0;
+    return len;
+}
+
+size_t rusmi_varint_decode(const uint8_t *data, size_t len, uint64_t *out_value)
+{
+    uint64_t value;
+    size_t need;
+
+    if (len == 0) {
+        return 0;
+    }
+    value = data[0] & 0x3fu;
+    need = (size_t)1 << (data[0] >> 6);
+    if (len < need) {
+        return 0;
+    }
+    for (size_t i = 1; i < need; i++) {
+        value = value << 8 | data[i];
+    }
+    *out_value = value;
+    return need;
+}
+
+rusm_err rusmi_message_head_check(const struct rusmi_message_head *head)
+{
+    if (head->body_len > RUSM_MESSAGE_MAX) {
+        return RUSM_EMSGSIZE;
+    }
+    if (head->sender > RUSMI_VARINT_MAX) {
+        return RUSM_EINVAL;
+    }
+    if (head->kind == RUSMI_MESSAGE_TO_SERIAL) {
+        return head->serial == 0 || head->serial > RUSMI_VARINT_MAX ? RUSM_EINVAL : RUSM_OK;
+    }
+    if (head->kind == RUSMI_MESSAGE_TO_NAME) {
+        return head->name == NULL || head->name_len == 0 ? RUSM_EINVAL : RUSM_OK;
+    }
+    return RUSM_EINVAL;
+}
+
+size_t rusmi_message_tail_len(const struct rusmi_message_head *head)
+{
+    size_t to = head->kind == RUSMI_MESSAGE_TO_SERIAL ? rusmi_varint_len(head->serial)
+                                                      : (size_t)1 + head->name_len;
+
+    return 1 + rusmi_varint_len(head->sender) + to + rusmi_varint_len(head->body_len);
+}
+
+size_t rusmi_message_tail_encode(uint8_t *out, const struct rusmi_message_head *head)
+{
+    uint8_t *at = out;
+
+    *at++ = head->kind;
+    at += rusmi_varint_encode(at, head->sender);
+    if (head->kind == RUSMI_MESSAGE_TO_SERIAL) {
+        at += rusmi_varint_encode(at, head->serial);
+    } else {
+        *at++ = head->name_len;
+        memcpy(at, head->name, head->name_len);
+        at += head->name_len;
+    }
+    at += rusmi_varint_encode(at, head->body_len);
+    return (size_t)(at - out);
+}
+
+size_t rusmi_message_prev_encode(uint8_t *tail, uint64_t prev)
+{
+    size_t len = rusmi_varint_len(prev);
+
+    rusmi_varint_encode(tail - len, prev);
+    return len;
+}
+
+/* What is left of the input. */
+struct cursor {
+    const uint8_t *data;
+    size_t len;
+};
+
+static void cursor_skip(struct cursor *cursor, size_t len)
+{
+    cursor->data += len;
+    cursor->len -= len;
+}
+
+/* False if the input ends before the number does. */
+static bool cursor_varint(struct cursor *cursor, uint64_t *out_value)
+{
+    size_t len = rusmi_varint_decode(cursor->data, cursor->len, out_value);
+
+    cursor_skip(cursor, len);
+    return len > 0;
+}
+
+static bool cursor_byte(struct cursor *cursor, uint8_t *out_value)
+{
+    if (cursor->len == 0) {
+        return false;
+    }
+    *out_value = cursor->data[0];
+    cursor_skip(cursor, 1);
+    return true;
+}
+
+/* The destination. 1: read; 0: the input ends before it does; RUSM_EPROTO with a reason. */
+static int decode_to(struct cursor *cursor, struct rusmi_message_head *head, const char **out_why)
+{
+    if (head->kind == RUSMI_MESSAGE_TO_SERIAL) {
+        if (!cursor_varint(cursor, &head->serial)) {
+            return 0;
+        }
+        if (head->serial == 0) {
+            *out_why = "a message is addressed to serial 0";
+            return RUSM_EPROTO;
+        }
+        return 1;
+    }
+    if (!cursor_byte(cursor, &head->name_len)) {
+        return 0;
+    }
+    if (head->name_len == 0) {
+        *out_why = "a message is addressed to an empty name";
+        return RUSM_EPROTO;
+    }
+    if (cursor->len < head->name_len) {
+        return 0;
+    }
+    head->name = (const char *)cursor->data;
+    cursor_skip(cursor, head->name_len);
+    return 1;
+}
+
+ptrdiff_t rusmi_message_head_decode(const uint8_t *data, size_t len,
+                                    struct rusmi_message_head *out_head, const char **out_why)
+{
+    struct cursor cursor = {data, len};
+    struct rusmi_message_head head = {0};
+    uint64_t body_len;
+    int to;
+
+    if (!cursor_varint(&cursor, &head.prev) || !cursor_byte(&cursor, &head.kind)) {
+        return 0;
+    }
+    if (head.kind != RUSMI_MESSAGE_TO_SERIAL && head.kind != RUSMI_MESSAGE_TO_NAME) {
+        *out_why = "a message is of an unknown kind";
+        return RUSM_EPROTO;
+    }
+    if (!cursor_varint(&cursor, &head.sender)) {
+        return 0;
+    }
+    to = decode_to(&cursor, &head, out_why);
+    if (to <= 0) {
+        return to;
+    }
+    if (!cursor_varint(&cursor, &body_len)) {
+        return 0;
+    }
+    if (body_len > RUSM_MESSAGE_MAX) {
+        *out_why = "a message is larger than the limit";
+        return RUSM_EPROTO;
+    }
+    head.body_len = (uint32_t)body_len;
+    *out_head = head;
+    return cursor.data - data;
+}
