@@ -12,6 +12,7 @@ enum entry_state {
     ENTRY_HEAD,   /* the header is not complete */
     ENTRY_BODY,   /* the body is not complete */
     ENTRY_PARKED, /* whole; its predecessor is not delivered */
+    ENTRY_LOST,   /* reset before its header came: any stream below may be its predecessor */
 };
 
 /*
@@ -166,6 +167,8 @@ static void entry_remove(struct rusmi_inbox *ib, struct rusmi_inbox_entry *entry
 {
     if (entry->state == ENTRY_PARKED) {
         ib->parked_count--;
+    } else if (entry->state == ENTRY_LOST) {
+        ib->lost_count--;
     } else {
         ib->unfinished_count--;
     }
@@ -188,6 +191,18 @@ static void entry_deliver(struct rusmi_inbox *ib, struct rusmi_inbox_entry *entr
     entry_remove(ib, entry);
 }
 
+/* Whether the lowest stream that is not delivered is one that waits for just that. */
+static bool watermark_is_lost(const struct rusmi_inbox *ib)
+{
+    const struct rusmi_inbox_entry *entry;
+
+    if (ib->lost_count == 0) {
+        return false;
+    }
+    entry = entry_at(ib, slot_of(ib, ib->watermark)->own);
+    return entry != NULL && entry->state == ENTRY_LOST;
+}
+
 /* Stream seq is delivered: so is what it held up, and what that held up. A loop, since a chain may
  * be as long as the window. */
 static void finish(struct rusmi_inbox *ib, uint64_t seq)
@@ -197,11 +212,14 @@ static void finish(struct rusmi_inbox *ib, uint64_t seq)
         struct rusmi_inbox_entry *entry;
 
         mark_delivered(ib, seq);
-        if (ib->parked_count == 0 || slot->waiter == 0) {
+        if (ib->parked_count > 0 && slot->waiter != 0) {
+            entry = entry_at(ib, slot->waiter);
+            slot->waiter = 0;
+        } else if (watermark_is_lost(ib)) {
+            entry = entry_at(ib, slot_of(ib, ib->watermark)->own);
+        } else {
             return;
         }
-        entry = entry_at(ib, slot->waiter);
-        slot->waiter = 0;
         seq = entry->seq;
         entry_deliver(ib, entry);
     }
@@ -384,7 +402,7 @@ rusm_err rusmi_inbox_data(struct rusmi_inbox *ib, uint64_t seq, uint64_t offset,
             return RUSM_OK;
         }
         entry = entry_add(ib, seq);
-    } else if (entry->state == ENTRY_PARKED) {
+    } else if (entry->state == ENTRY_PARKED || entry->state == ENTRY_LOST) {
         return inbox_fail(ib, "a stream goes on after its end");
     }
     return entry_feed(ib, entry, data, len, fin);
@@ -405,25 +423,29 @@ rusm_err rusmi_inbox_reset(struct rusmi_inbox *ib, uint64_t seq)
         return inbox_fail(ib, "a stream is above the limit");
     }
     entry = entry_at(ib, slot_of(ib, seq)->own);
-    if (entry != NULL && entry->state == ENTRY_PARKED) {
-        return RUSM_OK; /* it was whole before */
+    if (entry == NULL) {
+        entry = entry_add(ib, seq);
+    } else if (entry->state == ENTRY_PARKED || entry->state == ENTRY_LOST) {
+        return RUSM_OK; /* it was whole before, or reset before */
     }
     ib->reset_count++;
-    head_known = entry != NULL && entry->state == ENTRY_BODY;
+    head_known = entry->state == ENTRY_BODY;
+    rusm_msg_del(entry->msg);
+    entry->msg = NULL;
+    ib->credit += entry->received;
+    ib->held_bytes -= entry->held;
+    entry->held = entry->received = 0;
+    /* It keeps its place in the order: what follows it must not overtake what precedes it. */
     if (head_known) {
-        rusm_msg_del(entry->msg);
-        entry->msg = NULL;
-        ib->held_bytes -= entry->held;
-        ib->credit += entry->received;
-        entry->held = entry->received = 0;
-        /* It keeps its place in the order: what follows it must not overtake what precedes it. */
         return entry_complete(ib, entry);
     }
-    if (entry != NULL) {
-        ib->credit += entry->received;
-        entry_remove(ib, entry);
+    entry->state = ENTRY_LOST;
+    ib->unfinished_count--;
+    ib->lost_count++;
+    if (seq == ib->watermark) {
+        entry_deliver(ib, entry);
+        finish(ib, seq);
     }
-    finish(ib, seq);
     return RUSM_OK;
 }
 

@@ -67,6 +67,7 @@ struct rusmi_inbox {
 
     size_t unfinished_count;      /* now */
     size_t parked_count;          /* now */
+    size_t lost_count;            /* now: reset without a header, waiting for the watermark */
     uint64_t delivered_count;     /* messages given to deliver since init */
     uint64_t parked_total;        /* messages that had to wait since init */
     uint64_t reset_count;         /* streams that the peer reset since init */
@@ -99,9 +100,10 @@ RUSM_MUST_CHECK rusm_err rusmi_inbox_data(struct rusmi_inbox *ib, uint64_t seq, 
                                           const void *data, size_t len, bool fin);
 
 /*
- * The peer reset stream number seq: it counts as delivered once its predecessor is (at once if the
- * header has not come). Credit is given back for the bytes that rusmi_inbox_data() saw; the rest of
- * the final size is the QUIC layer's matter.
+ * The peer reset stream number seq: it counts as delivered once its predecessor is. If its header
+ * has not come, any stream below may be the predecessor, so that is when all below are delivered.
+ * Credit is given back at once for the bytes that rusmi_inbox_data() saw; the rest of the final
+ * size is the QUIC layer's matter. No effect on a message that was whole already.
  *
  * Errors:  RUSM_EPROTO
  */
