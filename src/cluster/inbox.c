@@ -296,9 +296,7 @@ static rusm_err entry_feed_head(struct rusmi_inbox *ib, struct rusmi_inbox_entry
     const char *why;
     ptrdiff_t head_len;
 
-    if (copied > 0) {
-        memcpy(entry->bytes + entry->received, data, copied);
-    }
+    memcpy(entry->bytes + entry->received, data, copied);
     head_len =
         rusmi_message_head_decode(entry->bytes, entry->received + copied, &entry->head, &why);
     if (head_len < 0) {
@@ -335,7 +333,7 @@ static rusm_err entry_feed(struct rusmi_inbox *ib, struct rusmi_inbox_entry *ent
     if (len > entry->held - entry->received) {
         return inbox_fail(ib, "a message is longer than its header says");
     }
-    if (len > 0 && entry->msg != NULL) {
+    if (entry->msg != NULL) {
         memcpy(entry->body + (entry->received - entry->head_len), data, len);
     }
     entry->received += len;
@@ -364,9 +362,7 @@ static rusm_err feed_whole(struct rusmi_inbox *ib, uint64_t seq, const uint8_t *
     }
     ib->credit += len;
     if (rusm_msg_new(&msg, head.body_len) == RUSM_OK) {
-        if (head.body_len > 0) {
-            memcpy(rusm_msg_data(msg), data + head_len, head.body_len);
-        }
+        memcpy(rusm_msg_data(msg), data + head_len, head.body_len);
         ib->delivered_count++;
         ib->cfg.deliver(ib->cfg.arg, &head, msg);
     } else {
@@ -379,8 +375,12 @@ static rusm_err feed_whole(struct rusmi_inbox *ib, uint64_t seq, const uint8_t *
 rusm_err rusmi_inbox_data(struct rusmi_inbox *ib, uint64_t seq, uint64_t offset, const void *data,
                           size_t len, bool fin)
 {
+    static const uint8_t nothing[1];
     struct rusmi_inbox_entry *entry;
 
+    if (len == 0) {
+        data = nothing; /* the end of a stream alone may come with NULL */
+    }
     if (ib->failed != RUSM_OK) {
         return ib->failed;
     }

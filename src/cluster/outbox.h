@@ -193,8 +193,13 @@ void rusmi_outbox_sent(struct rusmi_outbox *ob, struct rusmi_out *out, size_t le
 void rusmi_outbox_acked(struct rusmi_outbox *ob, struct rusmi_out *out);
 
 /*
- * The stream of a started message was reset, the reset is acknowledged and the stream is closed:
- * the message is lost, and counted. Frees it.
+ * The stream of a started message was reset: the message is lost, and counted. Frees it, once QUIC
+ * has closed the stream and the peer's limit of streams shows that its watermark has passed seq.
+ * (An acknowledged reset alone does not say that what came before it in the pair is delivered, so
+ * the pair must not be forgotten before.)
+ *
+ * A link that keeps its promise never resets a message while it is up; this is for one that is
+ * given up in parts.
  */
 void rusmi_outbox_reset(struct rusmi_outbox *ob, struct rusmi_out *out);
 
