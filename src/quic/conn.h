@@ -42,7 +42,7 @@ struct rusmi_quic_conn;
 #define RUSMI_QUIC_ALPN "rusm/1"
 
 /* Longest text of a close, with its NUL. */
-#define RUSMI_QUIC_TEXT_MAX 256
+#define RUSMI_QUIC_TEXT_MAX 768
 
 /* The most that one rusmi_quic_conn_write fills: what one send with segmentation takes. */
 #define RUSMI_QUIC_BATCH_MAX 65507
@@ -51,6 +51,8 @@ struct rusmi_quic_conn;
 struct rusmi_quic_config {
     rusm_identity *identity;  /* held by the connection; required */
     uint8_t secret[32];       /* of this endpoint: reset and Retry tokens are derived from it */
+    int64_t (*wall_s)(void);  /* the time of day in seconds since 1970, for the dates of
+                                  certificates; required */
     rusm_time tick_ns;        /* a peer silent for so long is gone (10 s) */
     rusm_time handshake_ns;   /* the handshake may take so long (5 s) */
     rusm_time initial_rtt_ns; /* assumed until measured (10 ms) */
@@ -68,6 +70,10 @@ struct rusmi_quic_config {
 };
 
 void rusmi_quic_config_init(struct rusmi_quic_config *cfg);
+
+/* What a peer is granted as initial_max_data under cfg: cfg->window for messages and what the
+ * control stream needs beside them. An inbox is made with this. */
+uint64_t rusmi_quic_config_granted(const struct rusmi_quic_config *cfg);
 
 /* The addresses of a datagram. */
 struct rusmi_quic_path {
@@ -162,6 +168,10 @@ RUSM_MUST_CHECK rusm_err rusmi_quic_conn_new_server(
 /* Free it in any state; NULL is allowed. events->cid_retire is called for every id that is left;
  * no other event. Messages of the outbox that were started stay unacknowledged. */
 void rusmi_quic_conn_del(struct rusmi_quic_conn *conn);
+
+/* The window that the peer granted to our messages: an outbox is made with this. From
+ * `authenticated` on; 0 before. */
+uint64_t rusmi_quic_conn_peer_window(const struct rusmi_quic_conn *conn);
 
 /* Boxes for messages, if they were not known when the connection was made: at the latest before
  * `authenticated` returns. */

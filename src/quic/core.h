@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The body of a connection, shared by conn.c (life), callbacks.c (what ngtcp2 calls) and write.c
+ * (packets). Nobody else includes it.
+ *
+ * ngtcp2 forbids most calls between two packets' beginnings and ends, and all calls from within its
+ * callbacks. So callbacks and the owner only note what is to be done (`end`, `due`, lists), and
+ * recv, timer and write do it.
+ */
+#ifndef RUSMI_QUIC_CORE_H
+#define RUSMI_QUIC_CORE_H
+
+#include <ngtcp2/ngtcp2.h>
+
+#include "cluster/inbox.h"
+#include "cluster/outbox.h"
+#include "quic/conn.h"
+#include "quic/control.h"
+#include "quic/end.h"
+#include "quic/tls.h"
+
+#define QUIC_NEVER UINT64_MAX
+
+/* An Initial packet of a client is at least so large (RFC 9000 14.1), and so may be its close. */
+#define QUIC_CLOSE_MAX 1280
+
+/* Started messages with bytes to send, in order of start; through rusmi_out.next. */
+struct quic_line {
+    struct rusmi_out *first, *last;
+};
+
+struct rusmi_quic_conn {
+    ngtcp2_conn *ng;
+    struct rusmi_quic_config cfg;
+    struct rusmi_quic_events events;
+    struct rusmi_quic_tls tls;
+    enum rusmi_quic_state state;
+    bool server;
+    rusm_time now; /* the latest that any call said: ngtcp2 aborts if time goes back */
+    rusm_time started;
+    rusm_time heard; /* when the last genuine packet of the peer came */
+
+    /* control stream */
+    int64_t control_id; /* -1: not open yet */
+    struct rusmi_quic_control control;
+    bool control_blocked; /* its flow control is used up; until MAX_STREAM_DATA */
+
+    /* messages */
+    struct quic_line small, big;
+    size_t small_bytes;       /* to send, of the small line */
+    uint64_t packets_packed;  /* with messages; takes turns between the lines */
+    uint64_t credit_reserve;  /* of the peer's window, kept for the control stream */
+    uint64_t streams_granted; /* that are to be told to the peer once they are a batch */
+
+    /* when to write */
+    bool due;             /* at once */
+    rusm_time hold_until; /* an acknowledgement waits for company until then; QUIC_NEVER: none */
+    uint64_t hold_bytes;  /* received since the last packet was sent */
+
+    /* a packet that did not fit into the last batch; allocated when first needed */
+    uint8_t *carry;
+    size_t carry_len;
+    ngtcp2_path_storage carry_path;
+
+    ngtcp2_path_storage sent_path; /* of the last batch */
+
+    /* closing */
+    struct rusmi_quic_end end;
+    ngtcp2_ccerr close_error; /* what the peer is told; its text is end.text or none */
+    bool close_silent;        /* the peer is told nothing */
+    bool close_written;       /* close_data is set */
+    uint64_t close_heard;     /* datagrams since; the close is repeated at each power of two */
+    bool close_repeat;
+    size_t close_len;
+    rusm_time drain_until;
+
+    struct rusmi_quic_cid client_cid; /* server: that the client made up for us */
+    uint16_t pmtud_probes[4];
+    struct rusmi_quic_stats stats; /* counters that ngtcp2 does not keep */
+    uint8_t close_data[QUIC_CLOSE_MAX];
+};
+
+/*
+ * How much of a peer's connection window `total` is kept for its control window, so that messages
+ * can never use up what control bytes need: they would wait for each other (docs/design/quic.md).
+ * ngtcp2 tells the peer about returned credit only when more than a quarter of the window has
+ * come together, and so much may be unknown to it.
+ */
+static inline uint64_t rusmi_quic_reserve(uint64_t total, uint64_t control_window)
+{
+    uint64_t reserve = total / 4 + 1 + control_window;
+
+    return reserve < total ? reserve : total;
+}
+
+/* callbacks.c */
+extern const ngtcp2_mem rusmi_quic_mem;
+void rusmi_quic_callbacks(ngtcp2_callbacks *callbacks, bool server);
+/* Packets that were decrypted on this thread, ever: recv looks whether a datagram added to it. */
+uint64_t rusmi_quic_packets_opened(void);
+
+/* conn.c */
+/* The only writer of conn->state. */
+void rusmi_quic_move(struct rusmi_quic_conn *conn, enum rusmi_quic_state to);
+/* Note the first reason for the end, and go to CLOSING (or CLOSED if the peer is told nothing). */
+void rusmi_quic_stop(struct rusmi_quic_conn *conn, const struct rusmi_quic_end *end,
+                     ngtcp2_ccerr_type type, uint64_t code, bool tell_text);
+/* A failed call of ngtcp2, whatever it was. */
+void rusmi_quic_ngtcp2_failed(struct rusmi_quic_conn *conn, int result);
+
+/* write.c */
+bool rusmi_quic_has_data(const struct rusmi_quic_conn *conn);
+void rusmi_quic_line_remove(struct rusmi_quic_conn *conn, struct rusmi_out *out);
+
+/* Time as ngtcp2 may see it: it aborts if time goes back. */
+static inline rusm_time rusmi_quic_clamp(struct rusmi_quic_conn *conn, rusm_time now)
+{
+    if (now > conn->now) {
+        conn->now = now;
+    }
+    return conn->now;
+}
+
+/* Message streams: client-initiated ids end in 2, server-initiated in 3 (RFC 9000 2.1). */
+static inline int64_t rusmi_quic_stream_id(const struct rusmi_quic_conn *conn, uint64_t seq)
+{
+    return (int64_t)(seq << 2 | (conn->server ? 3 : 2));
+}
+
+static inline bool rusmi_quic_is_message_stream(int64_t stream_id)
+{
+    return (stream_id & 2) != 0;
+}
+
+#endif
