@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "trust/cert.h"
 
+#include "base/mem.h"
 #include "base/utf8.h"
 
 #include <gnutls/crypto.h>
@@ -147,19 +148,60 @@ static int fill(gnutls_x509_crt_t crt, const struct rusmi_cert_spec *spec)
                                  GNUTLS_DIG_SHA256, 0);
 }
 
-rusm_err rusmi_cert_build(const struct rusmi_cert_spec *spec, gnutls_x509_crt_t *out_crt)
+/*
+ * GnuTLS caches some fields when it imports a certificate, and lacks them in one that it has just
+ * signed; what leaves here is as if it had been read from a file.
+ */
+static int import_again(gnutls_x509_crt_t built, gnutls_x509_crt_t *out_crt)
 {
-    gnutls_x509_crt_t crt = NULL;
-    int code = gnutls_x509_crt_init(&crt);
+    gnutls_datum_t der = {NULL, 0};
+    int code = gnutls_x509_crt_export2(built, GNUTLS_X509_FMT_DER, &der);
 
     if (code >= 0) {
-        code = fill(crt, spec);
+        code = gnutls_x509_crt_init(out_crt);
     }
+    if (code >= 0) {
+        code = gnutls_x509_crt_import(*out_crt, &der, GNUTLS_X509_FMT_DER);
+    }
+    gnutls_free(der.data);
+    return code;
+}
+
+rusm_err rusmi_cert_build(const struct rusmi_cert_spec *spec, gnutls_x509_crt_t *out_crt)
+{
+    gnutls_x509_crt_t built = NULL, crt = NULL;
+    int code = gnutls_x509_crt_init(&built);
+
+    if (code >= 0) {
+        code = fill(built, spec);
+    }
+    if (code >= 0) {
+        code = import_again(built, &crt);
+    }
+    gnutls_x509_crt_deinit(built);
     if (code < 0) {
         gnutls_x509_crt_deinit(crt);
         return rusmi_cert_fail(code, "cannot make a certificate");
     }
     *out_crt = crt;
+    return RUSM_OK;
+}
+
+/* Copying is the same: GnuTLS has no other way. */
+rusm_err rusmi_cert_list_copy(const gnutls_x509_crt_t *list, size_t count,
+                              gnutls_x509_crt_t **out_list)
+{
+    gnutls_x509_crt_t *copy = rusmi_zalloc_array(count, sizeof(*copy));
+    int code = copy == NULL ? GNUTLS_E_MEMORY_ERROR : 0;
+
+    for (size_t i = 0; i < count && code >= 0; i++) {
+        code = import_again(list[i], &copy[i]);
+    }
+    if (code < 0) {
+        rusmi_cert_list_del(copy, copy == NULL ? 0 : count);
+        return rusmi_cert_fail(code, "cannot copy a certificate");
+    }
+    *out_list = copy;
     return RUSM_OK;
 }
 

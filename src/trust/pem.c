@@ -22,39 +22,6 @@ void rusmi_cert_list_del(gnutls_x509_crt_t *list, size_t count)
     rusmi_free(list);
 }
 
-/* GnuTLS has no copy of a certificate but by its DER form. */
-static int copy_one(gnutls_x509_crt_t from, gnutls_x509_crt_t *out)
-{
-    gnutls_datum_t der = {NULL, 0};
-    int code = gnutls_x509_crt_export2(from, GNUTLS_X509_FMT_DER, &der);
-
-    if (code >= 0) {
-        code = gnutls_x509_crt_init(out);
-    }
-    if (code >= 0) {
-        code = gnutls_x509_crt_import(*out, &der, GNUTLS_X509_FMT_DER);
-    }
-    gnutls_free(der.data);
-    return code;
-}
-
-rusm_err rusmi_cert_list_copy(const gnutls_x509_crt_t *list, size_t count,
-                              gnutls_x509_crt_t **out_list)
-{
-    gnutls_x509_crt_t *copy = rusmi_zalloc_array(count, sizeof(*copy));
-    int code = copy == NULL ? GNUTLS_E_MEMORY_ERROR : 0;
-
-    for (size_t i = 0; i < count && code >= 0; i++) {
-        code = copy_one(list[i], &copy[i]);
-    }
-    if (code < 0) {
-        rusmi_cert_list_del(copy, copy == NULL ? 0 : count);
-        return rusmi_cert_fail(code, "cannot copy a certificate");
-    }
-    *out_list = copy;
-    return RUSM_OK;
-}
-
 static rusm_err parse_list(const struct rusmi_file *file, const char *path,
                            gnutls_x509_crt_t **out_list, size_t *out_count)
 {

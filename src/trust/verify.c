@@ -291,8 +291,11 @@ rusm_err rusmi_verify_peer(gnutls_session_t session, const rusm_identity *own, b
     return err;
 }
 
-bool rusmi_verify_explain_code(int code, int *out_tls_alert, char *text, size_t text_len)
+bool rusmi_verify_explain_code(gnutls_session_t session, const rusm_identity *own,
+                               bool peer_is_server, int64_t now_s, int code, int *out_tls_alert,
+                               char *text, size_t text_len)
 {
+    struct rusmi_peer_identity unproven;
     static const struct {
         int code, alert;
         const char *text;
@@ -311,6 +314,12 @@ bool rusmi_verify_explain_code(int code, int *out_tls_alert, char *text, size_t 
          "the key of the peer's certificate is too weak"},
     };
 
+    /* GnuTLS has seen the certificate and only one fault of it; ours may say more of the same. */
+    if (code == GNUTLS_E_KEY_USAGE_VIOLATION &&
+        rusmi_verify_peer(session, own, peer_is_server, now_s, &unproven, out_tls_alert, text,
+                          text_len) != RUSM_OK) {
+        return true;
+    }
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (known[i].code == code) {
             *out_tls_alert = known[i].alert;

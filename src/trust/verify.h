@@ -66,7 +66,9 @@ RUSM_MUST_CHECK rusm_err rusmi_verify_peer(gnutls_session_t session, const rusm_
  * peer's certificate, before the verify function was called. False, and nothing written, if the
  * code says nothing about certificates.
  */
-bool rusmi_verify_explain_code(int code, int *out_tls_alert, char *text, size_t text_len);
+bool rusmi_verify_explain_code(gnutls_session_t session, const rusm_identity *own,
+                               bool peer_is_server, int64_t now_s, int code, int *out_tls_alert,
+                               char *text, size_t text_len);
 
 /*
  * The sentence for an alert about our certificate that the peer sent. False, and nothing written,
