@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slowing remote senders down while a mailbox here is crowded (docs/design/flow.md).
+ *
+ * The runtime says when a mailbox becomes crowded and when it no longer is. While it is, every
+ * destination (serial or name) through which a message of some peer reaches it is told to that peer
+ * once, by a *flow* frame; when it no longer is, or its process ends, all of them are taken back.
+ * What is told is kept per crowded process.
+ */
+#include "base/assert.h"
+#include "base/mem.h"
+#include "node/link.h"
+
+#include <string.h>
+
+/* One destination that one peer was told about. */
+struct told {
+    struct rusmi_list node;
+    uint64_t conn;
+    struct rusmi_flow flow;
+};
+
+struct crowded {
+    struct rusmi_map_entry entry; /* by serial */
+    uint64_t serial;
+    struct rusmi_list told;
+};
+
+static void send_flow(rusm_node *node, uint64_t conn, const struct rusmi_flow *flow)
+{
+    struct rusmi_actions actions;
+
+    rusmi_actions_init(&actions);
+    rusmi_mutex_lock(&node->lock);
+    rusmi_core_flow(node->core, conn, flow, rusm_now(), &actions);
+    rusmi_node_finish(node, &actions);
+}
+
+static struct crowded *find(rusm_node *node, uint64_t serial)
+{
+    struct rusmi_map_entry *entry = rusmi_map_find(&node->crowded, &serial, sizeof(serial));
+
+    return entry == NULL ? NULL : rusmi_container(entry, struct crowded, entry);
+}
+
+/* Under crowd_lock. Without memory nobody is slowed down: the mailbox grows, nothing is lost. */
+static void become_crowded(rusm_node *node, uint64_t serial)
+{
+    struct crowded *crowded = rusmi_zalloc(sizeof(*crowded));
+
+    if (crowded == NULL) {
+        return;
+    }
+    crowded->serial = serial;
+    rusmi_list_init(&crowded->told);
+    if (find(node, serial) != NULL ||
+        !rusmi_map_insert(&node->crowded, &crowded->entry, &crowded->serial,
+                          sizeof(crowded->serial))) {
+        rusmi_free(crowded);
+        return;
+    }
+    /* relaxed: a hint for rusmi_crowd_delivered, which then takes the lock */
+    (void)atomic_fetch_add_explicit(&node->crowded_len, 1, memory_order_relaxed);
+}
+
+/* The runtime's callback, on any thread. */
+static void on_crowd(void *arg, rusm_pid pid, bool now_crowded)
+{
+    rusm_node *node = arg;
+    struct crowded *crowded = NULL;
+    struct rusmi_list *first;
+
+    rusmi_mutex_lock(&node->crowd_lock);
+    if (now_crowded) {
+        become_crowded(node, pid.serial);
+    } else {
+        crowded = find(node, pid.serial);
+        if (crowded != NULL) {
+            rusmi_map_remove(&node->crowded, &crowded->entry);
+            /* relaxed: as above */
+            (void)atomic_fetch_sub_explicit(&node->crowded_len, 1, memory_order_relaxed);
+        }
+    }
+    rusmi_mutex_unlock(&node->crowd_lock);
+    if (crowded == NULL) {
+        return;
+    }
+    while ((first = rusmi_list_pop(&crowded->told)) != NULL) {
+        struct told *told = rusmi_container(first, struct told, node);
+
+        told->flow.on = false;
+        send_flow(node, told->conn, &told->flow);
+        rusmi_free(told);
+    }
+    rusmi_free(crowded);
+}
+
+static bool same(const struct told *told, uint64_t conn, const struct rusmi_flow *flow)
+{
+    return told->conn == conn && told->flow.serial == flow->serial &&
+           strcmp(told->flow.name, flow->name) == 0;
+}
+
+/* Under crowd_lock: note that conn is told; false if it was already, or memory is short. */
+static bool note(struct crowded *crowded, uint64_t conn, const struct rusmi_flow *flow)
+{
+    struct told *told;
+
+    for (struct rusmi_list *n = crowded->told.next; n != &crowded->told; n = n->next) {
+        if (same(rusmi_container(n, struct told, node), conn, flow)) {
+            return false;
+        }
+    }
+    told = rusmi_alloc(sizeof(*told));
+    if (told == NULL) {
+        return false;
+    }
+    told->conn = conn;
+    told->flow = *flow;
+    rusmi_list_init(&told->node);
+    rusmi_list_push_front(&crowded->told, &told->node);
+    return true;
+}
+
+void rusmi_crowd_delivered(rusm_node *node, struct rusmi_link *link, uint64_t serial,
+                           const char *name, size_t name_len, rusm_pid pid)
+{
+    struct rusmi_flow flow = {.serial = name == NULL ? serial : 0, .on = true};
+    struct crowded *crowded;
+    bool tell = false;
+
+    if (name != NULL) {
+        memcpy(flow.name, name, name_len);
+    }
+    rusmi_mutex_lock(&node->crowd_lock);
+    crowded = find(node, pid.serial);
+    if (crowded != NULL) {
+        tell = note(crowded, link->id, &flow);
+    }
+    rusmi_mutex_unlock(&node->crowd_lock);
+    /*
+     * Between the lock and this frame the mailbox may have emptied and sent its "off" first: the
+     * peer would stay slow for a destination that is free. So look again afterwards, and take it
+     * back.
+     */
+    if (tell) {
+        send_flow(node, link->id, &flow);
+        rusmi_mutex_lock(&node->crowd_lock);
+        tell = find(node, pid.serial) == NULL;
+        rusmi_mutex_unlock(&node->crowd_lock);
+        if (tell) {
+            flow.on = false;
+            send_flow(node, link->id, &flow);
+        }
+    }
+}
+
+void rusmi_crowd_init(rusm_node *node)
+{
+    rusm_runtime_watch_mailboxes(node->runtime, node->cfg.mailbox_high, node->cfg.mailbox_high / 4,
+                                 on_crowd, node);
+}
+
+void rusmi_crowd_fini(rusm_node *node)
+{
+    rusm_runtime_watch_mailboxes(node->runtime, 0, 0, NULL, NULL);
+    rusmi_map_each(&node->crowded, entry, position, following)
+    {
+        struct crowded *crowded = rusmi_container(entry, struct crowded, entry);
+        struct rusmi_list *first;
+
+        rusmi_map_remove(&node->crowded, entry);
+        while ((first = rusmi_list_pop(&crowded->told)) != NULL) {
+            rusmi_free(rusmi_container(first, struct told, node));
+        }
+        rusmi_free(crowded);
+    }
+    rusmi_map_fini(&node->crowded);
+}

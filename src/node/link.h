@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A link: one QUIC connection of a node with its queue of outgoing messages.
+ *
+ * Any thread may queue messages and control bytes (under `lock`) and post the driver. Whichever
+ * scheduler thread runs the driver owns the connection for that long: it reads the sockets, feeds
+ * QUIC, delivers into mailboxes, takes what is queued, and writes datagrams. So a busy link batches
+ * by itself, and an idle one sends at once.
+ *
+ *     dialed:    own connected socket ---------------------------> the same, for ever
+ *     accepted:  the endpoint's socket, through its demultiplexer -> own connected socket once
+ * authenticated
+ *
+ * Lifetime: counted. References are held by the driver (until `closed`), node->links, the peer
+ * tables while the link is up, connection ids, and for a moment by senders. The last one frees; the
+ * driver's goes last but for senders.
+ */
+#ifndef RUSMI_NODE_LINK_H
+#define RUSMI_NODE_LINK_H
+
+#include "base/buf.h"
+#include "cluster/inbox.h"
+#include "cluster/outbox.h"
+#include "node/node.h"
+#include "quic/packet.h"
+#include "trust/verify.h"
+
+/* A datagram kept for a link by the endpoint, or for the endpoint by a link. */
+struct rusmi_datagram {
+    struct rusmi_list node;
+    struct rusmi_address from;
+    size_t len;
+    uint8_t data[];
+};
+
+/* A sender that waits for room in the queue, or for a crowded destination. On the waiter's stack,
+ * under link->lock. */
+struct rusmi_blocked {
+    struct rusmi_list node;
+    rusm_waiter *waiter;
+};
+
+/* A destination whose mailbox is crowded, as the peer told us; under link->lock. */
+struct rusmi_busy {
+    struct rusmi_map_entry entry;
+    size_t key_len;
+    uint8_t key[]; /* see rusmi_busy_key */
+};
+
+#define RUSMI_BUSY_KEY_MAX (1 + RUSM_NAME_MAX)
+
+struct rusmi_link {
+    _Atomic uint32_t refs;
+    rusm_node *node;
+    uint64_t id;
+    bool dialed;
+    rusm_driver *driver;
+    struct rusmi_address remote;
+
+    /* under node->lock */
+    struct rusmi_map_entry by_id;
+
+    /* under node->peers_lock; name, incarnation, role and hidden are set before the link is in a
+     * table */
+    struct rusmi_map_entry by_name, by_incarnation;
+    char name[RUSM_NAME_MAX + 1];
+    uint64_t incarnation;
+    rusm_role role;
+    bool hidden, listed;
+    rusm_time up_since;
+    int64_t cert_not_after;
+
+    struct rusmi_mutex lock;
+    /* under lock */
+    struct rusmi_out *queue_head, *queue_tail; /* accepted, not yet in the outbox */
+    size_t queue_bytes;
+    struct rusmi_list blocked; /* senders waiting for room */
+    struct rusmi_buf control;  /* bytes for the control stream */
+    struct rusmi_list datagrams;
+    size_t datagrams_len;
+    struct rusmi_map busy;          /* destinations that the peer asked to slow down for */
+    struct rusmi_list busy_blocked; /* senders waiting for one of them */
+    bool driver_open;               /* posts are allowed */
+    bool accepting;                 /* messages may be queued: the link is up and not closing */
+    bool up_asked;                  /* the core has declared the link up */
+    bool close_asked;
+    uint64_t close_code;
+    char close_text[RUSMI_QUIC_TEXT_MAX];
+
+    /* the thread that runs the driver */
+    struct rusmi_quic_conn *conn;
+    struct rusmi_outbox outbox;
+    struct rusmi_inbox inbox;
+    bool boxes, authenticated, up, closing, ended, half_open, proven, no_segments;
+    _Atomic bool told;             /* the core knows that the connection has ended */
+    int fd;                        /* own connected socket, or -1: the endpoint's */
+    struct rusmi_quic_route first; /* accepted: the head of the first datagram */
+    struct rusmi_quic_proof proof;
+    struct rusmi_list early; /* messages that overtook `ready`: struct early */
+    size_t early_bytes;
+    uint8_t *unsent; /* a batch that the full socket did not take */
+    size_t unsent_len, unsent_segment;
+    rusm_time flush_until; /* closing: let the queue drain until then */
+    struct rusmi_peer_identity peer;
+
+    /* written by the owner, read by any thread, relaxed */
+    _Atomic uint64_t stat_rtt_ns, stat_lost, stat_bytes_sent, stat_bytes_received, stat_sent,
+        stat_received;
+};
+
+/*
+ * Make a link and its driver, in no table, with one reference for the caller. dialed: to remote;
+ * else first and proof (or NULL) are of the datagram that asked for it.
+ */
+rusm_err rusmi_link_new(struct rusmi_link **out_link, rusm_node *node, uint64_t id, bool dialed,
+                        const struct rusmi_address *remote, const struct rusmi_quic_route *first,
+                        const struct rusmi_quic_proof *proof);
+struct rusmi_link *rusmi_link_hold(struct rusmi_link *link);
+void rusmi_link_drop(struct rusmi_link *link);
+
+/* Any thread; no effect once the driver is closed. */
+void rusmi_link_post(struct rusmi_link *link);
+/* Queue control bytes. Takes link->lock. Without memory the link is closed: a lost frame must not
+ * go unnoticed. */
+void rusmi_link_control(struct rusmi_link *link, const uint8_t *data, size_t len);
+/* Ask the owner to close with that code and text; what was accepted is flushed first if flush_ns
+ * allows. */
+void rusmi_link_close(struct rusmi_link *link, uint64_t code, const char *text, rusm_time flush_ns);
+/* Give it a datagram that the endpoint's socket received. */
+void rusmi_link_datagram(struct rusmi_link *link, const struct rusmi_address *from,
+                         const uint8_t *data, size_t len);
+
+/*
+ * Queue a message. On RUSM_OK it is the link's; on any error the caller's.
+ *
+ * Errors: RUSM_ENOLINK (not up or lost), RUSM_EAGAIN (full or crowded, and !wait), RUSM_EKILLED
+ */
+rusm_err rusmi_link_send(struct rusmi_link *link, struct rusmi_out *out, const uint8_t *busy_key,
+                         size_t busy_key_len, bool wait);
+/* The peer asked to slow down (or no longer) for a destination. */
+void rusmi_link_set_busy(struct rusmi_link *link, const uint8_t *key, size_t key_len, bool on);
+/* The key of a destination in link->busy; returns its length. name NULL: the serial. */
+size_t rusmi_busy_key(uint8_t key[RUSMI_BUSY_KEY_MAX], uint64_t serial, const char *name,
+                      size_t name_len);
+
+/* ---- link_queue.c: called under or by the owner ---- */
+/* The link is up: accept messages, and let the owner deliver what came early. */
+void rusmi_link_open_queue(struct rusmi_link *link);
+/* The link is lost or closing: refuse messages, wake whoever waits, and free and count what is
+ * queued. */
+void rusmi_link_shut_queue(struct rusmi_link *link, bool drop_queued);
+/* Move messages into the outbox while it has few waiting, and wake blocked senders. Owner. */
+void rusmi_link_fill_outbox(struct rusmi_link *link);
+
+/* ---- peers.c ---- */
+void rusmi_peers_add(struct rusmi_link *link);
+void rusmi_peers_remove(struct rusmi_link *link);
+/* A link that is up, held; NULL if there is none. */
+struct rusmi_link *rusmi_peers_find(rusm_node *node, const char *name, size_t name_len);
+struct rusmi_link *rusmi_peers_find_incarnation(rusm_node *node, uint64_t incarnation);
+
+#endif

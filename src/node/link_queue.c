@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The queue in front of a link: senders of any thread on one side, the link's owner on the other.
+ * Bounded in bytes; a sender that finds it full, or its destination crowded, waits outside the lock
+ * and tries again.
+ */
+#include "node/link.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+#include <string.h>
+
+/* What a queued message costs beside its bytes: the structure and the allocator's share. */
+#define QUEUE_OVERHEAD (sizeof(struct rusmi_out) + 32)
+
+/*
+ * The outbox gets no more than it can start soon: messages beyond stay in the queue, where they
+ * count against queue_bytes_max.
+ */
+#define OUTBOX_COUNT_MAX 1024
+#define OUTBOX_BYTES_MAX ((size_t)1024 * 1024)
+
+/*
+ * A crowded destination slows a sender to one message in that time; it never stops it for good, so
+ * that two processes which flood each other and read nothing get slow instead of stuck
+ * (docs/design/flow.md).
+ */
+#define BUSY_WAIT_MS 100
+
+size_t rusmi_busy_key(uint8_t key[RUSMI_BUSY_KEY_MAX], uint64_t serial, const char *name,
+                      size_t name_len)
+{
+    if (name == NULL) {
+        key[0] = 'p';
+        memcpy(key + 1, &serial, sizeof(serial));
+        return 1 + sizeof(serial);
+    }
+    key[0] = 's';
+    memcpy(key + 1, name, name_len);
+    return 1 + name_len;
+}
+
+/* Wake everybody on a list of blocked senders; each takes itself off. Under link->lock. */
+static void wake_all(struct rusmi_list *list)
+{
+    struct rusmi_list *node;
+
+    while ((node = rusmi_list_pop(list)) != NULL) {
+        rusm_waiter_wake(rusmi_container(node, struct rusmi_blocked, node)->waiter);
+    }
+}
+
+/*
+ * Wait on list for at most timeout_ms; under link->lock, which is given up meanwhile. Time passing
+ * is no error: the caller looks again.
+ */
+static rusm_err block(struct rusmi_link *link, struct rusmi_list *list, int64_t timeout_ms)
+{
+    struct rusmi_blocked blocked;
+    rusm_err err = rusm_waiter_new(&blocked.waiter);
+
+    if (err != RUSM_OK) {
+        return err;
+    }
+    rusmi_list_init(&blocked.node);
+    rusmi_list_push(list, &blocked.node);
+    rusmi_mutex_unlock(&link->lock);
+    err = rusm_waiter_wait(blocked.waiter, timeout_ms);
+    rusmi_mutex_lock(&link->lock);
+    rusmi_list_remove(&blocked.node);
+    rusm_waiter_drop(blocked.waiter);
+    return err == RUSM_ETIMEOUT ? RUSM_OK : err;
+}
+
+rusm_err rusmi_link_send(struct rusmi_link *link, struct rusmi_out *out, const uint8_t *busy_key,
+                         size_t busy_key_len, bool wait)
+{
+    size_t bytes = rusmi_out_len(out) + QUEUE_OVERHEAD;
+    bool slowed = false, first;
+    rusm_err err = RUSM_OK;
+
+    rusmi_mutex_lock(&link->lock);
+    for (;;) {
+        struct rusmi_list *list;
+
+        if (!link->accepting) {
+            err = RUSM_ENOLINK;
+        } else if (!slowed && link->busy.len != 0 &&
+                   rusmi_map_find(&link->busy, busy_key, busy_key_len) != NULL) {
+            list = &link->busy_blocked;
+            err = wait ? block(link, list, BUSY_WAIT_MS) : RUSM_EAGAIN;
+            slowed = true;
+        } else if (link->queue_bytes != 0 &&
+                   link->queue_bytes + bytes > link->node->cfg.queue_bytes_max) {
+            list = &link->blocked;
+            err = wait ? block(link, list, RUSM_INFINITY) : RUSM_EAGAIN;
+        } else {
+            break;
+        }
+        if (err != RUSM_OK) {
+            rusmi_mutex_unlock(&link->lock);
+            return err;
+        }
+    }
+    out->next = NULL;
+    first = link->queue_head == NULL;
+    if (first) {
+        link->queue_head = out;
+    } else {
+        link->queue_tail->next = out;
+    }
+    link->queue_tail = out;
+    link->queue_bytes += bytes;
+    /* A queue that was not empty has an owner coming: it was posted for the first message, or waits
+     * for the outbox. */
+    if (first && link->driver_open) {
+        rusm_driver_post(link->driver);
+    }
+    rusmi_mutex_unlock(&link->lock);
+    return RUSM_OK;
+}
+
+void rusmi_link_fill_outbox(struct rusmi_link *link)
+{
+    struct rusmi_outbox *outbox = &link->outbox;
+
+    if (!link->up || !link->boxes) {
+        return;
+    }
+    rusmi_mutex_lock(&link->lock);
+    while (link->queue_head != NULL && outbox->queued_count < OUTBOX_COUNT_MAX &&
+           outbox->queued_bytes < OUTBOX_BYTES_MAX) {
+        struct rusmi_out *out = link->queue_head;
+
+        link->queue_head = out->next;
+        link->queue_bytes -= rusmi_out_len(out) + QUEUE_OVERHEAD;
+        rusmi_outbox_push(outbox, out);
+    }
+    if (!rusmi_list_empty(&link->blocked) &&
+        link->queue_bytes <= link->node->cfg.queue_bytes_max / 2) {
+        wake_all(&link->blocked);
+    }
+    rusmi_mutex_unlock(&link->lock);
+}
+
+void rusmi_link_open_queue(struct rusmi_link *link)
+{
+    rusmi_mutex_lock(&link->lock);
+    link->accepting = !link->close_asked;
+    link->up_asked = true;
+    if (link->driver_open) {
+        rusm_driver_post(link->driver);
+    }
+    rusmi_mutex_unlock(&link->lock);
+}
+
+void rusmi_link_shut_queue(struct rusmi_link *link, bool drop_queued)
+{
+    struct rusmi_out *out = NULL;
+    uint64_t dropped = 0;
+
+    rusmi_mutex_lock(&link->lock);
+    link->accepting = false;
+    wake_all(&link->blocked);
+    wake_all(&link->busy_blocked);
+    if (drop_queued) {
+        out = link->queue_head;
+        link->queue_head = link->queue_tail = NULL;
+        link->queue_bytes = 0;
+    }
+    rusmi_mutex_unlock(&link->lock);
+    while (out != NULL) {
+        struct rusmi_out *next = out->next;
+
+        rusmi_out_del(out);
+        out = next;
+        dropped++;
+    }
+    rusmi_count(&link->node->counters.dropped_link, dropped);
+}
+
+void rusmi_link_set_busy(struct rusmi_link *link, const uint8_t *key, size_t key_len, bool on)
+{
+    struct rusmi_map_entry *entry;
+
+    rusmi_mutex_lock(&link->lock);
+    entry = rusmi_map_find(&link->busy, key, key_len);
+    if (on && entry == NULL) {
+        struct rusmi_busy *busy = rusmi_alloc(sizeof(*busy) + key_len);
+
+        /* Without memory the sender is not slowed: the mailbox grows, nothing is lost. */
+        if (busy != NULL) {
+            busy->key_len = key_len;
+            memcpy(busy->key, key, key_len);
+            if (!rusmi_map_insert(&link->busy, &busy->entry, busy->key, key_len)) {
+                rusmi_free(busy);
+            }
+        }
+    } else if (!on && entry != NULL) {
+        rusmi_map_remove(&link->busy, entry);
+        rusmi_free(rusmi_container(entry, struct rusmi_busy, entry));
+        wake_all(&link->busy_blocked);
+    }
+    rusmi_mutex_unlock(&link->lock);
+}

@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One run of a link's driver: take what others asked for, read, let time pass, fill the outbox,
+ * write, set the timer. Everything here is executed by one thread at a time, on the big stack of a
+ * scheduler thread. Nothing blocks, and each part is bounded, so that one busy link leaves room for
+ * the others: what is left over leads to another run.
+ */
+#include "node/link_run.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "node/link.h"
+#include "node/link_io.h"
+
+#include <string.h>
+
+/* A message that arrived before the link was up here: `ready` was overtaken by the messages that
+ * followed it. */
+struct early {
+    struct rusmi_list node;
+    struct rusmi_message_head head;
+    rusm_msg *msg;
+    char name[];
+};
+
+/* ---- what QUIC tells
+ * ------------------------------------------------------------------------------------------ */
+
+static void deliver_now(struct rusmi_link *link, const struct rusmi_message_head *head,
+                        rusm_msg *msg)
+{
+    rusm_node *node = link->node;
+    rusm_pid sender = {link->incarnation, head->sender};
+    rusm_pid pid = {node->incarnation, head->serial};
+    rusm_err err;
+
+    if (link->role == RUSM_ROLE_OBSERVER) {
+        rusmi_count(&node->counters.dropped_role, 1);
+        rusm_msg_del(msg);
+        return;
+    }
+    rusm_msg_set_sender(msg, head->sender == 0 ? RUSM_PID_NONE : sender);
+    if (head->kind == RUSMI_MESSAGE_TO_SERIAL) {
+        err = rusm_deliver(node->runtime, head->serial, msg);
+    } else {
+        err = rusm_deliver_name(node->runtime, head->name, head->name_len, msg, &pid);
+    }
+    if (err != RUSM_OK) {
+        rusmi_count(err == RUSM_ENONAME ? &node->counters.dropped_noname
+                                        : &node->counters.dropped_noproc,
+                    1);
+        rusm_msg_del(msg);
+        return;
+    }
+    /* relaxed: a hint; a mailbox that becomes crowded just now is seen at the next message */
+    if (atomic_load_explicit(&node->crowded_len, memory_order_relaxed) != 0) {
+        rusmi_crowd_delivered(node, link, head->serial,
+                              head->kind == RUSMI_MESSAGE_TO_NAME ? head->name : NULL,
+                              head->name_len, pid);
+    }
+}
+
+static void keep_early(struct rusmi_link *link, const struct rusmi_message_head *head,
+                       rusm_msg *msg)
+{
+    size_t name_len = head->kind == RUSMI_MESSAGE_TO_NAME ? head->name_len : 0;
+    struct early *early;
+
+    link->early_bytes += sizeof(*early) + name_len + rusm_msg_len(msg);
+    if (link->early_bytes > link->node->quic.window) {
+        rusmi_quic_conn_fail(link->conn, RUSMI_QUIC_PROTOCOL, RUSMI_CLOSE_PROTOCOL,
+                             "more messages than the window before the link is up");
+        rusm_msg_del(msg);
+        return;
+    }
+    early = rusmi_alloc(sizeof(*early) + name_len);
+    if (early == NULL) {
+        rusmi_count(&link->node->counters.dropped_nomem, 1);
+        rusm_msg_del(msg);
+        return;
+    }
+    early->head = *head;
+    early->msg = msg;
+    if (name_len != 0) {
+        memcpy(early->name, head->name, name_len);
+        early->head.name = early->name;
+    }
+    rusmi_list_init(&early->node);
+    rusmi_list_push(&link->early, &early->node);
+}
+
+static void on_deliver(void *arg, const struct rusmi_message_head *head, rusm_msg *msg)
+{
+    struct rusmi_link *link = arg;
+
+    if (link->up) {
+        deliver_now(link, head, msg);
+    } else {
+        keep_early(link, head, msg);
+    }
+}
+
+/* Deliver (or, when the link ended before it was up, drop and count) what came early. */
+static void flush_early(struct rusmi_link *link, bool deliver)
+{
+    struct rusmi_list *node;
+
+    while ((node = rusmi_list_pop(&link->early)) != NULL) {
+        struct early *early = rusmi_container(node, struct early, node);
+
+        if (deliver) {
+            deliver_now(link, &early->head, early->msg);
+        } else {
+            rusmi_count(&link->node->counters.dropped_link, 1);
+            rusm_msg_del(early->msg);
+        }
+        rusmi_free(early);
+    }
+    link->early_bytes = 0;
+}
+
+static void half_open_done(struct rusmi_link *link)
+{
+    if (link->half_open) {
+        link->half_open = false;
+        (void)atomic_fetch_sub(&link->node->handshakes_open, 1);
+    }
+}
+
+static rusm_err boxes_init(struct rusmi_link *link)
+{
+    struct rusmi_outbox_config out_cfg;
+    struct rusmi_inbox_config in_cfg;
+    rusm_err err;
+
+    rusmi_outbox_config_init(&out_cfg);
+    rusmi_inbox_config_init(&in_cfg);
+    out_cfg.seed = link->node->links.seed[1] ^ link->id;
+    in_cfg.deliver = on_deliver;
+    in_cfg.arg = link;
+    err = rusmi_outbox_init(&link->outbox, &out_cfg);
+    if (err != RUSM_OK) {
+        return err;
+    }
+    err = rusmi_inbox_init(&link->inbox, &in_cfg);
+    if (err != RUSM_OK) {
+        (void)rusmi_outbox_fini(&link->outbox);
+        return err;
+    }
+    link->boxes = true;
+    rusmi_quic_conn_set_boxes(link->conn, &link->outbox, &link->inbox);
+    return RUSM_OK;
+}
+
+static rusm_err on_authenticated(void *arg, const struct rusmi_peer_identity *peer)
+{
+    struct rusmi_link *link = arg;
+    struct rusmi_core_cert cert = {.role = (enum rusmi_role)peer->role, .shared = peer->shared};
+    char address[RUSM_ADDRESS_MAX];
+    struct rusmi_core_event event = {.kind = RUSMI_EVENT_AUTHENTICATED, .conn = link->id};
+    rusm_err err = boxes_init(link);
+
+    if (err != RUSM_OK) {
+        return rusm_set_err_detail(err, "no memory for a link");
+    }
+    half_open_done(link);
+    link->peer = *peer;
+    link->authenticated = true;
+    rusmi_count(&link->node->counters.handshakes, 1);
+    rusmi_link_promote(link);
+    memcpy(cert.cluster, peer->cluster, sizeof(cert.cluster));
+    memcpy(cert.node, peer->node, sizeof(cert.node));
+    rusmi_address_format(&link->remote, address, sizeof(address));
+    event.u.authenticated.dialed = link->dialed;
+    event.u.authenticated.cert = &cert;
+    event.u.authenticated.address = address;
+    return rusmi_node_step(link->node, &event);
+}
+
+static rusm_err on_control(void *arg, const uint8_t *data, size_t len)
+{
+    struct rusmi_link *link = arg;
+    struct rusmi_core_event event = {.kind = RUSMI_EVENT_FRAMES, .conn = link->id};
+
+    event.u.frames.bytes = data;
+    event.u.frames.len = len;
+    return rusmi_node_step(link->node, &event);
+}
+
+static void on_cid_new(void *arg, const uint8_t *cid, size_t cid_len)
+{
+    struct rusmi_link *link = arg;
+
+    if (!link->dialed) {
+        rusmi_cids_add(link, cid, cid_len);
+    }
+}
+
+static void on_cid_retire(void *arg, const uint8_t *cid, size_t cid_len)
+{
+    struct rusmi_link *link = arg;
+
+    if (!link->dialed) {
+        rusmi_cids_remove(link, cid, cid_len);
+    }
+}
+
+/* ---- beginning and end
+ * ---------------------------------------------------------------------------------------- */
+
+static rusm_err begin(struct rusmi_link *link, rusm_time now)
+{
+    rusm_node *node = link->node;
+    struct rusmi_quic_events events = {.authenticated = on_authenticated,
+                                       .control = on_control,
+                                       .cid_new = on_cid_new,
+                                       .cid_retire = on_cid_retire,
+                                       .arg = link};
+    struct rusmi_quic_config cfg = node->quic;
+    struct rusmi_address local = node->address;
+    struct rusmi_quic_path path;
+    rusm_err err;
+
+    cfg.udp_payload_fixed = rusmi_address_is_loopback(&link->remote);
+    if (link->dialed) {
+        err = rusmi_link_open_socket(link, &local);
+        if (err != RUSM_OK) {
+            return err;
+        }
+    }
+    path = (struct rusmi_quic_path){.local = (const struct sockaddr *)&local.storage,
+                                    .local_len = local.len,
+                                    .remote = (const struct sockaddr *)&link->remote.storage,
+                                    .remote_len = link->remote.len};
+    if (link->dialed) {
+        return rusmi_quic_conn_new_client(&link->conn, &cfg, &events, &path, now);
+    }
+    return rusmi_quic_conn_new_server(&link->conn, &cfg, &events, &path, &link->first,
+                                      link->proven ? &link->proof : NULL, now);
+}
+
+static enum rusmi_down_cause down_cause(enum rusmi_quic_cause cause)
+{
+    switch (cause) {
+    case RUSMI_QUIC_CLOSED_PEER:
+        return RUSMI_DOWN_BY_PEER;
+    case RUSMI_QUIC_REFUSED_LOCAL:
+    case RUSMI_QUIC_REFUSED_PEER:
+        return RUSMI_DOWN_TLS;
+    case RUSMI_QUIC_TIMEOUT:
+        return RUSMI_DOWN_SILENT;
+    case RUSMI_QUIC_PROTOCOL:
+        return RUSMI_DOWN_PROTOCOL;
+    case RUSMI_QUIC_NONE:
+    case RUSMI_QUIC_CLOSED_LOCAL:
+    case RUSMI_QUIC_TRANSPORT:
+    case RUSMI_QUIC_RESET:
+    case RUSMI_QUIC_INTERNAL:
+        return RUSMI_DOWN_TRANSPORT;
+    }
+    return RUSMI_DOWN_TRANSPORT;
+}
+
+static void count_end(struct rusmi_link *link, enum rusmi_quic_cause cause)
+{
+    struct rusmi_node_counters *counters = &link->node->counters;
+
+    if (cause == RUSMI_QUIC_REFUSED_LOCAL) {
+        rusmi_count(&counters->refused_auth, 1);
+    } else if (cause == RUSMI_QUIC_TIMEOUT) {
+        rusmi_count(&counters->timeouts, 1);
+    } else if (cause == RUSMI_QUIC_PROTOCOL) {
+        rusmi_count(&counters->protocol_errors, 1);
+    }
+}
+
+/* Tell the core, once, that the connection has ended. The connection itself may live on to answer
+ * late packets. */
+static void tell_end(struct rusmi_link *link, const struct rusmi_quic_end *end)
+{
+    struct rusmi_core_event event = {.kind = RUSMI_EVENT_CLOSED, .conn = link->id};
+
+    if (atomic_exchange(&link->told, true)) {
+        return;
+    }
+    half_open_done(link);
+    count_end(link, end->cause);
+    rusmi_link_shut_queue(link, true);
+    event.u.closed.cause = down_cause(end->cause);
+    event.u.closed.code = end->code;
+    event.u.closed.err = end->err;
+    event.u.closed.text = end->text;
+    (void)!rusmi_node_step(link->node, &event); /* a CLOSED event never fails */
+    rusm_waiter_wake(link->node->gone);
+}
+
+/* Give everything back but what other references need; the driver's `closed` follows. */
+static void end(struct rusmi_link *link)
+{
+    rusm_node *node = link->node;
+
+    link->ended = true;
+    rusmi_mutex_lock(&link->lock);
+    link->driver_open = false;
+    rusmi_mutex_unlock(&link->lock);
+    rusmi_link_shut_queue(link, true);
+    flush_early(link, false);
+    rusmi_link_close_socket(link);
+    rusmi_quic_conn_del(link->conn);
+    link->conn = NULL;
+    if (!link->dialed) {
+        rusmi_cids_remove(link, link->first.dcid.data,
+                          link->first.dcid.len); /* the endpoint's, if QUIC never had it */
+    }
+    if (link->boxes) {
+        rusmi_count(&node->counters.messages_sent, atomic_exchange(&link->stat_sent, 0));
+        rusmi_count(&node->counters.messages_received, atomic_exchange(&link->stat_received, 0));
+        rusmi_count(&node->counters.dropped_nomem, link->inbox.dropped_nomem_count);
+        rusmi_count(&node->counters.dropped_link,
+                    rusmi_outbox_fini(&link->outbox) + link->outbox.lost_count);
+        rusmi_inbox_fini(&link->inbox);
+        link->boxes = false;
+    }
+    rusm_driver_close(link->driver);
+    rusmi_node_forget(link);
+}
+
+/* ---- the run
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+/* Datagrams that the endpoint's socket received for this link. */
+static void take_datagrams(struct rusmi_link *link, rusm_time now)
+{
+    struct rusmi_list taken, *node;
+
+    rusmi_list_init(&taken);
+    rusmi_mutex_lock(&link->lock);
+    while ((node = rusmi_list_pop(&link->datagrams)) != NULL) {
+        rusmi_list_push(&taken, node);
+    }
+    link->datagrams_len = 0;
+    rusmi_mutex_unlock(&link->lock);
+    while ((node = rusmi_list_pop(&taken)) != NULL) {
+        struct rusmi_datagram *datagram = rusmi_container(node, struct rusmi_datagram, node);
+
+        rusmi_link_feed(link, &datagram->from, datagram->data, datagram->len, datagram->len, now);
+        rusmi_free(datagram);
+    }
+}
+
+/* Hand queued control bytes to QUIC, and note whether the link has been declared up. */
+static void take_control(struct rusmi_link *link)
+{
+    struct rusmi_buf control;
+    bool up;
+
+    rusmi_mutex_lock(&link->lock);
+    control = link->control;
+    rusmi_buf_init(&link->control);
+    up = link->up_asked;
+    rusmi_mutex_unlock(&link->lock);
+    if (control.len != 0) {
+        rusm_err err =
+            rusmi_quic_conn_send_control(link->conn, rusmi_buf_head(&control), control.len);
+
+        if (err == RUSM_EFULL || err == RUSM_ENOMEM) {
+            rusmi_quic_conn_close(link->conn, RUSMI_CLOSE_MEMORY,
+                                  "too many control bytes wait for the peer");
+        }
+    }
+    rusmi_buf_fini(&control);
+    if (up && !link->up) {
+        link->up = true;
+        flush_early(link, true);
+    }
+}
+
+/* Close when asked to; with a grace period, only once nothing waits for the peer any more. */
+static void take_close(struct rusmi_link *link, rusm_time now)
+{
+    bool asked, queued;
+    rusm_time flush_until;
+
+    rusmi_mutex_lock(&link->lock);
+    asked = link->close_asked;
+    flush_until = link->flush_until;
+    queued = link->queue_head != NULL;
+    rusmi_mutex_unlock(&link->lock);
+    if (link->closing) {
+        return;
+    }
+    if (atomic_load(&link->node->hurry)) {
+        link->closing = true;
+        rusmi_quic_conn_close(link->conn, RUSMI_CLOSE_SHUTDOWN, "the node is shutting down");
+        return;
+    }
+    if (!asked) {
+        return;
+    }
+    if (now < flush_until && rusmi_quic_conn_state(link->conn) == RUSMI_QUIC_UP &&
+        (queued || !rusmi_quic_conn_is_quiet(link->conn))) {
+        return;
+    }
+    link->closing = true;
+    rusmi_quic_conn_close(link->conn, link->close_code, link->close_text);
+}
+
+static void set_timer(struct rusmi_link *link, rusm_time now)
+{
+    rusm_time deadline = rusmi_quic_conn_deadline(link->conn);
+
+    if (!link->closing && link->flush_until > now && link->flush_until < deadline) {
+        deadline = link->flush_until;
+    }
+    rusm_driver_set_timer(link->driver, deadline == UINT64_MAX ? 0 : deadline);
+}
+
+static void publish_stats(struct rusmi_link *link)
+{
+    struct rusmi_quic_stats stats;
+
+    /* relaxed, all of them: statistics that order nothing */
+    if (link->boxes) {
+        atomic_store_explicit(&link->stat_sent,
+                              link->outbox.acked_count + link->outbox.flight_count +
+                                  link->outbox.lost_count,
+                              memory_order_relaxed);
+        atomic_store_explicit(&link->stat_received, link->inbox.delivered_count,
+                              memory_order_relaxed);
+    }
+    rusmi_quic_conn_get_stats(link->conn, &stats);
+    atomic_store_explicit(&link->stat_rtt_ns, stats.rtt_ns, memory_order_relaxed);
+    atomic_store_explicit(&link->stat_lost, stats.packets_lost, memory_order_relaxed);
+    atomic_store_explicit(&link->stat_bytes_sent, stats.bytes_sent, memory_order_relaxed);
+    atomic_store_explicit(&link->stat_bytes_received, stats.bytes_received, memory_order_relaxed);
+}
+
+/* Nothing could be begun: the dial fails with the reason in rusm_err_detail(), an accepted link
+ * never was. */
+static void fail_begin(struct rusmi_link *link, rusm_err err)
+{
+    struct rusmi_quic_end failure = {.cause = RUSMI_QUIC_INTERNAL, .err = err};
+    const char *detail = rusm_err_detail();
+
+    memcpy(failure.text, detail, rusmi_utf8_cut(detail, strlen(detail), sizeof(failure.text) - 1));
+    tell_end(link, &failure);
+    end(link);
+}
+
+void rusmi_link_run(void *arg, rusm_time now)
+{
+    struct rusmi_link *link = arg;
+    const struct rusmi_quic_end *why;
+
+    if (link->ended) {
+        return;
+    }
+    if (link->conn == NULL) {
+        rusm_err err = begin(link, now);
+
+        if (err != RUSM_OK) {
+            fail_begin(link, err);
+            return;
+        }
+    }
+    take_datagrams(link, now);
+    rusmi_link_receive(link, now);
+    if (rusmi_quic_conn_deadline(link->conn) <= now) {
+        (void)rusmi_quic_conn_timer(link->conn, now); /* how it ended is read below */
+    }
+    take_control(link);
+    rusmi_link_fill_outbox(link);
+    take_close(link, now);
+    rusmi_link_write(link, now);
+    publish_stats(link);
+    why = rusmi_quic_conn_end(link->conn);
+    if (why->cause != RUSMI_QUIC_NONE) {
+        tell_end(link, why);
+        if (rusmi_quic_conn_state(link->conn) == RUSMI_QUIC_CLOSED || link->node->hurry) {
+            end(link);
+            return;
+        }
+    }
+    set_timer(link, now);
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a call to a link's queue. The sender that the wire carries is the calling process if it
+ * belongs to this node, and nobody otherwise: a node speaks only for its own processes.
+ */
+#include "node/send.h"
+
+#include "base/utf8.h"
+#include "node/call.h"
+#include "node/link.h"
+
+#include <rusm/otp/registry.h>
+
+#include <stdio.h>
+#include <string.h>
+
+static uint64_t sender_serial(const rusm_node *node)
+{
+    rusm_pid self = rusm_self();
+
+    return self.incarnation == node->incarnation ? self.serial : 0;
+}
+
+/* Queue out on the link, which is given back; out is freed unless it was taken. */
+static rusm_err queue(struct rusmi_link *link, struct rusmi_out *out,
+                      const struct rusmi_message_head *head, bool wait)
+{
+    uint8_t key[RUSMI_BUSY_KEY_MAX];
+    size_t key_len = rusmi_busy_key(key, head->serial, head->name, head->name_len);
+    rusm_err err = rusmi_link_send(link, out, key, key_len, wait);
+
+    if (err != RUSM_OK) {
+        rusmi_out_del(out);
+        if (err == RUSM_ENOLINK) {
+            (void)rusm_set_err_detail(err, "the link to node %s was lost", link->name);
+        }
+    }
+    rusmi_link_drop(link);
+    if (err == RUSM_EKILLED) {
+        rusm_checkpoint(); /* a process ends here */
+    }
+    return err;
+}
+
+static rusm_err send_head(struct rusmi_link *link, const struct rusmi_message_head *head,
+                          const void *data, size_t len, bool wait)
+{
+    struct rusmi_out *out;
+    rusm_err err = rusmi_out_new(&out, head, data, len);
+
+    if (err != RUSM_OK) {
+        rusmi_link_drop(link);
+        if (err == RUSM_EMSGSIZE) {
+            return rusm_set_err_detail(err, "a message of %zu bytes is over the limit of %zu", len,
+                                       RUSM_MESSAGE_MAX);
+        }
+        return rusm_set_err_detail(err, "%s", rusm_err_text(err));
+    }
+    return queue(link, out, head, wait);
+}
+
+static rusm_err send_here(rusm_node *node, const char *name, size_t name_len, const void *data,
+                          size_t len)
+{
+    rusm_pid sender = {node->incarnation, sender_serial(node)};
+    rusm_pid pid;
+    rusm_msg *msg;
+    rusm_err err = rusm_msg_new(&msg, len);
+
+    if (err != RUSM_OK) {
+        return err;
+    }
+    if (len != 0) {
+        memcpy(rusm_msg_data(msg), data, len);
+    }
+    rusm_msg_set_sender(msg, sender.serial == 0 ? RUSM_PID_NONE : sender);
+    err = rusm_deliver_name(node->runtime, name, name_len, msg, &pid);
+    if (err != RUSM_OK) {
+        rusm_msg_del(msg);
+        return rusm_set_err_detail(err, "no process of node %s has the name %s", node->name, name);
+    }
+    return RUSM_OK;
+}
+
+static rusm_err node_send(rusm_node *node, const char *peer, const char *name, const void *data,
+                          size_t len, bool wait)
+{
+    struct rusmi_message_head head = {.kind = RUSMI_MESSAGE_TO_NAME};
+    struct rusmi_link *link;
+    size_t name_len;
+
+    node = rusmi_node_resolve(node);
+    if (node == NULL) {
+        return RUSM_ENOCONTEXT;
+    }
+    name_len = name == NULL ? 0 : strlen(name);
+    if (peer == NULL || name == NULL || !rusmi_name_valid(name, name_len) ||
+        (data == NULL && len != 0)) {
+        return rusm_set_err_detail(
+            RUSM_EINVAL, "a message needs a node, a name of 1 to %d bytes of UTF-8, and bytes",
+            RUSM_NAME_MAX);
+    }
+    if (len > RUSM_MESSAGE_MAX) {
+        return rusm_set_err_detail(RUSM_EMSGSIZE, "a message of %zu bytes is over the limit of %zu",
+                                   len, RUSM_MESSAGE_MAX);
+    }
+    link = rusmi_peers_find(node, peer, strlen(peer));
+    if (link == NULL) {
+        if (strcmp(peer, node->name) == 0) {
+            return send_here(node, name, name_len, data, len);
+        }
+        return rusm_set_err_detail(RUSM_ENONODE, "node %s has no link to node %s", node->name,
+                                   peer);
+    }
+    head.sender = sender_serial(node);
+    head.name = name;
+    head.name_len = (uint8_t)name_len;
+    return send_head(link, &head, data, len, wait);
+}
+
+rusm_err rusm_node_send(rusm_node *node, const char *peer, const char *name, const void *data,
+                        size_t len)
+{
+    return node_send(node, peer, name, data, len, true);
+}
+
+rusm_err rusm_node_try_send(rusm_node *node, const char *peer, const char *name, const void *data,
+                            size_t len)
+{
+    return node_send(node, peer, name, data, len, false);
+}
+
+/* The link to the node of that incarnation, held; sets the detail if there is none. */
+static struct rusmi_link *link_to(rusm_node *node, rusm_pid to)
+{
+    struct rusmi_link *link = rusmi_peers_find_incarnation(node, to.incarnation);
+    char text[RUSM_PID_TEXT_MAX];
+
+    if (link == NULL) {
+        (void)rusm_pid_format(to, text, sizeof(text));
+        (void)rusm_set_err_detail(
+            RUSM_ENONODE, "process %s belongs to no node that %s is linked to", text, node->name);
+    }
+    return link;
+}
+
+rusm_err rusmi_send_pid(rusm_node *node, rusm_pid to, const void *data, size_t len)
+{
+    struct rusmi_message_head head = {
+        .kind = RUSMI_MESSAGE_TO_SERIAL, .sender = sender_serial(node), .serial = to.serial};
+    struct rusmi_link *link;
+
+    if (data == NULL && len != 0) {
+        return rusm_set_err_detail(RUSM_EINVAL, "a message of %zu bytes needs bytes", len);
+    }
+    if (to.incarnation == node->incarnation) {
+        return rusm_send(to, data, len);
+    }
+    link = link_to(node, to);
+    return link == NULL ? RUSM_ENONODE : send_head(link, &head, data, len, true);
+}
+
+/* ---- the runtime's router
+ * --------------------------------------------------------------------------------------- */
+
+static rusm_err route_send(void *arg, rusm_pid from, rusm_pid to, rusm_msg *msg)
+{
+    rusm_node *node = arg;
+    struct rusmi_message_head head = {.kind = RUSMI_MESSAGE_TO_SERIAL,
+                                      .sender =
+                                          from.incarnation == node->incarnation ? from.serial : 0,
+                                      .serial = to.serial};
+    struct rusmi_link *link = link_to(node, to);
+    struct rusmi_out *out;
+    rusm_err err;
+
+    if (link == NULL) {
+        return RUSM_ENONODE;
+    }
+    /* Copied, because the caller keeps its message on any error, and a refused outgoing message
+     * takes its body along. */
+    err = rusmi_out_new(&out, &head, rusm_msg_data(msg), rusm_msg_len(msg));
+    if (err != RUSM_OK) {
+        rusmi_link_drop(link);
+        return rusm_set_err_detail(err, "a message of %zu bytes: %s", rusm_msg_len(msg),
+                                   rusm_err_text(err));
+    }
+    err = queue(link, out, &head, true);
+    if (err == RUSM_OK) {
+        rusm_msg_del(msg);
+    }
+    return err;
+}
+
+static rusm_err route_kill(void *arg, rusm_pid from, rusm_pid to)
+{
+    rusm_node *node = arg;
+    struct rusmi_request request = {.kind = RUSMI_REQUEST_KILL, .pid = to};
+    struct rusmi_link *link = link_to(node, to);
+    struct rusmi_actions actions;
+    rusm_err err;
+
+    (void)from;
+    if (link == NULL) {
+        return RUSM_ENONODE;
+    }
+    rusmi_actions_init(&actions);
+    rusmi_mutex_lock(&node->lock);
+    /* Nobody waits for the reply: its ref is of no call, and it is dropped when it comes. */
+    err = rusmi_core_request(node->core, ++node->next_ref, link->name, &request,
+                             rusmi_call_deadline(60000), rusm_now(), &actions);
+    rusmi_node_finish(node, &actions);
+    rusmi_link_drop(link);
+    return err;
+}
+
+static bool route_name(void *arg, uint64_t incarnation, char *buf, size_t buf_len)
+{
+    struct rusmi_link *link = rusmi_peers_find_incarnation(arg, incarnation);
+
+    if (link == NULL) {
+        return false;
+    }
+    (void)snprintf(buf, buf_len, "%s", link->name);
+    rusmi_link_drop(link);
+    return true;
+}
+
+void rusmi_router_install(rusm_node *node)
+{
+    static const struct rusm_router router = {
+        .send = route_send, .kill = route_kill, .node_name = route_name};
+
+    rusm_runtime_set_router(node->runtime, &router, node);
+}
