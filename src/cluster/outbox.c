@@ -19,15 +19,20 @@ static uint64_t mix(uint64_t x)
 
 static uint64_t hash_name(const char *name, size_t len)
 {
-    uint64_t hash = len, word;
+    uint64_t hash = len, word = 0;
 
-    for (; len >= sizeof(word); name += sizeof(word), len -= sizeof(word)) {
-        memcpy(&word, name, sizeof(word));
-        hash = mix(hash ^ word);
+    if (len < sizeof(word)) {
+        for (size_t i = 0; i < len; i++) {
+            word = word << 8 | (uint8_t)name[i];
+        }
+    } else {
+        for (size_t i = 0; i + sizeof(word) < len; i += sizeof(word)) {
+            memcpy(&word, name + i, sizeof(word));
+            hash = mix(hash ^ word);
+        }
+        memcpy(&word, name + len - sizeof(word), sizeof(word));
     }
-    word = 0;
-    memcpy(&word, name, len);
-    /* Differs in the end from what a serial gives, so that "to 5" and a name are unlike. */
+    /* The complement tells a short name from the serial of the same bits. */
     return ~mix(hash ^ word);
 }
 
@@ -49,7 +54,7 @@ static uint64_t pair_key(const struct rusmi_message_head *head)
 static rusm_err out_alloc(struct rusmi_out **out_out, const struct rusmi_message_head *given,
                           size_t body_len, size_t copy_len)
 {
-    struct rusmi_message_head head = *given;
+    struct rusmi_message_head head;
     struct rusmi_out *out;
     size_t tail_len;
     rusm_err err;
@@ -57,6 +62,13 @@ static rusm_err out_alloc(struct rusmi_out **out_out, const struct rusmi_message
     if (body_len > RUSM_MESSAGE_MAX) {
         return RUSM_EMSGSIZE;
     }
+    /* Field by field: a copy in wide pieces would wait for the caller's narrow stores. */
+    head.prev = 0;
+    head.sender = given->sender;
+    head.serial = given->serial;
+    head.name = given->name;
+    head.name_len = given->name_len;
+    head.kind = given->kind;
     head.body_len = (uint32_t)body_len;
     err = rusmi_message_head_check(&head);
     if (err != RUSM_OK) {
@@ -67,11 +79,13 @@ static rusm_err out_alloc(struct rusmi_out **out_out, const struct rusmi_message
     if (out == NULL) {
         return RUSM_ENOMEM;
     }
-    *out = (struct rusmi_out){
-        .pair = pair_key(&head),
-        .wire = (uint8_t *)(out + 1) + RUSMI_VARINT_LEN_MAX,
-        .wire_len = tail_len + copy_len,
-    };
+    out->next = NULL;
+    out->pair = pair_key(&head);
+    out->wire = (uint8_t *)(out + 1) + RUSMI_VARINT_LEN_MAX;
+    out->wire_len = tail_len + copy_len;
+    out->msg = NULL;
+    out->msg_len = out->sent = 0;
+    out->started = false;
     rusmi_message_tail_encode(out->wire, &head);
     *out_out = out;
     return RUSM_OK;

@@ -18,17 +18,28 @@ size_t rusmi_varint_encode(uint8_t *out, uint64_t value)
 {
     size_t len = rusmi_varint_len(value);
 
-    if (len == 1) {
-        out[0] = (uint8_t)value;
-        return 1;
-    }
     for (size_t i = len; i > 0; i--) {
         out[i - 1] = (uint8_t)value;
         value >>= 8;
     }
     /* The two top bits of the first byte are the logarithm of the length (RFC 9000, 16). */
-    out[0] |= len == 2 ? 0x40 : len == 4 ? 0x80 : 0xc0;
+    out[0] |= len == 1 ? 0 : len == 2 ? 0x40 : len == 4 ? 0x80 : 0xc0;
     return len;
+}
+
+/* As rusmi_varint_encode(), for numbers that are mostly short: serials of processes, lengths. */
+static uint8_t *put_varint(uint8_t *at, uint64_t value)
+{
+    if (value < (1u << 6)) {
+        *at = (uint8_t)value;
+        return at + 1;
+    }
+    if (value < (1u << 14)) {
+        at[0] = (uint8_t)(0x40 | value >> 8);
+        at[1] = (uint8_t)value;
+        return at + 2;
+    }
+    return at + rusmi_varint_encode(at, value);
 }
 
 size_t rusmi_varint_decode(const uint8_t *data, size_t len, uint64_t *out_value)
@@ -81,15 +92,15 @@ size_t rusmi_message_tail_encode(uint8_t *out, const struct rusmi_message_head *
     uint8_t *at = out;
 
     *at++ = head->kind;
-    at += rusmi_varint_encode(at, head->sender);
+    at = put_varint(at, head->sender);
     if (head->kind == RUSMI_MESSAGE_TO_SERIAL) {
-        at += rusmi_varint_encode(at, head->serial);
+        at = put_varint(at, head->serial);
     } else {
         *at++ = head->name_len;
         memcpy(at, head->name, head->name_len);
         at += head->name_len;
     }
-    at += rusmi_varint_encode(at, head->body_len);
+    at = put_varint(at, head->body_len);
     return (size_t)(at - out);
 }
 
@@ -97,7 +108,7 @@ size_t rusmi_message_prev_encode(uint8_t *tail, uint64_t prev)
 {
     size_t len = rusmi_varint_len(prev);
 
-    rusmi_varint_encode(tail - len, prev);
+    put_varint(tail - len, prev);
     return len;
 }
 
@@ -114,10 +125,15 @@ static void cursor_skip(struct cursor *cursor, size_t len)
 }
 
 /* False if the input ends before the number does. */
-static bool cursor_varint(struct cursor *cursor, uint64_t *out_value)
+static inline bool cursor_varint(struct cursor *cursor, uint64_t *out_value)
 {
-    size_t len = rusmi_varint_decode(cursor->data, cursor->len, out_value);
+    size_t len = 1;
 
+    if (cursor->len > 0 && cursor->data[0] < 0x40) {
+        *out_value = cursor->data[0];
+    } else {
+        len = rusmi_varint_decode(cursor->data, cursor->len, out_value);
+    }
     cursor_skip(cursor, len);
     return len > 0;
 }
