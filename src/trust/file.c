@@ -139,17 +139,19 @@ static rusm_err place_open(struct place *place, const char *folder)
     return place->fd < 0 ? fail_errno(folder, "cannot open the folder") : RUSM_OK;
 }
 
-/* Whether the file exists with exactly these bytes. */
-static bool has_equal(const struct place *place, const struct rusmi_file_save *file)
+/* Whether the file, which exists, has exactly these bytes. */
+static rusm_err compare(const struct place *place, const struct rusmi_file_save *file,
+                        bool *out_equal)
 {
     struct rusmi_file old = {0};
     char *path = rusmi_file_path(place->folder, file->name, "");
-    bool equal = path != NULL && rusmi_file_read(path, false, &old) == RUSM_OK &&
-                 old.len == file->len && memcmp(old.data, file->data, old.len) == 0;
+    rusm_err err = path == NULL ? fail_memory() : rusmi_file_read(path, false, &old);
 
+    *out_equal =
+        err == RUSM_OK && old.len == file->len && memcmp(old.data, file->data, old.len) == 0;
     rusmi_file_fini(&old);
     rusmi_free(path);
-    return equal;
+    return err == RUSM_ECERT ? RUSM_OK : err; /* what cannot be a PEM file is not equal to one */
 }
 
 static rusm_err refuse_existing(const struct place *place, const struct rusmi_file_save *file)
@@ -163,17 +165,17 @@ static rusm_err refuse_existing(const struct place *place, const struct rusmi_fi
 static rusm_err check_free(const struct place *place, const struct rusmi_file_save *file,
                            bool *out_skip)
 {
+    rusm_err err = RUSM_OK;
     struct stat st;
 
     *out_skip = false;
     if (fstatat(place->fd, file->name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
         return errno == ENOENT ? RUSM_OK : fail_save(place, file->name, "cannot look at it");
     }
-    if (file->equal_okay && has_equal(place, file)) {
-        *out_skip = true;
-        return RUSM_OK;
+    if (file->equal_okay) {
+        err = compare(place, file, out_skip);
     }
-    return refuse_existing(place, file);
+    return err != RUSM_OK || *out_skip ? err : refuse_existing(place, file);
 }
 
 static bool write_all(int fd, const char *data, size_t len)
