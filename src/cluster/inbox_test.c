@@ -283,6 +283,26 @@ static void test_chain_is_released_in_order(void **state)
     fini_empty(&ib);
 }
 
+/* Messages without order, newest first, round and round the ring: each is new each time. */
+static void test_ring_is_clean_when_it_comes_round(void **state)
+{
+    struct rusmi_inbox ib;
+    struct seen seen;
+
+    (void)state;
+    init(&ib, &seen);
+    for (uint64_t base = 0; base < 3 * STREAMS; base += STREAMS) {
+        for (uint64_t i = STREAMS; i > 0; i--) {
+            assert_false(rusmi_inbox_is_delivered(&ib, base + i - 1));
+            assert_int_equal(give(&ib, base + i - 1, 0, 'x', 1), RUSM_OK);
+            assert_true(rusmi_inbox_is_delivered(&ib, base + i - 1));
+            assert_int_equal(ib.watermark, i > 1 ? base : base + STREAMS);
+        }
+    }
+    assert_int_equal(seen.len, 3 * STREAMS);
+    fini_empty(&ib);
+}
+
 static void test_broken_message_fails_the_link(void **state)
 {
     static const struct {
@@ -505,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_message_divided_anywhere_is_delivered),
         cmocka_unit_test(test_message_waits_for_its_predecessor),
         cmocka_unit_test(test_chain_is_released_in_order),
+        cmocka_unit_test(test_ring_is_clean_when_it_comes_round),
         cmocka_unit_test(test_broken_message_fails_the_link),
         cmocka_unit_test(test_two_successors_fail_the_link),
         cmocka_unit_test(test_stream_out_of_place_fails_the_link),
