@@ -35,6 +35,7 @@
 #define RUSMI_CLUSTER_CORE_H
 
 #include "base/list.h"
+#include "cluster/deadlines.h" /* RUSMI_TIME_NEVER */
 #include "wire/control.h"
 
 #include <rusm/err.h>
@@ -42,8 +43,7 @@
 
 struct rusmi_core;
 
-#define RUSMI_TEXT_MAX   ((size_t)384) /* an explanation, with its NUL */
-#define RUSMI_TIME_NEVER UINT64_MAX    /* a deadline that never comes */
+#define RUSMI_TEXT_MAX ((size_t)384) /* an explanation, with its NUL */
 
 /* All texts are copied. */
 struct rusmi_core_config {
@@ -276,6 +276,9 @@ bool rusmi_core_whereis(const struct rusmi_core *core, const char *name,
 /* The peer of that name with a link that is up (hidden ones have no name here). */
 bool rusmi_core_find_peer(const struct rusmi_core *core, const char *name,
                           struct rusmi_core_peer *out_peer);
+/* The same by incarnation, which pids carry. */
+bool rusmi_core_find_incarnation(const struct rusmi_core *core, uint64_t incarnation,
+                                 struct rusmi_core_peer *out_peer);
 /*
  * A page in the order in which the entries appeared. Start with *cursor 0; after the last page it
  * is 0 again. What is there during the whole listing comes exactly once. O(log n + max).

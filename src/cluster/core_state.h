@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a core is made of, shared by src/cluster/core*.c and by nobody else.
+ *
+ *   core.c          making, events, timers, lookups, the invariant
+ *   core_link.c     the life of a conn: hello, who decides, probing, up, the end
+ *   core_dial.c     dials and what completes them
+ *   core_names.c    registration and gossip
+ *   core_request.c  requests and replies, both sides
+ *   action.c        the list of actions
+ *
+ * A conn that ends while a step runs is only unlinked and marked CLOSED: pointers to it stay valid
+ * until the step's end frees it (core_finish). Whoever sends may lose the conn (no memory), so code
+ * that goes on after a send looks at the state again.
+ */
+#ifndef RUSMI_CLUSTER_CORE_STATE_H
+#define RUSMI_CLUSTER_CORE_STATE_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "cluster/core.h"
+#include "cluster/deadlines.h"
+#include "cluster/names.h"
+#include "cluster/roster.h"
+
+/* A dial is tried again so often when a race for the one link leaves none. */
+#define RUSMI_DIAL_TRIES 3u
+/* A probe waits a quarter of the tick, at most so long. */
+#define RUSMI_PROBE_MAX_MS 1000u
+/* Frames of names sent to a new peer before it must have answered a ping. */
+#define RUSMI_SYNC_FRAMES 8u
+
+enum conn_state {
+    CONN_DIALING,
+    CONN_HELLO,
+    CONN_WAIT_ACCEPT,
+    CONN_WAIT_READY,
+    CONN_PROBING,
+    CONN_UP,
+    CONN_CLOSED,
+    CONN_STATES,
+};
+
+/* What a struct rusmi_deadline is embedded in. */
+enum deadline_kind {
+    DEADLINE_CONN,
+    DEADLINE_DIAL,
+    DEADLINE_REQUEST,
+};
+
+struct conn {
+    struct rusmi_map_entry by_id;
+    struct rusmi_list in_state; /* core->handshakes, core->links or core->dead */
+    uint64_t id;
+    enum conn_state state;
+    bool dialed;
+    bool authenticated;
+    struct rusmi_deadline deadline;
+    struct rusmi_splitter splitter;
+    char address[RUSMI_WIRE_ADDRESS_MAX + 1]; /* dialed: as dialed; else as the transport says */
+    struct rusmi_core_cert cert;
+
+    /* From the hello; name is empty before it was accepted. */
+    char name[RUSM_NAME_MAX + 1];
+    char listen[RUSMI_WIRE_ADDRESS_MAX + 1];
+    uint64_t incarnation;
+    uint64_t features;
+    bool hidden;  /* the peer is no member */
+    bool decides; /* this side decides which link stays */
+
+    /* PROBING: the link that was asked for a sign of life, and with what nonce. */
+    uint64_t probe_conn, probe_nonce;
+
+    /* UP */
+    struct rusmi_map_entry by_name, by_incarnation; /* unless hidden */
+    uint64_t peer_id;                               /* in core->peers */
+    rusm_time up_since;
+    struct rusmi_claimant claimant;
+    uint64_t sync_after; /* our names up to this id were sent; UINT64_MAX: all */
+    uint64_t sync_nonce; /* the sync goes on when this pong comes */
+
+    struct rusmi_list dials;    /* that wait for this conn */
+    struct rusmi_list requests; /* of ours, in flight */
+    size_t serving;             /* requests of the peer that are being worked on */
+    struct rusmi_action *close_action, *up_action, *down_action;
+};
+
+struct dial {
+    struct rusmi_list in_conn;
+    struct rusmi_deadline deadline;
+    struct conn *conn;
+    uint64_t ref;
+    unsigned tries;
+    char address[RUSMI_WIRE_ADDRESS_MAX + 1];
+    struct rusmi_action *done;
+};
+
+struct pending {
+    struct rusmi_map_entry by_id;
+    struct rusmi_list in_conn;
+    struct rusmi_deadline deadline;
+    uint64_t id;
+    uint32_t kind;
+    struct conn *conn;
+    struct rusmi_action *done;
+};
+
+/* A local process that has global names. */
+struct owner {
+    struct rusmi_map_entry by_serial;
+    uint64_t serial;
+    struct rusmi_list claims;
+};
+
+struct rusmi_core {
+    struct rusmi_core_config cfg; /* its texts are the arrays below */
+    char cluster[RUSM_NAME_MAX + 1];
+    char name[RUSM_NAME_MAX + 1];
+    char address[RUSMI_WIRE_ADDRESS_MAX + 1];
+    char software[RUSMI_SOFTWARE_MAX + 1];
+
+    bool shut_down;
+    bool settle; /* a link went down or came up: PROBING conns must look again */
+    uint64_t conn_last, nonce_last, request_last, peer_last, claim_last;
+    struct rusmi_map conns;
+    struct rusmi_list handshakes, links, dead;
+    struct rusmi_map peers_by_name, peers_by_incarnation; /* UP and not hidden */
+    struct rusmi_roster peers;
+    struct rusmi_deadlines deadlines;
+    struct rusmi_map requests;
+
+    struct rusmi_names names;
+    struct rusmi_claimant self;
+    struct rusmi_roster own_claims;
+    struct rusmi_map owners;
+
+    struct rusmi_core_stats stats;
+};
+
+/* action.c */
+struct rusmi_action *rusmi_action_new(enum rusmi_action_kind kind);
+/* With room for a peer's name and a text, which rusmi_action_tell fills. */
+struct rusmi_action *rusmi_action_new_told(enum rusmi_action_kind kind);
+void rusmi_action_tell(struct rusmi_action *action, const char *peer, const char *text);
+void rusmi_actions_push(struct rusmi_actions *actions, struct rusmi_action *action);
+
+/* core.c: the end of every call that can change something. Frees what died, checks the invariant.
+ */
+void rusmi_core_finish(struct rusmi_core *core, rusm_time now, struct rusmi_actions *out);
+
+/* core_link.c */
+struct conn *rusmi_conn_new(struct rusmi_core *core, uint64_t id);
+/* Free a conn that is in no list or map but core->dead. */
+void rusmi_conn_del(struct rusmi_core *core, struct conn *conn);
+struct conn *rusmi_conn_find(const struct rusmi_core *core, uint64_t id);
+struct conn *rusmi_peer_find(const struct rusmi_core *core, const char *name);
+rusm_err rusmi_conn_authenticated(struct rusmi_core *core, const struct rusmi_core_event *event,
+                                  rusm_time now, struct rusmi_actions *out);
+void rusmi_conn_frames(struct rusmi_core *core, struct conn *conn, const uint8_t *bytes, size_t len,
+                       rusm_time now, struct rusmi_actions *out);
+void rusmi_conn_expired(struct rusmi_core *core, struct conn *conn, rusm_time now,
+                        struct rusmi_actions *out);
+/* Let PROBING conns whose obstacle has gone go on. */
+void rusmi_conns_settle(struct rusmi_core *core, rusm_time now, struct rusmi_actions *out);
+/* Encode and push a SEND; on failure the conn is closed. True if it was sent. */
+bool rusmi_conn_send(struct rusmi_core *core, struct conn *conn, const struct rusmi_frame *frame,
+                     rusm_time now, struct rusmi_actions *out);
+/* End a conn from this side, with a formatted text. */
+RUSM_PRINTF(7, 8)
+void rusmi_conn_close(struct rusmi_core *core, struct conn *conn, enum rusmi_close_code code,
+                      enum rusmi_down_cause cause, rusm_time now, struct rusmi_actions *out,
+                      const char *format, ...);
+/* End a conn that the transport has lost. */
+void rusmi_conn_lost(struct rusmi_core *core, struct conn *conn,
+                     const struct rusmi_core_event *event, rusm_time now,
+                     struct rusmi_actions *out);
+
+/* core_dial.c */
+/* Complete every dial of conn: the link to `peer` is up. */
+void rusmi_dials_done(struct rusmi_core *core, struct conn *conn, const char *peer,
+                      struct rusmi_actions *out);
+void rusmi_dials_fail(struct rusmi_core *core, struct conn *conn, rusm_err err, const char *text,
+                      struct rusmi_actions *out);
+/* conn ended because another link to its peer stays: find out what that means for its dials. */
+void rusmi_dials_move(struct rusmi_core *core, struct conn *conn, rusm_time now,
+                      struct rusmi_actions *out);
+void rusmi_dial_expired(struct rusmi_core *core, struct dial *dial, rusm_time now,
+                        struct rusmi_actions *out);
+
+/* core_names.c */
+void rusmi_names_frame(struct rusmi_core *core, struct conn *conn, const struct rusmi_frame *frame,
+                       rusm_time now, struct rusmi_actions *out);
+/* Send a new peer more of our names. */
+void rusmi_names_sync(struct rusmi_core *core, struct conn *conn, rusm_time now,
+                      struct rusmi_actions *out);
+void rusmi_names_forget_own(struct rusmi_core *core);
+
+/* core_request.c */
+void rusmi_request_frame(struct rusmi_core *core, struct conn *conn,
+                         const struct rusmi_frame *frame, rusm_time now, struct rusmi_actions *out);
+void rusmi_reply_frame(struct rusmi_core *core, struct conn *conn, struct rusmi_frame *frame,
+                       rusm_time now, struct rusmi_actions *out);
+void rusmi_requests_fail(struct rusmi_core *core, struct conn *conn, rusm_err err, const char *text,
+                         struct rusmi_actions *out);
+void rusmi_request_expired(struct rusmi_core *core, struct pending *pending,
+                           struct rusmi_actions *out);
+
+#endif
