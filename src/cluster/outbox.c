@@ -275,7 +275,7 @@ size_t rusmi_outbox_fini(struct rusmi_outbox *ob)
         }
     }
     rusmi_free(ob->pairs);
-    *ob = (struct rusmi_outbox){0};
+    *ob = (struct rusmi_outbox){.acked_count = ob->acked_count, .lost_count = ob->lost_count};
     return lost;
 }
 

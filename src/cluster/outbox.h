@@ -164,7 +164,7 @@ size_t rusmi_outbox_window_min(size_t message_max);
 /*
  * Free everything. Returns how many messages were accepted and not acknowledged: waiting or in
  * flight. Some of the latter may have arrived all the same. QUIC must not touch their bytes any
- * more.
+ * more. acked_count and lost_count stay readable.
  */
 size_t rusmi_outbox_fini(struct rusmi_outbox *ob);
 
