@@ -157,7 +157,8 @@ rusm_err rusm_ca_load(rusm_ca **out_ca, const char *folder)
 
 rusm_err rusm_ca_save(const rusm_ca *ca, const char *folder)
 {
-    gnutls_datum_t cert = {NULL, 0}, key = {NULL, 0};
+    gnutls_datum_t cert = {NULL, 0};
+    struct rusmi_file key = {.len = 0};
     rusm_err err;
 
     if (ca == NULL || folder == NULL) {
@@ -169,14 +170,14 @@ rusm_err rusm_ca_save(const rusm_ca *ca, const char *folder)
     }
     if (err == RUSM_OK) {
         struct rusmi_file_save files[] = {
-            {.name = "ca.key", .data = key.data, .len = key.size, .mode = 0600},
+            {.name = "ca.key", .data = key.data, .len = key.len, .mode = 0600},
             {.name = "ca.pem", .data = cert.data, .len = cert.size, .mode = 0644},
         };
 
         err = rusmi_file_save(folder, files, 2);
     }
     gnutls_free(cert.data);
-    rusmi_key_pem_wipe(&key);
+    rusmi_file_fini(&key);
     return err;
 }
 

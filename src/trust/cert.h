@@ -9,6 +9,7 @@
 #ifndef RUSMI_TRUST_CERT_H
 #define RUSMI_TRUST_CERT_H
 
+#include "trust/file.h"
 #include "trust/uri.h"
 
 #include <gnutls/x509.h>
@@ -76,10 +77,10 @@ RUSM_MUST_CHECK rusm_err rusmi_cert_list_copy(const gnutls_x509_crt_t *list, siz
 /* Read the unencrypted private key of a PEM file that only its owner may read. Errors: as above. */
 RUSM_MUST_CHECK rusm_err rusmi_key_load(const char *path, gnutls_x509_privkey_t *out_key);
 
-/* PEM text (PKCS #8 for a key), to be freed with gnutls_free() after wiping a key's. */
+/* PEM text, to be freed with gnutls_free(). */
 RUSM_MUST_CHECK rusm_err rusmi_cert_export(gnutls_x509_crt_t crt, gnutls_datum_t *out_pem);
-RUSM_MUST_CHECK rusm_err rusmi_key_export(gnutls_x509_privkey_t key, gnutls_datum_t *out_pem);
-void rusmi_key_pem_wipe(gnutls_datum_t *pem);
+/* PEM text (PKCS #8), to be wiped and freed with rusmi_file_fini(). */
+RUSM_MUST_CHECK rusm_err rusmi_key_export(gnutls_x509_privkey_t key, struct rusmi_file *out_pem);
 
 /* Whether the key is the one that the certificate is for. */
 bool rusmi_key_matches(gnutls_x509_privkey_t key, gnutls_x509_crt_t crt);

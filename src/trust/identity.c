@@ -280,7 +280,8 @@ static rusm_err export_anchors(const rusm_identity *identity, char **out_text, s
 static rusm_err save_parts(const rusm_identity *identity, const char *folder, const char *cert_name,
                            const char *key_name)
 {
-    gnutls_datum_t cert = {NULL, 0}, key = {NULL, 0};
+    gnutls_datum_t cert = {NULL, 0};
+    struct rusmi_file key = {.len = 0};
     char *anchors = NULL;
     size_t anchors_len = 0;
     rusm_err err = rusmi_cert_export(identity->parts.crt, &cert);
@@ -293,7 +294,7 @@ static rusm_err save_parts(const rusm_identity *identity, const char *folder, co
     }
     if (err == RUSM_OK) {
         struct rusmi_file_save files[] = {
-            {.name = key_name, .data = key.data, .len = key.size, .mode = 0600},
+            {.name = key_name, .data = key.data, .len = key.len, .mode = 0600},
             {.name = cert_name, .data = cert.data, .len = cert.size, .mode = 0644},
             {.name = "ca.pem",
              .data = anchors,
@@ -305,7 +306,7 @@ static rusm_err save_parts(const rusm_identity *identity, const char *folder, co
         err = rusmi_file_save(folder, files, 3);
     }
     gnutls_free(cert.data);
-    rusmi_key_pem_wipe(&key);
+    rusmi_file_fini(&key);
     rusmi_free(anchors);
     return err;
 }

@@ -4,6 +4,7 @@
  * passes through no buffer that is not wiped.
  */
 #include "base/mem.h"
+#include "trust/armor.h"
 #include "trust/cert.h"
 #include "trust/file.h"
 
@@ -68,30 +69,65 @@ rusm_err rusmi_cert_load(const char *path, gnutls_x509_crt_t **out_list, size_t 
     return err;
 }
 
-static rusm_err parse_key(const struct rusmi_file *file, const char *path,
-                          gnutls_x509_privkey_t *out_key)
+/* Find and decode the key block of a file: PKCS #8, or the older forms that OpenSSL still writes.
+ */
+static rusm_err decode_key(const char *text, const char *path, uint8_t *out_der, size_t *out_len)
 {
-    const gnutls_datum_t pem = {(unsigned char *)file->data, (unsigned)file->len};
-    gnutls_x509_privkey_t key = NULL;
-    int code = gnutls_x509_privkey_init(&key);
+    static const char *const labels[] = {"PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"};
 
-    if (code >= 0) {
-        code = gnutls_x509_privkey_import2(key, &pem, GNUTLS_X509_FMT_PEM, NULL, GNUTLS_PKCS_PLAIN);
+    for (size_t i = 0; i < sizeof(labels) / sizeof(labels[0]); i++) {
+        rusm_err err = rusmi_armor_decode(text, labels[i], out_der, out_len);
+
+        if (err == RUSM_OK) {
+            return RUSM_OK;
+        }
+        if (err == RUSM_ECERT) {
+            break;
+        }
     }
-    if (code >= 0) {
-        *out_key = key;
-        return RUSM_OK;
-    }
-    gnutls_x509_privkey_deinit(key);
-    if (code == GNUTLS_E_MEMORY_ERROR) {
-        return rusmi_cert_fail(code, path);
-    }
-    if (strstr(file->data, "ENCRYPTED") != NULL) {
+    if (strstr(text, "ENCRYPTED") != NULL) {
         return rusm_set_err_detail(RUSM_ECERT,
                                    "%s: the key is encrypted; rusm reads plain PEM keys", path);
     }
-    return rusm_set_err_detail(RUSM_ECERT, "%s: damaged, or no PEM private key: %s", path,
-                               gnutls_strerror(code));
+    return rusm_set_err_detail(RUSM_ECERT, "%s: damaged, or no PEM private key", path);
+}
+
+static rusm_err parse_key(const struct rusmi_file *file, const char *path,
+                          gnutls_x509_privkey_t *out_key)
+{
+    uint8_t *der = rusmi_alloc(file->len + 1);
+    gnutls_datum_t datum = {der, 0};
+    gnutls_x509_privkey_t key = NULL;
+    size_t len = 0;
+    rusm_err err;
+    int code;
+
+    if (der == NULL) {
+        return rusmi_cert_fail(GNUTLS_E_MEMORY_ERROR, path);
+    }
+    err = decode_key(file->data, path, der, &len);
+    datum.size = (unsigned)len;
+    if (err == RUSM_OK) {
+        code = gnutls_x509_privkey_init(&key);
+        if (code >= 0) {
+            code = gnutls_x509_privkey_import2(key, &datum, GNUTLS_X509_FMT_DER, NULL,
+                                               GNUTLS_PKCS_PLAIN);
+        }
+        if (code < 0) {
+            err = code == GNUTLS_E_MEMORY_ERROR
+                      ? rusmi_cert_fail(code, path)
+                      : rusm_set_err_detail(RUSM_ECERT, "%s: damaged private key: %s", path,
+                                            gnutls_strerror(code));
+        }
+    }
+    gnutls_memset(der, 0, file->len + 1);
+    rusmi_free(der);
+    if (err != RUSM_OK) {
+        gnutls_x509_privkey_deinit(key);
+        return err;
+    }
+    *out_key = key;
+    return RUSM_OK;
 }
 
 rusm_err rusmi_key_load(const char *path, gnutls_x509_privkey_t *out_key)
@@ -113,20 +149,24 @@ rusm_err rusmi_cert_export(gnutls_x509_crt_t crt, gnutls_datum_t *out_pem)
     return code < 0 ? rusmi_cert_fail(code, "cannot write the certificate as PEM") : RUSM_OK;
 }
 
-rusm_err rusmi_key_export(gnutls_x509_privkey_t key, gnutls_datum_t *out_pem)
+rusm_err rusmi_key_export(gnutls_x509_privkey_t key, struct rusmi_file *out_pem)
 {
-    int code = gnutls_x509_privkey_export2_pkcs8(key, GNUTLS_X509_FMT_PEM, NULL, GNUTLS_PKCS_PLAIN,
-                                                 out_pem);
+    gnutls_datum_t der = {NULL, 0};
+    int code =
+        gnutls_x509_privkey_export2_pkcs8(key, GNUTLS_X509_FMT_DER, NULL, GNUTLS_PKCS_PLAIN, &der);
+    char *text = code < 0 ? NULL : rusmi_alloc(RUSMI_ARMOR_SIZE(der.size));
 
-    return code < 0 ? rusmi_cert_fail(code, "cannot write the key as PEM") : RUSM_OK;
-}
-
-void rusmi_key_pem_wipe(gnutls_datum_t *pem)
-{
-    if (pem->data != NULL) {
-        gnutls_memset(pem->data, 0, pem->size);
-        gnutls_free(pem->data);
+    if (text != NULL) {
+        out_pem->data = text;
+        out_pem->len = rusmi_armor_encode(der.data, der.size, "PRIVATE KEY", text);
     }
-    pem->data = NULL;
-    pem->size = 0;
+    if (code >= 0) {
+        gnutls_memset(der.data, 0, der.size);
+        gnutls_free(der.data);
+    }
+    if (text == NULL) {
+        return rusmi_cert_fail(code < 0 ? code : GNUTLS_E_MEMORY_ERROR,
+                               "cannot write the key as PEM");
+    }
+    return RUSM_OK;
 }
