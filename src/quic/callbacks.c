@@ -127,6 +127,12 @@ static int on_handshake_completed(ngtcp2_conn *ng, void *user_data)
         return NGTCP2_ERR_CALLBACK_FAILURE;
     }
     rusmi_assert(conn->events.outbox && conn->events.inbox);
+    if (!conn->server) {
+        if (ngtcp2_conn_open_bidi_stream(ng, &conn->control_id, NULL) != 0) {
+            return NGTCP2_ERR_CALLBACK_FAILURE;
+        }
+        conn->control_greet = true;
+    }
     ngtcp2_conn_set_keep_alive_timeout(ng, conn->cfg.tick_ns / 4);
     conn->due = true;
     return 0;

@@ -43,6 +43,8 @@ struct rusmi_quic_conn {
     /* control stream */
     int64_t control_id; /* -1: not open yet */
     struct rusmi_quic_control control;
+    bool control_greet;   /* dialer: an empty frame is to open the stream for the other side, which
+                             may want to speak first */
     bool control_blocked; /* its flow control is used up; until MAX_STREAM_DATA */
 
     /* messages */

@@ -20,7 +20,9 @@
 static void cid_copy(struct rusmi_quic_cid *to, const uint8_t *data, size_t len)
 {
     to->len = (uint8_t)len;
-    memcpy(to->data, data, len);
+    if (len > 0) {
+        memcpy(to->data, data, len);
+    }
 }
 
 static void cid_to(ngtcp2_cid *to, const struct rusmi_quic_cid *from)

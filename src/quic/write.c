@@ -87,7 +87,8 @@ static uint64_t message_credit(const struct rusmi_quic_conn *conn)
 
 static bool control_can_send(const struct rusmi_quic_conn *conn)
 {
-    return conn->control.unsent > 0 && conn->control_id >= 0 && !conn->control_blocked;
+    return (conn->control.unsent > 0 || conn->control_greet) && conn->control_id >= 0 &&
+           !conn->control_blocked;
 }
 
 bool rusmi_quic_has_data(const struct rusmi_quic_conn *conn)
@@ -208,6 +209,7 @@ static void account(struct rusmi_quic_conn *conn, const struct source *from, siz
 
     if (out == NULL) {
         rusmi_quic_control_sent(&conn->control, len);
+        conn->control_greet = false;
         return;
     }
     rusmi_outbox_sent(conn->events.outbox, out, len);
