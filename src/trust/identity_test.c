@@ -24,7 +24,7 @@
 /* An empty folder, a CA and an identity of it, for each test. */
 struct fixture {
     char folder[64];
-    char path[128];
+    char path[512];
     rusm_ca *ca;
     rusm_identity *london;
 };

@@ -230,7 +230,7 @@ static void spoil(struct recipe *r, enum support_bad kind, const rusm_ca *ca, co
     case SUPPORT_BAD_NO_CERT:
     case SUPPORT_BAD_CA_AS_LEAF:
     case SUPPORT_BAD_COUNT:
-        MUST(!"made elsewhere");
+        must(false, __LINE__, "a kind that is made elsewhere");
     }
 }
 
