@@ -29,19 +29,20 @@ static void deliver(void *arg, const struct rusmi_message_head *head, rusm_msg *
 {
     struct support_end *end = arg;
     const uint8_t *data = rusm_msg_data(msg);
+    size_t len = rusm_msg_len(msg);
 
     end->delivered++;
-    end->last_len = rusm_msg_len(msg);
-    end->last_sum = 0;
-    if (head->kind == RUSMI_MESSAGE_TO_SERIAL && head->serial == NUMBER_SERIAL &&
-        end->last_len == 8) {
+    if (head->kind == RUSMI_MESSAGE_TO_SERIAL && head->serial == NUMBER_SERIAL && len == 8) {
         uint64_t number;
 
         memcpy(&number, data, 8);
         end->out_of_order = end->out_of_order || number != end->next_number;
         end->next_number = number + 1;
     } else {
-        for (size_t i = 0; i < end->last_len; i++) {
+        end->bulk++;
+        end->last_len = len;
+        end->last_sum = 0;
+        for (size_t i = 0; i < len; i++) {
             end->last_sum += data[i];
         }
     }
@@ -77,6 +78,9 @@ static rusm_err on_control(void *arg, const uint8_t *data, size_t len)
     struct support_end *end = arg;
 
     assert_true(end->authenticated);
+    if (end->control_len == 0) {
+        end->delivered_before_control = end->delivered;
+    }
     end->control = realloc(end->control, end->control_len + len);
     assert_non_null(end->control);
     memcpy(end->control + end->control_len, data, len);
@@ -449,7 +453,7 @@ void support_pair_send(struct support_end *end, uint64_t sender, uint64_t serial
 
 void support_pair_send_number(struct support_end *end)
 {
-    uint64_t number = end->outbox.acked_count + end->outbox.flight_count + end->outbox.queued_count;
+    uint64_t number = end->numbers_sent++;
 
     push(end, NUMBER_SERIAL, NUMBER_SERIAL, &number, sizeof(number));
 }

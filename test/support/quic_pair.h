@@ -44,10 +44,13 @@ struct support_end {
     size_t control_calls;
     size_t cids; /* new less retired */
     uint64_t delivered;
-    uint64_t next_number; /* of the messages that support_pair_send_number() made */
+    uint64_t numbers_sent; /* by support_pair_send_number() */
+    uint64_t next_number;  /* of those of the other end */
     bool out_of_order;
-    size_t last_len;   /* of the message delivered last */
-    uint64_t last_sum; /* of its bytes */
+    uint64_t bulk;                     /* messages delivered that were not numbers */
+    size_t last_len;                   /* of the last of them */
+    uint64_t last_sum;                 /* of its bytes */
+    uint64_t delivered_before_control; /* messages delivered when the first control byte came */
     uint64_t datagrams_sent, bytes_sent, batches_sent;
     size_t largest; /* datagram sent */
 };
