@@ -357,7 +357,8 @@ static rusm_err feed_whole(struct rusmi_inbox *ib, uint64_t seq, const uint8_t *
     rusm_msg *msg;
 
     if (head_len <= 0 || len - (size_t)head_len != head.body_len || head.prev > seq ||
-        head.body_len > ib->cfg.message_max || !predecessor_is_delivered(ib, seq, head.prev)) {
+        head.body_len > ib->cfg.message_max || len > ib->cfg.window - ib->held_bytes ||
+        !predecessor_is_delivered(ib, seq, head.prev)) {
         return entry_feed(ib, entry_add(ib, seq), data, len, true);
     }
     ib->credit += len;
