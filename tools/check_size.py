@@ -1,0 +1,29 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Fail on a function over 70 lines and on a C file over 1000.
+
+    check_size.py [ROOT]
+"""
+import sys
+
+import ctext
+
+FUNCTION_LINES_MAX = 70
+FILE_LINES_MAX = 1000
+FOLDERS = ("include", "src", "test", "bench", "fuzz", "examples")
+
+
+def findings(root):
+    for path, text in ctext.c_files(root, *FOLDERS):
+        lines = text.count("\n")
+        if lines > FILE_LINES_MAX:
+            yield f"{path}: {lines} lines; at most {FILE_LINES_MAX}: split it by idea"
+        for name, first, length in ctext.functions(text):
+            if length > FUNCTION_LINES_MAX:
+                yield f"{path}:{first}: {name} has {length} lines; at most {FUNCTION_LINES_MAX}"
+
+
+if __name__ == "__main__":
+    found = list(findings(sys.argv[1] if len(sys.argv) > 1 else "."))
+    print("\n".join(found), end="\n" if found else "")
+    sys.exit(bool(found))
