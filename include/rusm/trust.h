@@ -76,8 +76,8 @@ typedef struct rusm_issue_config {
     size_t size;        /**< sizeof(rusm_issue_config), set by init */
     rusm_role role;     /**< RUSM_ROLE_MEMBER */
     int64_t not_before; /**< seconds since 1970; 0: now, less an hour for clocks that differ */
-    int64_t not_after;  /**< seconds since 1970; 0: 365 days from now, or the CA's own end if that is
-                           earlier; a later one is refused */
+    int64_t not_after; /**< seconds since 1970; 0: 365 days from now, or the CA's own end if that is
+                          earlier; a later one is refused */
 } rusm_issue_config;
 
 /** Fill cfg with the defaults. Threads: any. */
@@ -108,8 +108,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_identity_generate(rusm_identity **out_ide
 /**
  * Load an identity from `<name>.pem`, `<name>.key` and `ca.pem` in a folder.
  *
- * An expired certificate loads: its peers refuse it, and rusm_identity_get_info() shows it. `ca.pem`
- * may hold several CAs of the cluster: all are trusted.
+ * An expired certificate loads: its peers refuse it, and rusm_identity_get_info() shows it.
+ * `ca.pem` may hold several CAs of the cluster: all are trusted.
  *
  * Limits:  name contains no slash, does not begin with a dot and is not "ca"
  * Errors:  as rusm_ca_load(); RUSM_EINVAL  name can not name files
