@@ -190,9 +190,11 @@ static bool model_step(struct fuzz *fuzz, uint64_t seq, uint8_t act, uint8_t arg
     uint8_t bytes[RUSMI_MESSAGE_HEAD_MAX + BODY_MAX];
     size_t len;
     bool fails = false, fin;
+    rusm_err err;
 
     if (act % 8 == 0) {
-        (void)rusmi_inbox_reset(&fuzz->ib, seq);
+        err = rusmi_inbox_reset(&fuzz->ib, seq);
+        rusmi_assert(err == fuzz->ib.failed);
         if (!stream->complete) {
             stream->complete = stream->reset = true;
             /* Without a single byte not even the header's length is known. */
@@ -219,7 +221,8 @@ static bool model_step(struct fuzz *fuzz, uint64_t seq, uint8_t act, uint8_t arg
     len = (size_t)(stream->len - stream->given);
     len = act % 8 < 4 && arg < len ? arg : len;
     fin = stream->given + len == stream->len && act % 8 != 7;
-    (void)rusmi_inbox_data(&fuzz->ib, seq, stream->given, bytes + stream->given, len, fin);
+    err = rusmi_inbox_data(&fuzz->ib, seq, stream->given, bytes + stream->given, len, fin);
+    rusmi_assert(err == fuzz->ib.failed);
     fuzz->given += len;
     stream->given = (uint16_t)(stream->given + len);
     if (fin) {
