@@ -227,15 +227,29 @@ static int on_acked(ngtcp2_conn *ng, int64_t stream_id, uint64_t offset, uint64_
     return 0;
 }
 
+/* ngtcp2 counts losses by stream. Many streams share a packet: streams whose end went into the same
+ * packet count once. */
+static void count_losses(struct rusmi_quic_conn *conn, ngtcp2_conn *ng, int64_t stream_id,
+                         const struct rusmi_out *out)
+{
+    size_t losses = ngtcp2_conn_get_stream_loss_count(ng, stream_id);
+    uint64_t packet = (uint64_t)(uintptr_t)out->next;
+
+    if (losses > 0 && packet != conn->lost_packet) {
+        conn->lost_packet = packet;
+        conn->stats.packets_lost += losses;
+    }
+}
+
 static int on_stream_close(ngtcp2_conn *ng, uint32_t flags, int64_t stream_id, uint64_t code,
                            void *user_data, void *stream_user_data)
 {
     struct rusmi_quic_conn *conn = user_data;
     struct rusmi_out *out = stream_user_data;
 
-    (void)ng;
     (void)code;
     if (out) {
+        count_losses(conn, ng, stream_id, out);
         if ((flags & NGTCP2_STREAM_CLOSE_FLAG_APP_ERROR_CODE_SET) == 0 && rusmi_out_is_sent(out)) {
             rusmi_outbox_acked(conn->events.outbox, out);
             return 0;
@@ -286,8 +300,7 @@ static int on_new_cid(ngtcp2_conn *ng, ngtcp2_cid *cid, uint8_t *token, size_t c
                                                      sizeof(conn->cfg.secret), cid) != 0) {
         return NGTCP2_ERR_CALLBACK_FAILURE;
     }
-    conn->events.cid_new(conn->events.arg, cid->data, cid->datalen);
-    return 0;
+    return rusmi_quic_cid_add(conn, cid->data, cid->datalen) ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
 }
 
 static int on_remove_cid(ngtcp2_conn *ng, const ngtcp2_cid *cid, void *user_data)
@@ -295,7 +308,7 @@ static int on_remove_cid(ngtcp2_conn *ng, const ngtcp2_cid *cid, void *user_data
     struct rusmi_quic_conn *conn = user_data;
 
     (void)ng;
-    conn->events.cid_retire(conn->events.arg, cid->data, cid->datalen);
+    rusmi_quic_cid_remove(conn, cid->data, cid->datalen);
     return 0;
 }
 

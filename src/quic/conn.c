@@ -37,8 +37,9 @@ void rusmi_quic_config_init(struct rusmi_quic_config *cfg)
 
 uint64_t rusmi_quic_config_granted(const struct rusmi_quic_config *cfg)
 {
-    /* The smallest total of which rusmi_quic_reserve leaves cfg->window. */
-    return (cfg->window + cfg->control_window + 1) / 3 * 4 + 8;
+    /* The total of which rusmi_quic_reserve leaves exactly cfg->window: T - T/4 = X for T = 4X/3.
+     */
+    return (cfg->window + cfg->control_window + 1) * 4 / 3;
 }
 
 static bool config_ok(const struct rusmi_quic_config *cfg)
@@ -105,6 +106,33 @@ static void fill_params(const struct rusmi_quic_conn *conn, ngtcp2_transport_par
     /* Silence is noticed by rusmi_quic_conn_timer after one tick. QUIC's own timeout stands behind
      * it, and must not cut a handshake short when the tick is. */
     params->max_idle_timeout = idle > cfg->handshake_ns ? idle : cfg->handshake_ns;
+}
+
+/* ---- connection ids ---- */
+
+bool rusmi_quic_cid_add(struct rusmi_quic_conn *conn, const uint8_t *cid, size_t cid_len)
+{
+    struct rusmi_quic_cid *entry;
+
+    if (conn->cid_count == CIDS_MAX) {
+        return false;
+    }
+    entry = &conn->cids[conn->cid_count++];
+    entry->len = (uint8_t)cid_len;
+    memcpy(entry->data, cid, cid_len);
+    conn->events.cid_new(conn->events.arg, cid, cid_len);
+    return true;
+}
+
+void rusmi_quic_cid_remove(struct rusmi_quic_conn *conn, const uint8_t *cid, size_t cid_len)
+{
+    for (size_t i = 0; i < conn->cid_count; i++) {
+        if (conn->cids[i].len == cid_len && memcmp(conn->cids[i].data, cid, cid_len) == 0) {
+            conn->cids[i] = conn->cids[--conn->cid_count];
+            conn->events.cid_retire(conn->events.arg, cid, cid_len);
+            return;
+        }
+    }
 }
 
 /* ---- new ---- */
@@ -200,7 +228,7 @@ rusm_err rusmi_quic_conn_new_client(struct rusmi_quic_conn **out_conn,
         return RUSM_ENOMEM;
     }
     conn_attach(conn);
-    conn->events.cid_new(conn->events.arg, scid.data, scid.datalen);
+    (void)rusmi_quic_cid_add(conn, scid.data, scid.datalen);
     *out_conn = conn;
     return RUSM_OK;
 }
@@ -255,26 +283,10 @@ rusm_err rusmi_quic_conn_new_server(struct rusmi_quic_conn **out_conn,
         return RUSM_ENOMEM;
     }
     conn_attach(conn);
-    conn->client_cid = first->dcid;
-    conn->events.cid_new(conn->events.arg, scid.data, scid.datalen);
-    conn->events.cid_new(conn->events.arg, first->dcid.data, first->dcid.len);
+    (void)rusmi_quic_cid_add(conn, scid.data, scid.datalen);
+    (void)rusmi_quic_cid_add(conn, first->dcid.data, first->dcid.len);
     *out_conn = conn;
     return RUSM_OK;
-}
-
-static void retire_cids(struct rusmi_quic_conn *conn)
-{
-    ngtcp2_cid cids[32]; /* ngtcp2 keeps no more than 8 at a time, and those it is about to drop */
-    size_t count = ngtcp2_conn_get_scid(conn->ng, NULL);
-
-    rusmi_assert(count <= sizeof(cids) / sizeof(cids[0]));
-    ngtcp2_conn_get_scid(conn->ng, cids);
-    for (size_t i = 0; i < count; i++) {
-        conn->events.cid_retire(conn->events.arg, cids[i].data, cids[i].datalen);
-    }
-    if (conn->server) {
-        conn->events.cid_retire(conn->events.arg, conn->client_cid.data, conn->client_cid.len);
-    }
 }
 
 void rusmi_quic_conn_del(struct rusmi_quic_conn *conn)
@@ -283,8 +295,12 @@ void rusmi_quic_conn_del(struct rusmi_quic_conn *conn)
         return;
     }
     if (conn->ng) {
-        retire_cids(conn);
         ngtcp2_conn_del(conn->ng);
+    }
+    while (conn->cid_count > 0) {
+        struct rusmi_quic_cid *cid = &conn->cids[--conn->cid_count];
+
+        conn->events.cid_retire(conn->events.arg, cid->data, cid->len);
     }
     rusmi_quic_tls_fini(&conn->tls);
     rusmi_quic_control_fini(&conn->control);
@@ -607,6 +623,9 @@ void rusmi_quic_conn_get_stats(const struct rusmi_quic_conn *conn,
 
     ngtcp2_conn_get_conn_info(conn->ng, &info);
     *out_stats = conn->stats;
+    if (conn->control_id >= 0) {
+        out_stats->packets_lost += ngtcp2_conn_get_stream_loss_count(conn->ng, conn->control_id);
+    }
     out_stats->rtt_ns = info.latest_rtt ? info.smoothed_rtt : 0;
     out_stats->congestion_window = info.cwnd;
     out_stats->bytes_in_flight = info.bytes_in_flight;

@@ -133,8 +133,10 @@ struct rusmi_quic_end {
 };
 
 struct rusmi_quic_stats {
-    rusm_time rtt_ns;                    /* smoothed; 0 before the first measurement */
-    uint64_t packets_lost;               /* as loss recovery saw it (RFC 9002) */
+    rusm_time rtt_ns; /* smoothed; 0 before the first measurement */
+    /* Declared lost by loss recovery (RFC 9002): an estimate from what streams lost, because QUIC
+     * here counts by stream. A packet that two larger messages share may count twice. */
+    uint64_t packets_lost;
     uint64_t bytes_sent, bytes_received; /* UDP payload */
     uint64_t packets_sent, packets_received;
     uint64_t datagrams_ignored; /* received and not taken: damaged, or not this one's */

@@ -24,6 +24,9 @@
 /* An Initial packet of a client is at least so large (RFC 9000 14.1), and so may be its close. */
 #define QUIC_CLOSE_MAX 1280
 
+/* ngtcp2 has at most 8 at a time; one more is made up by the dialer, for the listener. */
+#define CIDS_MAX 16
+
 /* Started messages with bytes to send, in order of start; through rusmi_out.next. */
 struct quic_line {
     struct rusmi_out *first, *last;
@@ -51,6 +54,7 @@ struct rusmi_quic_conn {
     struct quic_line small, big;
     size_t small_bytes;       /* to send, of the small line */
     uint64_t packets_packed;  /* with messages; takes turns between the lines */
+    uint64_t lost_packet;     /* the last of them that was lost */
     uint64_t credit_reserve;  /* of the peer's window, kept for the control stream */
     uint64_t streams_granted; /* that are to be told to the peer once they are a batch */
 
@@ -76,7 +80,9 @@ struct rusmi_quic_conn {
     size_t close_len;
     rusm_time drain_until;
 
-    struct rusmi_quic_cid client_cid; /* server: that the client made up for us */
+    /* connection ids that the owner knows of */
+    struct rusmi_quic_cid cids[CIDS_MAX];
+    size_t cid_count;
     uint16_t pmtud_probes[4];
     struct rusmi_quic_stats stats; /* counters that ngtcp2 does not keep */
     uint8_t close_data[QUIC_CLOSE_MAX];
@@ -102,6 +108,9 @@ void rusmi_quic_callbacks(ngtcp2_callbacks *callbacks, bool server);
 uint64_t rusmi_quic_packets_opened(void);
 
 /* conn.c */
+/* Tell the owner of a connection id, or that it is gone. add is false if there are too many. */
+bool rusmi_quic_cid_add(struct rusmi_quic_conn *conn, const uint8_t *cid, size_t cid_len);
+void rusmi_quic_cid_remove(struct rusmi_quic_conn *conn, const uint8_t *cid, size_t cid_len);
 /* The only writer of conn->state. */
 void rusmi_quic_move(struct rusmi_quic_conn *conn, enum rusmi_quic_state to);
 /* Note the first reason for the end, and go to CLOSING (or CLOSED if the peer is told nothing). */

@@ -218,6 +218,8 @@ static void account(struct rusmi_quic_conn *conn, const struct source *from, siz
     }
     if (rusmi_out_is_sent(out)) {
         line_pop(out->big ? &conn->big : &conn->small);
+        /* `next` has no other use until the stream is closed: see count_losses. */
+        out->next = (struct rusmi_out *)(uintptr_t)conn->packets_packed;
     }
 }
 

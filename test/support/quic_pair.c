@@ -54,6 +54,7 @@ static rusm_err on_authenticated(void *arg, const struct rusmi_peer_identity *pe
     struct support_end *end = arg;
     struct rusmi_outbox_config out;
     struct rusmi_inbox_config in;
+    rusm_err err;
 
     end->peer = *peer;
     if (end->refuse != RUSM_OK) {
@@ -61,13 +62,20 @@ static rusm_err on_authenticated(void *arg, const struct rusmi_peer_identity *pe
     }
     rusmi_outbox_config_init(&out);
     out.window = rusmi_quic_conn_peer_window(end->conn);
-    assert_int_equal(rusmi_outbox_init(&end->outbox, &out), RUSM_OK);
+    err = rusmi_outbox_init(&end->outbox, &out);
+    if (err != RUSM_OK) {
+        return err;
+    }
     rusmi_inbox_config_init(&in);
     in.window = rusmi_quic_config_granted(&end->cfg);
     in.streams_max = end->cfg.streams_max;
     in.deliver = deliver;
     in.arg = end;
-    assert_int_equal(rusmi_inbox_init(&end->inbox, &in), RUSM_OK);
+    err = rusmi_inbox_init(&end->inbox, &in);
+    if (err != RUSM_OK) {
+        rusmi_outbox_fini(&end->outbox);
+        return err;
+    }
     rusmi_quic_conn_set_boxes(end->conn, &end->outbox, &end->inbox);
     end->authenticated = true;
     return RUSM_OK;
@@ -122,12 +130,20 @@ static struct support_end *end_other(struct support_end *end)
     return &end->pair->ends[end == &end->pair->ends[0]];
 }
 
+/* The addresses of a datagram that reaches end, as end sees them. */
 static void end_path(struct support_end *end, struct rusmi_quic_path *path)
 {
+    struct support_pair *pair = end->pair;
+    struct support_end *other = end_other(end);
+
+    other->seen_as = other->address;
+    if (pair->nat && other == &pair->ends[SUPPORT_DIALER]) {
+        other->seen_as.sin_port = htons(pair->nat);
+    }
     path->local = (const struct sockaddr *)&end->address;
     path->local_len = sizeof(end->address);
-    path->remote = (const struct sockaddr *)&end_other(end)->address;
-    path->remote_len = sizeof(end->address);
+    path->remote = (const struct sockaddr *)&other->seen_as;
+    path->remote_len = sizeof(other->seen_as);
 }
 
 void support_pair_init(struct support_pair *pair, rusm_identity *dialer, rusm_identity *listener,
@@ -179,14 +195,18 @@ void support_pair_fini(struct support_pair *pair)
 
 void support_pair_dial(struct support_pair *pair)
 {
+    assert_int_equal(support_pair_try_dial(pair), RUSM_OK);
+}
+
+rusm_err support_pair_try_dial(struct support_pair *pair)
+{
     struct support_end *end = &pair->ends[SUPPORT_DIALER];
     struct rusmi_quic_events events;
     struct rusmi_quic_path path;
 
     end_events(end, &events);
     end_path(end, &path);
-    assert_int_equal(rusmi_quic_conn_new_client(&end->conn, &end->cfg, &events, &path, pair->now),
-                     RUSM_OK);
+    return rusmi_quic_conn_new_client(&end->conn, &end->cfg, &events, &path, pair->now);
 }
 
 /* ---- the network ---- */
@@ -260,6 +280,7 @@ static bool end_write(struct support_end *end)
     while (rusmi_quic_conn_write(end->conn, pair->buf, 65536, &batch, pair->now) > 0) {
         assert_true(batch.segment > 0 && batch.segment <= batch.len);
         assert_int_equal(batch.remote_len, sizeof(end->address));
+        end->sent_to = ntohs(((const struct sockaddr_in *)batch.remote)->sin_port);
         for (size_t at = 0; at < batch.len; at += batch.segment) {
             size_t len = batch.len - at < batch.segment ? batch.len - at : batch.segment;
 
@@ -311,9 +332,11 @@ static void listen_on(struct support_end *end, const uint8_t *data, size_t len)
         transmit(end, answer, answer_len);
     } else if (route.kind == RUSMI_QUIC_INITIAL) {
         end_events(end, &events);
-        assert_int_equal(rusmi_quic_conn_new_server(&end->conn, &end->cfg, &events, &path, &route,
-                                                    proven ? &proof : NULL, pair->now),
-                         RUSM_OK);
+        pair->accept = rusmi_quic_conn_new_server(&end->conn, &end->cfg, &events, &path, &route,
+                                                  proven ? &proof : NULL, pair->now);
+        if (pair->accept != RUSM_OK) {
+            return;
+        }
         (void)support_pair_inject(end, data, len);
     }
 }

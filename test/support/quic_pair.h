@@ -32,7 +32,7 @@ struct support_end {
     struct support_pair *pair;
     struct rusmi_quic_config cfg;
     struct rusmi_quic_conn *conn; /* listener: NULL until an Initial came */
-    struct sockaddr_in address;
+    struct sockaddr_in address, seen_as;
     struct rusmi_outbox outbox;
     struct rusmi_inbox inbox;
     bool authenticated; /* boxes are made */
@@ -52,7 +52,8 @@ struct support_end {
     uint64_t last_sum;                 /* of its bytes */
     uint64_t delivered_before_control; /* messages delivered when the first control byte came */
     uint64_t datagrams_sent, bytes_sent, batches_sent;
-    size_t largest; /* datagram sent */
+    size_t largest;    /* datagram sent */
+    in_port_t sent_to; /* port of the last batch */
 };
 
 struct support_pair {
@@ -63,6 +64,8 @@ struct support_pair {
     rusm_time delay_ns, jitter_ns;
     unsigned loss_percent, repeat_percent, damage_percent;
     size_t mtu;      /* larger datagrams vanish; 0: none do */
+    in_port_t nat;   /* the port that the listener sees the dialer at; 0: its own */
+    rusm_err accept; /* what came of the listener making a connection */
     bool retry;      /* the listener asks for a Retry first */
     bool busy;       /* the listener refuses */
     size_t retries;  /* that it sent */
@@ -78,6 +81,8 @@ void support_pair_fini(struct support_pair *pair);
 
 /* Make the dialer's connection. */
 void support_pair_dial(struct support_pair *pair);
+/* The same for a test that lets it fail. */
+rusm_err support_pair_try_dial(struct support_pair *pair);
 
 /* Go on until the predicate holds (true) or virtual time has gone limit_ns further (false). A NULL
  * predicate never holds. */
