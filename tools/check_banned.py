@@ -47,7 +47,7 @@ RULES = (
     Rule("strcpy|strcat|stpcpy|sprintf|vsprintf|gets|strtok|strncpy|strncat",
          ALL, True, (), "snprintf(), or memcpy() with a checked length"),
 )
-ALLOW = re.compile(r"lint-allow\((\w+)\):\s*\S")
+ALLOW = re.compile(r"lint-allow\((\w+)\):\s*[^\s*]")
 NOTE = re.compile(r"\b(FIXME|XXX)\b|\bTODO\b(?!\(#\d+\))")
 
 

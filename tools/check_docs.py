@@ -23,7 +23,7 @@ def in_call(call, names):
         yield f"{where} has no doc comment"
         return
     first = " ".join(call.comment.split("\n\n")[0].split())
-    if not re.match(r"[A-Z`*].*?[.:?](?:\s|$)", first):
+    if not re.match(r"(?:[A-Z`*]|rusm_).*?[.:?](?:\s|$)", first):
         yield f"{where}: the comment does not open with a sentence"
     if CAN_FAIL.match(call.declaration) and not SAYS_HOW.search(call.comment):
         yield f"{where} can fail, and its comment does not say how (Errors:)"

@@ -44,7 +44,8 @@ def plain(declaration):
 
 def calls_in(text, header):
     """Each call that a header declares. A comment belongs to the declaration right below it."""
-    comments = [(match.end(), match.group()) for match in COMMENT.finditer(text)]
+    comments = [(match.end(), match.group()) for match in COMMENT.finditer(text)
+                if "@file" not in match.group()]
     for match in DECLARATION.finditer(text):
         name = NAME.search(ATTRIBUTES.sub("", match.group()))
         if not name:
