@@ -53,7 +53,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_ca_generate(rusm_ca **out_ca, const char 
  *
  * Errors:  RUSM_ESYS    a file can not be read
  *          RUSM_ECERT   a file is damaged, the key is not the certificate's, it is no rusm CA, or
- * others than the owner may read the key RUSM_ENOMEM
+ *                       others than the owner may read the key
+ *          RUSM_ENOMEM
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_ca_load(rusm_ca **out_ca, const char *folder);
 

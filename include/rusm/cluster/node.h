@@ -46,10 +46,13 @@ RUSM_API void rusm_node_config_init(rusm_node_config *cfg);
  * certificate's.
  *
  * Owns:    the caller owns the node and ends it with rusm_node_del(), before the runtime. identity
- * is held. Threads: an ordinary thread. Errors:  RUSM_EINVAL  a bad name or address; rt is a node
- * already RUSM_EAUTH   the certificate is for another name RUSM_ECERT   the certificate is not
- * usable (for instance expired) RUSM_ESYS    the address can not be bound; rusm_err_detail() has
- * the system's text RUSM_ENOMEM
+ *          is held.
+ * Threads: an ordinary thread.
+ * Errors:  RUSM_EINVAL  a bad name or address; rt is a node already
+ *          RUSM_EAUTH   the certificate is for another name
+ *          RUSM_ECERT   the certificate is not usable (for instance expired)
+ *          RUSM_ESYS    the address can not be bound; rusm_err_detail() has the system's text
+ *          RUSM_ENOMEM
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_bind(rusm_node **out_node, rusm_runtime *rt,
                                                  const char *name, const char *listen,
@@ -92,11 +95,15 @@ RUSM_API const char *rusm_node_address(const rusm_node *node);
  * dials in both directions end in one link.
  *
  * Owns:    out_peer may be NULL or is an array of RUSM_NAME_MAX + 1 bytes that takes the peer's
- * name. Threads: any. Suspends a process; blocks a thread. Errors:  RUSM_EINVAL    the address can
- * not be read, or it is this node RUSM_ETIMEOUT  nothing answered in time RUSM_EAUTH     one side
- * refused the other's certificate or name; rusm_err_detail() says which and why RUSM_EPROTO    the
- * peer speaks no rusm, or no common version RUSM_EREFUSED  the peer is full, closing, or has a link
- * with another holder of our name RUSM_ENOLINK   the peer closed the link before it was up
+ *          name.
+ * Threads: any. Suspends a process; blocks a thread.
+ * Errors:  RUSM_EINVAL    the address can not be read, or it is this node
+ *          RUSM_ETIMEOUT  nothing answered in time
+ *          RUSM_EAUTH     one side refused the other's certificate or name; rusm_err_detail() says
+ *                         which and why
+ *          RUSM_EPROTO    the peer speaks no rusm, or no common version
+ *          RUSM_EREFUSED  the peer is full, closing, or has a link with another holder of our name
+ *          RUSM_ENOLINK   the peer closed the link before it was up
  *          RUSM_EFULL, RUSM_ECLOSED, RUSM_ESYS, RUSM_ENOMEM
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_connect(rusm_node *node, const char *address,

@@ -39,7 +39,9 @@ typedef rusm_err (*rusm_factory_fn)(void *arg, const void *args, size_t args_len
  * Let peers spawn by this name. Only factories registered here can be asked for.
  *
  * Owns:    arg stays the caller's and must live until the factory is unregistered or the node
- * deleted. Threads: any. Errors: RUSM_EEXIST, RUSM_EINVAL, RUSM_ENOMEM, RUSM_ENOCONTEXT
+ *          deleted.
+ * Threads: any.
+ * Errors:  RUSM_EEXIST, RUSM_EINVAL, RUSM_ENOMEM, RUSM_ENOCONTEXT
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_factory_register(rusm_node *node, const char *name,
                                                         rusm_factory_fn factory, void *arg);

@@ -18,8 +18,9 @@ RUSM_BEGIN_DECLS
  * Owns:    nothing; the name is copied.
  * Threads: any. Never blocks.
  * Limits:  a name has 1 to RUSM_NAME_MAX bytes of UTF-8
- * Errors:  RUSM_EINVAL   the name is empty, too long or not UTF-8, or pid belongs to another
- * runtime RUSM_EEXIST   a living process has the name RUSM_ENOPROC  the process has ended
+ * Errors:  RUSM_EINVAL   the name is empty, too long or not UTF-8, or pid is of another runtime
+ *          RUSM_EEXIST   a living process has the name
+ *          RUSM_ENOPROC  the process has ended
  *          RUSM_ENOCONTEXT, RUSM_ENOMEM
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_register(rusm_runtime *rt, const char *name, rusm_pid pid);

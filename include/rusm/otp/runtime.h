@@ -30,9 +30,10 @@ RUSM_API void rusm_pool_config_init(rusm_pool_config *cfg);
  * Most programs never call this: rusm_runtime_new() with no pool uses one default pool per OS
  * process, which starts with the first runtime and ends with the last.
  *
- * Owns:    the caller owns the pool and ends it with rusm_pool_del(). cfg may be NULL and is
- * copied. Threads: any ordinary thread. Errors:  RUSM_EINVAL, RUSM_ENOMEM, RUSM_ESYS (a thread or a
- * mapping could not be made)
+ * Owns:    the caller owns the pool and ends it with rusm_pool_del(). cfg is copied; NULL: defaults.
+ * Threads: any ordinary thread.
+ * Errors:  RUSM_ESYS    a thread or a mapping could not be made
+ *          RUSM_EINVAL, RUSM_ENOMEM
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_pool_new(rusm_pool **out_pool, const rusm_pool_config *cfg);
 
@@ -57,8 +58,10 @@ RUSM_API void rusm_runtime_config_init(rusm_runtime_config *cfg);
 /**
  * Start a runtime: an empty namespace of processes with a fresh random incarnation.
  *
- * Owns:    the caller owns the runtime and ends it with rusm_runtime_del(). cfg may be NULL and is
- * copied. Threads: any ordinary thread. Errors:  RUSM_EINVAL, RUSM_ENOMEM, RUSM_ESYS
+ * Owns:    the caller owns the runtime and ends it with rusm_runtime_del(). cfg is copied; NULL:
+ *          defaults.
+ * Threads: any ordinary thread.
+ * Errors:  RUSM_EINVAL, RUSM_ENOMEM, RUSM_ESYS
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_runtime_new(rusm_runtime **out_rt,
                                                    const rusm_runtime_config *cfg);
