@@ -66,10 +66,17 @@ static int on_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 
 /* ---- the owner's errors ---- */
 
-static int fail_with(struct rusmi_quic_conn *conn, enum rusmi_quic_cause cause, uint64_t code,
-                     const char *text)
+/* What an event of the owner returned, as the end of the connection. */
+static int fail_with(struct rusmi_quic_conn *conn, rusm_err err)
 {
-    rusmi_quic_conn_fail(conn, cause, code, text);
+    enum rusmi_quic_cause cause = err == RUSM_EPROTO   ? RUSMI_QUIC_PROTOCOL
+                                  : err == RUSM_ENOMEM ? RUSMI_QUIC_INTERNAL
+                                                       : RUSMI_QUIC_REFUSED_LOCAL;
+
+    if (conn->state <= RUSMI_QUIC_UP) { /* the owner may have closed it with words of its own */
+        rusmi_quic_conn_fail(conn, cause, 0, rusm_err_detail());
+        conn->end.err = err;
+    }
     return NGTCP2_ERR_CALLBACK_FAILURE;
 }
 
@@ -121,7 +128,7 @@ static int on_handshake_completed(ngtcp2_conn *ng, void *user_data)
     conn->heard = conn->now;
     err = conn->events.authenticated(conn->events.arg, &conn->tls.peer);
     if (err != RUSM_OK) {
-        return fail_with(conn, RUSMI_QUIC_REFUSED_LOCAL, 0, rusm_err_detail());
+        return fail_with(conn, err);
     }
     if (conn->state != RUSMI_QUIC_UP) {
         return NGTCP2_ERR_CALLBACK_FAILURE;
@@ -159,8 +166,12 @@ static int recv_control(struct rusmi_quic_conn *conn, ngtcp2_conn *ng, int64_t s
     if (fin) {
         return fail_protocol(conn, NGTCP2_PROTOCOL_VIOLATION, "it ended the control stream");
     }
-    if (len > 0 && conn->events.control(conn->events.arg, data, len) != RUSM_OK) {
-        return fail_with(conn, RUSMI_QUIC_PROTOCOL, 0, rusm_err_detail());
+    if (len > 0) {
+        rusm_err err = conn->events.control(conn->events.arg, data, len);
+
+        if (err != RUSM_OK) {
+            return fail_with(conn, err);
+        }
     }
     if (conn->state != RUSMI_QUIC_UP) {
         return NGTCP2_ERR_CALLBACK_FAILURE;

@@ -442,7 +442,7 @@ void rusmi_quic_conn_fail(struct rusmi_quic_conn *conn, enum rusmi_quic_cause ca
 {
     struct rusmi_quic_end end;
 
-    rusmi_assert(cause == RUSMI_QUIC_PROTOCOL || cause == RUSMI_QUIC_REFUSED_LOCAL);
+    rusmi_assert(cause != RUSMI_QUIC_NONE);
     rusmi_quic_end_set(&end, cause, code, "%s", text ? text : "");
     rusmi_quic_stop(conn, &end, NGTCP2_CCERR_TYPE_APPLICATION, code, true);
 }

@@ -86,11 +86,10 @@ struct rusmi_quic_path {
 /* What a connection tells its owner. All but `arg` must be set, except where said. */
 struct rusmi_quic_events {
     /* Both certificates hold: the connection is UP. peer is valid during the call only (its owner
-     * copies what it needs). Returning an error closes the connection as RUSM_EAUTH with the text
-     * of rusm_err_detail(). */
+     * copies what it needs). An error closes the connection with the text of rusm_err_detail() and
+     * becomes end.err: RUSM_EPROTO is the peer's fault, RUSM_ENOMEM ours, any other refuses it. */
     rusm_err (*authenticated)(void *arg, const struct rusmi_peer_identity *peer);
-    /* Bytes of the control stream, in order. All must be taken. An error closes the connection as a
-     * protocol error, with the text of rusm_err_detail(). */
+    /* Bytes of the control stream, in order. All must be taken. An error as above. */
     rusm_err (*control)(void *arg, const uint8_t *data, size_t len);
     /* A connection id of this side came into use or is no longer: an endpoint that serves many
      * connections on one socket routes by them. */
@@ -217,7 +216,8 @@ bool rusmi_quic_conn_wants_write(const struct rusmi_quic_conn *conn, rusm_time n
  * lie in the past. */
 rusm_time rusmi_quic_conn_deadline(const struct rusmi_quic_conn *conn);
 
-/* Let time pass. Result as rusmi_quic_conn_recv. */
+/* Let time pass. Result as rusmi_quic_conn_recv. Datagrams that have arrived must be given to recv
+ * before: an owner that was itself stopped for a while would else find that the peer was silent. */
 rusm_err rusmi_quic_conn_timer(struct rusmi_quic_conn *conn, rusm_time now);
 
 /*
@@ -238,8 +238,8 @@ size_t rusmi_quic_conn_control_pending(const struct rusmi_quic_conn *conn);
  */
 void rusmi_quic_conn_close(struct rusmi_quic_conn *conn, uint64_t code, const char *text);
 
-/* As rusmi_quic_conn_close, but as the peer's fault: cause RUSMI_QUIC_PROTOCOL (err RUSM_EPROTO) or
- * RUSMI_QUIC_REFUSED_LOCAL (err RUSM_EAUTH). For owners that read the control stream. */
+/* As rusmi_quic_conn_close, but for another cause than that we wished so; end.err follows from the
+ * cause. For owners that find fault with what the peer says, or whose socket fails. */
 void rusmi_quic_conn_fail(struct rusmi_quic_conn *conn, enum rusmi_quic_cause cause, uint64_t code,
                           const char *text);
 
