@@ -20,6 +20,20 @@ void *rusmi_zalloc_array(size_t count, size_t size)
     return calloc(count, size);
 }
 
+void *rusmi_zalloc_aligned(size_t count, size_t size, size_t alignment)
+{
+    void *block;
+
+    if (count > SIZE_MAX / size) {
+        return NULL;
+    }
+    block = aligned_alloc(alignment, count * size);
+    if (block != NULL) {
+        memset(block, 0, count * size);
+    }
+    return block;
+}
+
 void *rusmi_realloc(void *block, size_t size)
 {
     return realloc(block, size);

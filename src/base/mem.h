@@ -16,6 +16,8 @@
 void *rusmi_alloc(size_t size);
 void *rusmi_zalloc(size_t size);
 void *rusmi_zalloc_array(size_t count, size_t size);
+/* count cleared elements of size bytes, the first aligned to `alignment`, which divides size. */
+void *rusmi_zalloc_aligned(size_t count, size_t size, size_t alignment);
 /* size > 0. On NULL the old block is untouched. */
 void *rusmi_realloc(void *block, size_t size);
 void rusmi_free(void *block);

@@ -37,6 +37,15 @@ RUSM_API rusm_err rusm_set_err_detail(rusm_err err, const char *format, ...) RUS
  */
 RUSM_API void rusm_checkpoint(void);
 
+/**
+ * Count n units of work for the calling process, as receives and sends do (Erlang's
+ * erlang:bump_reductions/1): once its budget is used up, others get a turn. No effect in an
+ * ordinary thread. A killed process may end here.
+ *
+ * Threads: any.
+ */
+RUSM_API void rusm_bump_reductions(unsigned n);
+
 /* ---- waiters: block a process or a thread until somebody wakes it
  * --------------------------------------- */
 
@@ -195,7 +204,9 @@ typedef struct rusm_exit_watch {
  * its pid is dead to rusm_is_alive() for good.
  *
  * Owns:    watch stays the caller's and must live until fn has been called or rusm_unwatch_exit()
- * returned. Threads: any. Errors:  RUSM_ENOPROC  it has ended; fn is not called
+ *          returned.
+ * Threads: any.
+ * Errors:  RUSM_ENOPROC  it has ended; fn is not called
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_watch_exit(rusm_exit_watch *watch, rusm_pid pid);
 
