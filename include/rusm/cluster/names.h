@@ -59,7 +59,8 @@ typedef struct rusm_name_info {
 /**
  * List the global names that a node knows, a page at a time; cursors as in rusm_process_list().
  *
- * Threads: any. Never blocks. Returns: how many records were written, or a negative rusm_err
+ * Threads: any. Never blocks.
+ * Returns: how many records were written, or a negative rusm_err
  */
 RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_name_list(rusm_node *node, uint64_t *cursor,
                                                   rusm_name_info *infos, size_t infos_max);

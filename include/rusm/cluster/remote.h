@@ -62,19 +62,19 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_spawn_remote(rusm_node *node, const char 
                                                     size_t args_len, int64_t timeout_ms,
                                                     rusm_pid *out_pid);
 
-/** rusm_process_list() on another node. Returns: how many records were written, or a negative
+/** Like rusm_process_list(), on another node. Returns: how many records were written, or a negative
  * rusm_err */
 RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_remote_process_list(rusm_node *node, const char *peer,
                                                             uint64_t *cursor,
                                                             rusm_process_info *infos,
                                                             size_t infos_max, int64_t timeout_ms);
 
-/** rusm_peer_list() on another node. */
+/** Like rusm_peer_list(), on another node. */
 RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_remote_peer_list(rusm_node *node, const char *peer,
                                                          uint64_t *cursor, rusm_peer_info *infos,
                                                          size_t infos_max, int64_t timeout_ms);
 
-/** rusm_name_list() on another node. */
+/** Like rusm_name_list(), on another node. */
 RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_remote_name_list(rusm_node *node, const char *peer,
                                                          uint64_t *cursor, rusm_name_info *infos,
                                                          size_t infos_max, int64_t timeout_ms);
