@@ -155,8 +155,8 @@ typedef struct rusm_peer_info {
 } rusm_peer_info;
 
 /**
- * List the peers with a link that is up, a page at a time, in name order; cursors as in
- * rusm_process_list(). Hidden peers (operators, observers) are not listed.
+ * List the peers with a link that is up, a page at a time, in the order in which the links came up;
+ * cursors as in rusm_process_list(). Hidden peers (operators, observers) are not listed.
  *
  * Threads: any. Never blocks.
  * Returns: how many records were written, or a negative rusm_err
