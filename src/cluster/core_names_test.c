@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Global names: every node comes to the same table, whatever happens in whatever order. */
-#include "cluster/core_net.h"
+#include "cluster/core_net_test.h"
 #include "cluster/names.h"
 
 static int setup(void **state)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Requests and replies, what roles may do, hidden links, and what happens when memory runs out. */
 #include "base/mem.h"
-#include "cluster/core_net.h"
+#include "cluster/core_net_test.h"
 
 #define LONDON 0
 #define TOKYO  1

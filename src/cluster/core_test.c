@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Links: who gets one, which one stays, how they end. Several cores on a network in the test. */
-#include "cluster/core_net.h"
+#include "cluster/core_net_test.h"
 
 #define LONDON 0
 #define TOKYO  1

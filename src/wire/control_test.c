@@ -333,90 +333,87 @@ struct malformed {
         why, sizeof(bytes) - 1, bytes                                                              \
     }
 
+static const struct malformed malformed_cases[] = {
+    BAD("the frame ends inside an item", ""),
+    BAD("the frame ends inside an item", "\xa1"),
+    BAD("the frame ends inside an item", "\xa1\x00\x19\x01"),
+    BAD("the frame ends inside an item", "\xa2\x00\x04"),
+    BAD("the frame ends inside an item", "\xa2\x00\x08\x01\x7b\xff\xff\xff\xff\xff\xff\xff\xff"),
+    BAD("not a map where one is required", "\x00"),
+    BAD("not a map where one is required", "\x80"),
+    BAD("an item of indefinite length", "\xbf\x00\x02\xff"),
+    BAD("an item of indefinite length", "\xa2\x00\x02\x01\x5f\xff"),
+    BAD("not well-formed CBOR", "\xa2\x00\x02\x01\x1c"),
+    BAD("the frame has no type", "\xa0"),
+    BAD("the frame does not begin with its type", "\xa1\x01\x02"),
+    BAD("not an unsigned integer where one is required", "\xa1\x20\x02"),
+    BAD("not an unsigned integer where one is required", "\xa1\x61\x61\x02"),
+    BAD("not an unsigned integer where one is required", "\xa1\x00\x61\x61"),
+    BAD("not an unsigned integer where one is required", "\xa2\x00\x04\x01\x20"),
+    BAD("a map key appears twice", "\xa2\x00\x02\x00\x02"),
+    BAD("a map key appears twice", "\xa3\x00\x04\x01\x02\x01\x02"),
+    BAD("a map key appears twice", "\xa3\x00\x02\x18\x63\x02\x18\x63\x02"),
+    BAD("map keys are not in ascending order", "\xa3\x00\x04\x02\x02\x01\x02"),
+    BAD("bytes follow the map in the frame", "\xa1\x00\x02\x00"),
+    BAD("an unknown frame type", "\xa1\x00\x00"),
+    BAD("an unknown frame type", "\xa1\x00\x0b"),
+    BAD("an unknown frame type", "\xa1\x00\x18\x3f"),
+    BAD("a required field is missing", "\xa1\x00\x04"),
+    BAD("a required field is missing", "\xa1\x00\x01"),
+    BAD("a required field is missing", "\xa1\x00\x06"),
+    BAD("a required field is missing", "\xa3\x00\x08\x01\x01\x02\x05"),
+    BAD("a required field is missing", "\xa4\x00\x09\x01\x01\x02\x05\x03\x00"),
+    BAD("a required field is missing", "\xa2\x00\x0a\x02\x01"),
+    BAD("a value is nested too deeply", "\xa2\x00\x02\x01\x81\x81\x81\x81\x81\x81\x81\x81\x81\x00"),
+    BAD("a value is nested too deeply", "\xa2\x00\x02\x01\xc1\xc1\xc1\xc1\xc1\xc1\xc1\xc1\xc1\x00"),
+    BAD("not an array where one is required", "\xa2\x00\x01\x01\x01"),
+    BAD("no protocol version, or too many", "\xa2\x00\x01\x01\x80"),
+    BAD("no protocol version, or too many", "\xa2\x00\x01\x01\x91"),
+    BAD("an integer is out of range", "\xa2\x00\x01\x01\x81\x1b\x00\x00\x00\x01\x00\x00\x00\x00"),
+    BAD("not a text string where one is required", "\xa2\x00\x01\x02\x41\x61"),
+    BAD("a name is empty, too long, or not printable UTF-8", "\xa2\x00\x01\x02\x60"),
+    BAD("a name is empty, too long, or not printable UTF-8", "\xa2\x00\x01\x02\x61\xff"),
+    BAD("a name is empty, too long, or not printable UTF-8", "\xa2\x00\x01\x02\x61\x1b"),
+    BAD("an incarnation or serial is 0", "\xa2\x00\x01\x04\x00"),
+    BAD("a text has control characters", "\xa2\x00\x01\x06\x61\x0a"),
+    BAD("a text is not UTF-8", "\xa2\x00\x01\x06\x61\xff"),
+    BAD("no names, or too many in one frame", "\xa2\x00\x06\x01\x80"),
+    BAD("no names, or too many in one frame", "\xa2\x00\x06\x01\x98\xc9"),
+    BAD("no names, or too many in one frame",
+        "\xa2\x00\x07\x01\x9b\xff\xff\xff\xff\xff\xff\xff\xff"),
+    BAD("a name entry has fewer than three elements", "\xa2\x00\x06\x01\x81\x82\x61\x61\x01"),
+    BAD("an incarnation or serial is 0", "\xa2\x00\x06\x01\x81\x83\x61\x61\x00\x01"),
+    BAD("a list of no records is asked for", "\xa5\x00\x08\x01\x01\x02\x02\x03\x00\x04\x00"),
+    BAD("not a byte string where one is required",
+        "\xa5\x00\x08\x01\x01\x02\x01\x03\x61\x61\x04\x61\x61"),
+    BAD("an error code is positive or out of range", "\xa4\x00\x09\x01\x01\x02\x06\x03\x01"),
+    BAD("an error code is positive or out of range",
+        "\xa4\x00\x09\x01\x01\x02\x06\x03\x3b\x00\x00\x00\x01\x00\x00\x00\x00"),
+    BAD("too many records in one page", "\xa6\x00\x09\x01\x01\x02\x02\x03\x00\x05\x00\x06\x98\x61"),
+    BAD("a required field is missing",
+        "\xa6\x00\x09\x01\x01\x02\x04\x03\x00\x05\x00\x06\x81\xa1\x01\x61\x61"),
+    BAD("flow names not exactly one of serial and name", "\xa2\x00\x0a\x01\xf5"),
+    BAD("flow names not exactly one of serial and name",
+        "\xa4\x00\x0a\x01\xf5\x02\x01\x03\x61\x61"),
+    BAD("not true or false where one is required", "\xa2\x00\x0a\x01\x01"),
+};
+
 static void test_malformed_frames_are_refused(void **state)
 {
-    static const struct malformed cases[] = {
-        BAD("the frame ends inside an item", ""),
-        BAD("the frame ends inside an item", "\xa1"),
-        BAD("the frame ends inside an item", "\xa1\x00\x19\x01"),
-        BAD("the frame ends inside an item", "\xa2\x00\x04"),
-        BAD("the frame ends inside an item",
-            "\xa2\x00\x08\x01\x7b\xff\xff\xff\xff\xff\xff\xff\xff"),
-        BAD("not a map where one is required", "\x00"),
-        BAD("not a map where one is required", "\x80"),
-        BAD("an item of indefinite length", "\xbf\x00\x02\xff"),
-        BAD("an item of indefinite length", "\xa2\x00\x02\x01\x5f\xff"),
-        BAD("not well-formed CBOR", "\xa2\x00\x02\x01\x1c"),
-        BAD("the frame has no type", "\xa0"),
-        BAD("the frame does not begin with its type", "\xa1\x01\x02"),
-        BAD("not an unsigned integer where one is required", "\xa1\x20\x02"),
-        BAD("not an unsigned integer where one is required", "\xa1\x61\x61\x02"),
-        BAD("not an unsigned integer where one is required", "\xa1\x00\x61\x61"),
-        BAD("not an unsigned integer where one is required", "\xa2\x00\x04\x01\x20"),
-        BAD("a map key appears twice", "\xa2\x00\x02\x00\x02"),
-        BAD("a map key appears twice", "\xa3\x00\x04\x01\x02\x01\x02"),
-        BAD("a map key appears twice", "\xa3\x00\x02\x18\x63\x02\x18\x63\x02"),
-        BAD("map keys are not in ascending order", "\xa3\x00\x04\x02\x02\x01\x02"),
-        BAD("bytes follow the map in the frame", "\xa1\x00\x02\x00"),
-        BAD("an unknown frame type", "\xa1\x00\x00"),
-        BAD("an unknown frame type", "\xa1\x00\x0b"),
-        BAD("an unknown frame type", "\xa1\x00\x18\x3f"),
-        BAD("a required field is missing", "\xa1\x00\x04"),
-        BAD("a required field is missing", "\xa1\x00\x01"),
-        BAD("a required field is missing", "\xa1\x00\x06"),
-        BAD("a required field is missing", "\xa3\x00\x08\x01\x01\x02\x05"),
-        BAD("a required field is missing", "\xa4\x00\x09\x01\x01\x02\x05\x03\x00"),
-        BAD("a required field is missing", "\xa2\x00\x0a\x02\x01"),
-        BAD("a value is nested too deeply",
-            "\xa2\x00\x02\x01\x81\x81\x81\x81\x81\x81\x81\x81\x81\x00"),
-        BAD("a value is nested too deeply",
-            "\xa2\x00\x02\x01\xc1\xc1\xc1\xc1\xc1\xc1\xc1\xc1\xc1\x00"),
-        BAD("not an array where one is required", "\xa2\x00\x01\x01\x01"),
-        BAD("no protocol version, or too many", "\xa2\x00\x01\x01\x80"),
-        BAD("no protocol version, or too many", "\xa2\x00\x01\x01\x91"),
-        BAD("an integer is out of range",
-            "\xa2\x00\x01\x01\x81\x1b\x00\x00\x00\x01\x00\x00\x00\x00"),
-        BAD("not a text string where one is required", "\xa2\x00\x01\x02\x41\x61"),
-        BAD("a name is empty, too long, or not printable UTF-8", "\xa2\x00\x01\x02\x60"),
-        BAD("a name is empty, too long, or not printable UTF-8", "\xa2\x00\x01\x02\x61\xff"),
-        BAD("a name is empty, too long, or not printable UTF-8", "\xa2\x00\x01\x02\x61\x1b"),
-        BAD("an incarnation or serial is 0", "\xa2\x00\x01\x04\x00"),
-        BAD("a text has control characters", "\xa2\x00\x01\x06\x61\x0a"),
-        BAD("a text is not UTF-8", "\xa2\x00\x01\x06\x61\xff"),
-        BAD("no names, or too many in one frame", "\xa2\x00\x06\x01\x80"),
-        BAD("no names, or too many in one frame", "\xa2\x00\x06\x01\x98\xc9"),
-        BAD("no names, or too many in one frame",
-            "\xa2\x00\x07\x01\x9b\xff\xff\xff\xff\xff\xff\xff\xff"),
-        BAD("a name entry has fewer than three elements", "\xa2\x00\x06\x01\x81\x82\x61\x61\x01"),
-        BAD("an incarnation or serial is 0", "\xa2\x00\x06\x01\x81\x83\x61\x61\x00\x01"),
-        BAD("a list of no records is asked for", "\xa5\x00\x08\x01\x01\x02\x02\x03\x00\x04\x00"),
-        BAD("not a byte string where one is required",
-            "\xa5\x00\x08\x01\x01\x02\x01\x03\x61\x61\x04\x61\x61"),
-        BAD("an error code is positive or out of range", "\xa4\x00\x09\x01\x01\x02\x06\x03\x01"),
-        BAD("an error code is positive or out of range",
-            "\xa4\x00\x09\x01\x01\x02\x06\x03\x3b\x00\x00\x00\x01\x00\x00\x00\x00"),
-        BAD("too many records in one page",
-            "\xa6\x00\x09\x01\x01\x02\x02\x03\x00\x05\x00\x06\x98\x61"),
-        BAD("a required field is missing",
-            "\xa6\x00\x09\x01\x01\x02\x04\x03\x00\x05\x00\x06\x81\xa1\x01\x61\x61"),
-        BAD("flow names not exactly one of serial and name", "\xa2\x00\x0a\x01\xf5"),
-        BAD("flow names not exactly one of serial and name",
-            "\xa4\x00\x0a\x01\xf5\x02\x01\x03\x61\x61"),
-        BAD("not true or false where one is required", "\xa2\x00\x0a\x01\x01"),
-    };
 
     (void)state;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        uint8_t *bytes = malloc(cases[i].len + 1); /* exact, so that reading past it is seen */
+    for (size_t i = 0; i < sizeof(malformed_cases) / sizeof(malformed_cases[0]); i++) {
+        uint8_t *bytes =
+            malloc(malformed_cases[i].len + 1); /* exact, so that reading past it is seen */
         struct rusmi_frame frame;
         const char *why = "accepted";
         rusm_err err;
 
-        memcpy(bytes, cases[i].bytes, cases[i].len);
-        err = rusmi_control_decode(bytes, cases[i].len, &frame, &why);
+        memcpy(bytes, malformed_cases[i].bytes, malformed_cases[i].len);
+        err = rusmi_control_decode(bytes, malformed_cases[i].len, &frame, &why);
         free(bytes);
-        if (err != RUSM_EPROTO || strcmp(why, cases[i].why) != 0) {
-            fail_msg("case %zu: %s instead of: %s", i, why, cases[i].why);
+        if (err != RUSM_EPROTO || strcmp(why, malformed_cases[i].why) != 0) {
+            fail_msg("case %zu: %s instead of: %s", i, why, malformed_cases[i].why);
         }
     }
 }

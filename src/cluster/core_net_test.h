@@ -6,8 +6,8 @@
  * served next is free, and `choose` decides: by default the oldest parcel first, by a seed, or by a
  * list of choices that a test walks through exhaustively. Nothing here knows the protocol.
  */
-#ifndef RUSMI_CLUSTER_CORE_NET_H
-#define RUSMI_CLUSTER_CORE_NET_H
+#ifndef RUSMI_CLUSTER_CORE_NET_TEST_H
+#define RUSMI_CLUSTER_CORE_NET_TEST_H
 
 #include "base/prng.h"
 #include "cluster/core.h"
