@@ -86,6 +86,12 @@ class Size(TreeTest):
         self.write({"src/a.c": "int x;\n" * 1001})
         self.assertEqual(len(list(check_size.findings(self.root))), 1)
 
+    def test_line_limit(self):
+        self.write({"src/a.c": "/* " + "x" * 94 + " */\n"})
+        self.assertEqual(list(check_size.findings(self.root)), [])
+        self.write({"src/a.c": "/* " + "x" * 95 + " */\n"})
+        self.assertEqual(list(check_size.findings(self.root)), ["src/a.c:1: 101 columns; at most 100"])
+
     def test_braces_in_macros_and_strings_do_not_confuse(self):
         text = '#define BEGIN do {\n#define A(x) \\\n    if (x) { \\\n\nint f(int (*g)(int))\n{\n    return g(\'{\');\n}\n'
         self.assertEqual(list(ctext.functions(text)), [("f", 5, 4)])
