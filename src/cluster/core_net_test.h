@@ -385,7 +385,8 @@ static inline void net_deliver(struct net *net, struct wire *wire, int e)
     struct end *end = &wire->ends[e];
     struct parcel *parcel = end->first;
     struct rusmi_core_event event = {.conn = end->conn};
-    const struct node *other = &net->nodes[wire->ends[1 - e].node];
+    int far = wire->ends[1 - e].node; /* -1: an address where nobody listens */
+    const struct node *other = far < 0 ? NULL : &net->nodes[far];
     int i = end->node;
     struct rusmi_actions actions;
 

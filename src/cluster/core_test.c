@@ -201,6 +201,53 @@ static void test_many_simultaneous_dials_by_seed(void **state)
     }
 }
 
+/* The close of a losing conn may overtake its hello (they are different streams): who it led to is
+ * not known then, and the address is dialed again, not for ever. */
+static void test_duplicate_without_a_winner_is_dialed_again(void **state)
+{
+    struct net *net = *state;
+
+    net_start(net, LONDON, "london", 11);
+    assert_int_equal(net_dial(net, LONDON, 0, "10.0.0.9:1", 5000), RUSM_OK);
+    for (size_t tries = 1; tries <= 3; tries++) {
+        assert_int_equal(net->wires_len, tries);
+        assert_int_equal(net->nodes[LONDON].dials[0].times, 0);
+        net_post_closed(net, &net->wires[tries - 1].ends[0], RUSMI_DOWN_BY_PEER,
+                        RUSMI_CLOSE_DUPLICATE, "");
+        net_run(net);
+    }
+    assert_int_equal(net->wires_len, 3);
+    assert_int_equal(net->nodes[LONDON].dials[0].times, 1);
+    assert_int_equal(net->nodes[LONDON].dials[0].err, RUSM_ENOLINK);
+}
+
+/* The loser is closed before `ready` comes on the winner: its dial waits there. */
+static void test_dial_moves_to_the_conn_that_wins(void **state)
+{
+    struct net *net = *state;
+    struct end *loser = &net->wires[0].ends[0];
+
+    net_start(net, LONDON, "london", 11);
+    net_start(net, TOKYO, "tokyo", 22);
+    assert_int_equal(net_dial(net, TOKYO, 0, "10.0.0.0:1", 3000), RUSM_OK);
+    assert_int_equal(net_dial(net, LONDON, 0, "10.0.0.1:1", 3000), RUSM_OK);
+    for (int w = 0; w < 2; w++) {
+        net_deliver(net, &net->wires[w], 0);
+        net_deliver(net, &net->wires[w], 1);
+        net_deliver(net, &net->wires[w], w); /* tokyo hears the hello, and accepts */
+    }
+    net_free_parcels(loser);
+    net_free_parcels(&net->wires[0].ends[1]);
+    net_post_closed(net, loser, RUSMI_DOWN_BY_PEER, RUSMI_CLOSE_DUPLICATE, "");
+    net_deliver(net, &net->wires[0], 0);
+    assert_int_equal(net->nodes[TOKYO].dials[0].times, 0);
+    net_run(net);
+    assert_int_equal(net->nodes[TOKYO].dials[0].times, 1);
+    assert_int_equal(net->nodes[TOKYO].dials[0].err, RUSM_OK);
+    assert_int_equal(net->wires_len, 2); /* it did not dial again */
+    assert_linked(net, LONDON, TOKYO, "london", "tokyo");
+}
+
 /* Kill one node and start it again under its name; `i` dies, `j` stays. */
 static void restart(struct net *net, int i, int j, const char *name_i, const char *name_j)
 {
@@ -791,6 +838,8 @@ int main(void)
         TEST(test_dials_to_one_address_share_a_conn),
         TEST(test_simultaneous_dials_in_every_order),
         TEST(test_many_simultaneous_dials_by_seed),
+        TEST(test_duplicate_without_a_winner_is_dialed_again),
+        TEST(test_dial_moves_to_the_conn_that_wins),
         TEST(test_restart_replaces_the_silent_past_when_we_decide),
         TEST(test_restart_replaces_the_silent_past_when_the_peer_decides),
         TEST(test_second_holder_is_refused_when_we_decide),
