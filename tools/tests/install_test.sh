@@ -52,10 +52,11 @@ export PKG_CONFIG_PATH
 read -r -a found < <(pkg-config --cflags --libs rusm-cluster rusm-otp)
 "$compiler" "${flags[@]}" "$here/consumer/main.c" -x none -o "$work/shared" "${found[@]}" -Wl,-rpath,"$libs"
 "$work/shared"
-read -r -a found < <(pkg-config --cflags --libs --static rusm-cluster rusm-otp)
-# Ours from the archives, the rest as the system has it.
+# Ours from the archives, the rest as the system has it: `pkg-config --static` wants archives of everything.
+mapfile -t needed < <(pkg-config --print-requires-private rusm-cluster | cut -d' ' -f1)
+read -r -a found < <(pkg-config --cflags --libs rusm-cluster rusm-otp "${needed[@]}")
 found=("${found[@]/#-lrusm-cluster/-l:librusm-cluster.a}")
-found=("${found[@]/#-lrusm-otp/-l:librusm-otp.a}")
+found=("${found[@]/#-lrusm-otp/-l:librusm-otp.a}" -pthread -ldl)
 "$compiler" "${flags[@]}" "$here/consumer/main.c" -x none -o "$work/static" "${found[@]}"
 "$work/static"
 
