@@ -56,7 +56,7 @@ struct rusmi_core_config {
     uint64_t features;     /* bits for the hello */
     uint32_t hello_ms;     /* from authenticated to an accepted hello, and from there to up */
     uint32_t tick_ms;      /* a quarter of it, at most 1 s, is how long a probe waits */
-    uint32_t peers_max;    /* links that are up, hidden ones too */
+    uint32_t peers_max;    /* links that are up, hidden ones too; as many unfinished handshakes */
     uint32_t names_max;    /* global names of one node, ours as well */
     uint32_t requests_max; /* requests of one peer that are being worked on */
     uint64_t map_seed[2];  /* random: peers fill hash tables */

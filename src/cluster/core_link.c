@@ -363,6 +363,14 @@ rusm_err rusmi_conn_authenticated(struct rusmi_core *core, const struct rusmi_co
                          core->name);
         return RUSM_OK;
     }
+    if (!conn->dialed &&
+        core->conns.len - core->peers.live - core->stats.hidden > core->cfg.peers_max) {
+        /* Whoever holds a certificate could otherwise open conns without end and say nothing. */
+        rusmi_conn_close(core, conn, RUSMI_CLOSE_FULL, RUSMI_DOWN_REFUSED, now, out,
+                         "\"%s\" has %" PRIu32 " unfinished handshakes, as many as it may",
+                         core->name, core->cfg.peers_max);
+        return RUSM_OK;
+    }
     send_hello(core, conn, now, out);
     return RUSM_OK;
 }

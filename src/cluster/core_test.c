@@ -753,6 +753,23 @@ static void test_peers_max_refuses_further_links(void **state)
     assert_int_equal(net->nodes[PARIS].ups, 0);
 }
 
+/* Peers that authenticate and then say nothing can take only so many places. */
+static void test_silent_handshakes_are_bounded(void **state)
+{
+    struct net *net = *state;
+    uint64_t conns[101];
+
+    net_start(net, LONDON, "london", 11); /* peers_max is 100 */
+    for (size_t i = 0; i < 101; i++) {
+        conns[i] = raw_conn(net);
+    }
+    assert_true(raw_open(net, conns[99]));
+    assert_false(raw_open(net, conns[100]));
+    assert_int_equal(net->nodes[LONDON].last_code, RUSMI_CLOSE_FULL);
+    net_pass(net, 5001); /* the hello time frees the places */
+    assert_true(raw_open(net, raw_conn(net)));
+}
+
 static void test_shutdown_ends_everything_with_a_reason(void **state)
 {
     struct net *net = *state;
@@ -860,6 +877,7 @@ int main(void)
         TEST(test_disconnect_takes_both_sides_down),
         TEST(test_reason_of_a_peer_is_checked),
         TEST(test_peers_max_refuses_further_links),
+        TEST(test_silent_handshakes_are_bounded),
         TEST(test_shutdown_ends_everything_with_a_reason),
         TEST(test_peer_list_survives_changes),
         TEST(test_bad_configuration_is_refused),
