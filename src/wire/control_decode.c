@@ -445,7 +445,7 @@ static bool reply_records(struct decoder *decoder, struct rusmi_reply *reply,
     reply->records_len = (size_t)len;
     for (uint64_t i = 0; i < len; i++, record += kind->size) {
         uint64_t pairs;
-        uint32_t seen;
+        uint32_t seen = 0;
 
         if (!rusmi_cbor_get_head(&decoder->reader, RUSMI_CBOR_MAP, &pairs) ||
             !get_pairs(decoder, pairs, UINT64_MAX, kind->field, record, &seen) ||
@@ -537,7 +537,7 @@ static bool flow_required(struct decoder *decoder, uint32_t seen)
 static bool decode_body(struct decoder *decoder, uint64_t pairs)
 {
     struct rusmi_frame *frame = decoder->frame;
-    uint32_t seen;
+    uint32_t seen = 0;
 
     switch (frame->type) {
     case RUSMI_FRAME_HELLO:
