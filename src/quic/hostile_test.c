@@ -87,6 +87,21 @@ void *__wrap_rusmi_realloc(void *block, size_t size)
     return allocation_fails() ? NULL : __real_rusmi_realloc(block, size);
 }
 
+static bool credit_kept; /* the inbox gives nothing back, as if all it got were parked */
+
+void __real_rusmi_inbox_take_credit(struct rusmi_inbox *ib, uint64_t *out_bytes,
+                                    uint64_t *out_streams);
+void __wrap_rusmi_inbox_take_credit(struct rusmi_inbox *ib, uint64_t *out_bytes,
+                                    uint64_t *out_streams);
+
+void __wrap_rusmi_inbox_take_credit(struct rusmi_inbox *ib, uint64_t *out_bytes,
+                                    uint64_t *out_streams)
+{
+    if (!credit_kept) {
+        __real_rusmi_inbox_take_credit(ib, out_bytes, out_streams);
+    }
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -208,7 +223,7 @@ static void test_stop_of_the_control_stream(void **state)
     assert_int_equal(ngtcp2_conn_shutdown_stream_read(pair.ends[0].conn->ng, 0, 0, 1), 0);
     pair.ends[0].conn->due = true;
     support_pair_run(&pair, NULL, 10 * SUPPORT_MS);
-    (void)rusmi_quic_conn_send_control(pair.ends[1].conn, "x", 1);
+    (void)!rusmi_quic_conn_send_control(pair.ends[1].conn, "x", 1);
     assert_true(support_pair_run(&pair, support_pair_ended, 1000 * SUPPORT_MS));
     support_pair_fini(&pair);
 }
@@ -304,6 +319,44 @@ static void test_stopped_message_is_lost_alone(void **state)
     support_pair_fini(&pair);
 }
 
+/* ---- credit ---- */
+
+static bool much_control_came(struct support_pair *pair)
+{
+    return pair->ends[1].control_len == 40000000;
+}
+
+/* Messages that hold all credit they can get leave the control stream what it needs, for ever. */
+static void test_parked_messages_never_block_control(void **state)
+{
+    struct support_pair pair;
+    uint8_t *bytes = calloc(1, 40000000);
+    size_t waiting;
+
+    (void)state;
+    assert_non_null(bytes);
+    support_pair_init(&pair, shared, shared, 1);
+    pair.ends[0].cfg.control_max = 64 * 1024 * 1024;
+    assert_true(support_pair_connect(&pair));
+    credit_kept = true;
+    for (int i = 0; i < 2000; i++) {
+        support_pair_send(&pair.ends[0], 5, 6, 1, 60000);
+    }
+    support_pair_run(&pair, NULL, 20000 * SUPPORT_MS);
+    waiting = pair.ends[0].outbox.queued_count;
+    assert_in_range(waiting, 100, 1900);
+    assert_int_equal(pair.ends[0].outbox.flight_count, 0);
+    assert_int_equal(rusmi_quic_conn_send_control(pair.ends[0].conn, bytes, 40000000), RUSM_OK);
+    assert_true(support_pair_run(&pair, much_control_came, 60000 * SUPPORT_MS));
+    assert_int_equal(pair.ends[0].outbox.queued_count, waiting);
+    credit_kept = false;
+    assert_int_equal(rusmi_quic_conn_send_control(pair.ends[0].conn, bytes, 1), RUSM_OK);
+    assert_true(support_pair_run(&pair, support_pair_quiet, 60000 * SUPPORT_MS));
+    assert_int_equal(pair.ends[1].delivered, 2000);
+    support_pair_fini(&pair);
+    free(bytes);
+}
+
 /* ---- the network ---- */
 
 /* A NAT gives the dialer another port: the listener follows once it has proved the new path. */
@@ -369,7 +422,7 @@ static bool run_starved(int64_t left)
     if (support_pair_try_dial(&pair) == RUSM_OK) {
         up = support_pair_run(&pair, support_pair_up, 200 * SUPPORT_MS);
         if (up) {
-            (void)rusmi_quic_conn_send_control(pair.ends[0].conn, "hello", 5);
+            (void)!rusmi_quic_conn_send_control(pair.ends[0].conn, "hello", 5);
             support_pair_run(&pair, NULL, 20 * SUPPORT_MS);
         }
     }
@@ -404,6 +457,7 @@ int main(void)
         cmocka_unit_test(test_truncated_message),
         cmocka_unit_test(test_reset_message_stream),
         cmocka_unit_test(test_stopped_message_is_lost_alone),
+        cmocka_unit_test(test_parked_messages_never_block_control),
         cmocka_unit_test(test_listener_follows_a_dialer_to_a_new_port),
         cmocka_unit_test(test_losses_and_round_trips_are_measured),
         cmocka_unit_test(test_every_failed_allocation_is_survived),

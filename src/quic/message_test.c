@@ -322,7 +322,7 @@ static void test_connections_may_be_deleted_at_any_time(void **state)
                 support_pair_send_number(&pair.ends[i & 1]);
             }
             support_pair_send(&pair.ends[0], 5, 6, 1, 300000);
-            (void)rusmi_quic_conn_send_control(pair.ends[0].conn, "bytes", 5);
+            (void)!rusmi_quic_conn_send_control(pair.ends[0].conn, "bytes", 5);
             support_pair_run(&pair, NULL, at * SUPPORT_MS / 20);
         }
         support_pair_fini(&pair);

@@ -40,7 +40,7 @@ struct support_end {
     rusm_err refuse;    /* what `authenticated` returns */
     struct rusmi_peer_identity peer;
     uint8_t *control; /* received */
-    size_t control_len;
+    size_t control_len, control_cap;
     size_t control_calls;
     size_t cids; /* new less retired */
     uint64_t delivered;
