@@ -137,6 +137,9 @@ static rusm_err boxes_init(struct rusmi_link *link)
     rusmi_outbox_config_init(&out_cfg);
     rusmi_inbox_config_init(&in_cfg);
     out_cfg.seed = link->node->links.seed[1] ^ link->id;
+    out_cfg.window = (size_t)rusmi_quic_conn_peer_window(link->conn);
+    in_cfg.window = (size_t)rusmi_quic_config_granted(&link->node->quic);
+    in_cfg.streams_max = (size_t)link->node->quic.streams_max;
     in_cfg.deliver = on_deliver;
     in_cfg.arg = link;
     err = rusmi_outbox_init(&link->outbox, &out_cfg);
@@ -162,7 +165,9 @@ static rusm_err on_authenticated(void *arg, const struct rusmi_peer_identity *pe
     rusm_err err = boxes_init(link);
 
     if (err != RUSM_OK) {
-        return rusm_set_err_detail(err, "no memory for a link");
+        return rusm_set_err_detail(
+            err, err == RUSM_EPROTO ? "the window that the peer grants is smaller than two messages"
+                                    : "no memory for a link");
     }
     half_open_done(link);
     link->peer = *peer;

@@ -198,6 +198,7 @@ static rusm_err quic_init(rusm_node *node)
 {
     rusmi_quic_config_init(&node->quic);
     node->quic.identity = node->identity;
+    node->quic.wall_s = rusmi_wall_s;
     node->quic.tick_ns = node->cfg.tick_ms * NS_PER_MS;
     node->quic.handshake_ns = node->cfg.hello_ms * NS_PER_MS;
     return rusmi_random(node->quic.secret, sizeof(node->quic.secret))
