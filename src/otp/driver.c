@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Drivers: see rusm/otp/driver.h. State, moved by compare-and-swap:
+ *
+ *     IDLE -> POSTED -> RUNNING -> IDLE
+ *                       RUNNING -> AGAIN (posted while it ran) -> POSTED
+ *
+ * Only who takes it from the list of posted drivers runs it, and it is in the list only while
+ * POSTED, so one thread at a time does. Closing is a flag and one more post: the run that sees it
+ * tears down instead.
+ */
+#include "base/assert.h"
+#include "base/mem.h"
+#include "otp/sched.h"
+
+#include <string.h>
+
+enum {
+    DRIVER_IDLE,
+    DRIVER_POSTED,
+    DRIVER_RUNNING,
+    DRIVER_AGAIN
+};
+
+/* Drivers that one turn runs at most, so that processes get theirs. */
+#define TURN_MAX 32
+
+struct rusm_driver {
+    _Atomic uint32_t state;
+    _Atomic uint32_t closing;
+    rusm_pool *pool;
+    rusm_runtime *runtime;
+    struct rusmi_list node; /* in pool->drivers, under drivers_lock */
+    rusm_driver_config cfg;
+    char label[RUSM_NAME_MAX + 1];
+
+    /* within run */
+    struct rusmi_timer timer;
+    rusm_time
+        wanted; /* when the timer is wanted; 0: not. It may fire earlier, and is then set again */
+    rusm_time armed; /* what the pool's heap has; 0: nothing */
+};
+
+static void enqueue(rusm_driver *driver)
+{
+    rusm_pool *pool = driver->pool;
+
+    (void)pthread_mutex_lock(&pool->drivers_lock);
+    rusmi_list_push(&pool->drivers, &driver->node);
+    (void)atomic_fetch_add(&pool->drivers_len, 1);
+    (void)pthread_mutex_unlock(&pool->drivers_lock);
+}
+
+void rusm_driver_post(rusm_driver *driver)
+{
+    uint32_t state = atomic_load(&driver->state);
+
+    for (;;) {
+        if (state == DRIVER_IDLE) {
+            if (atomic_compare_exchange_weak(&driver->state, &state, DRIVER_POSTED)) {
+                rusm_pool *pool = driver->pool;
+                struct rusmi_worker *worker = rusmi_worker_self();
+
+                enqueue(driver); /* from here on it may run, and be closed, at any time */
+                if (worker == NULL || worker->pool != pool) {
+                    rusmi_sched_notify(pool);
+                }
+                return;
+            }
+        } else if (state == DRIVER_RUNNING) {
+            if (atomic_compare_exchange_weak(&driver->state, &state, DRIVER_AGAIN)) {
+                return;
+            }
+        } else {
+            return;
+        }
+    }
+}
+
+/* The timer is in the pool's heap as long as the driver lives, or is taken out under the heap's
+ * lock. */
+static void timer_fired(struct rusmi_timer *timer)
+{
+    rusm_driver_post(rusmi_container(timer, rusm_driver, timer));
+}
+
+/*
+ * Bring the heap in line with what is wanted. A timer that is wanted later than it is set is left:
+ * it fires early, the run finds nothing due, and sets it again. That spares a heap operation for
+ * each packet of a busy link.
+ */
+static void arm(rusm_driver *driver, rusm_time now)
+{
+    if (driver->armed != 0 && driver->armed <= now) {
+        driver->armed = 0; /* it has fired, or is about to: then the run comes anyway */
+    }
+    if (driver->wanted == 0 || (driver->armed != 0 && driver->armed <= driver->wanted)) {
+        return;
+    }
+    if (rusmi_sched_set_timer(driver->pool, &driver->timer, driver->wanted)) {
+        driver->armed = driver->wanted;
+    } else {
+        rusm_driver_post(driver); /* no memory for a timer: run again and try again */
+    }
+}
+
+/* The last run. */
+static void tear_down(rusm_driver *driver)
+{
+    rusm_runtime *rt = driver->runtime;
+    rusm_pool *pool = driver->pool;
+    rusm_driver_config cfg = driver->cfg;
+
+    rusmi_timers_cancel(&pool->timers, &driver->timer);
+    rusmi_free(driver);
+    (void)atomic_fetch_sub(&rt->drivers, 1);
+    (void)atomic_fetch_sub(&pool->drivers_alive, 1);
+    cfg.closed(cfg.arg);
+}
+
+/* Run one that was taken from the list. */
+static void run(rusm_driver *driver, rusm_time now)
+{
+    uint32_t running = DRIVER_RUNNING;
+
+    atomic_store(&driver->state, DRIVER_RUNNING);
+    if (atomic_load(&driver->closing) == 0) {
+        driver->cfg.run(driver->cfg.arg, now);
+    }
+    if (atomic_load(&driver->closing) != 0) {
+        tear_down(driver);
+        return;
+    }
+    arm(driver, now);
+    if (!atomic_compare_exchange_strong(&driver->state, &running, DRIVER_IDLE)) {
+        atomic_store(&driver->state, DRIVER_POSTED);
+        enqueue(driver);
+    }
+}
+
+bool rusmi_drivers_run(rusm_pool *pool, rusm_time now)
+{
+    int count = 0;
+
+    for (; count < TURN_MAX; count++) {
+        struct rusmi_list *first;
+
+        (void)pthread_mutex_lock(&pool->drivers_lock);
+        first = rusmi_list_pop(&pool->drivers);
+        if (first != NULL) {
+            (void)atomic_fetch_sub(&pool->drivers_len, 1);
+        }
+        (void)pthread_mutex_unlock(&pool->drivers_lock);
+        if (first == NULL) {
+            break;
+        }
+        if (count > 0) {
+            now = rusm_now(); /* the driver before may have taken its time */
+        }
+        run(rusmi_container(first, rusm_driver, node), now);
+    }
+    return count > 0;
+}
+
+rusm_err rusm_driver_new(rusm_driver **out_driver, rusm_runtime *rt, const rusm_driver_config *cfg)
+{
+    rusm_driver *driver;
+
+    if (out_driver == NULL || rt == NULL || cfg == NULL || cfg->size != sizeof(*cfg) ||
+        cfg->run == NULL || cfg->closed == NULL ||
+        (cfg->label != NULL && strlen(cfg->label) > RUSM_NAME_MAX)) {
+        return rusm_set_err_detail(RUSM_EINVAL, "a driver needs a runtime and its functions");
+    }
+    driver = rusmi_zalloc(sizeof(*driver));
+    if (driver == NULL) {
+        return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");
+    }
+    driver->pool = rt->pool;
+    driver->runtime = rt;
+    driver->cfg = *cfg;
+    rusmi_list_init(&driver->node);
+    driver->timer.fire = timer_fired;
+    if (cfg->label != NULL) {
+        memcpy(driver->label, cfg->label, strlen(cfg->label) + 1);
+    }
+    driver->cfg.label = driver->label;
+    (void)atomic_fetch_add(&rt->drivers, 1);
+    (void)atomic_fetch_add(&rt->pool->drivers_alive, 1);
+    *out_driver = driver;
+    return RUSM_OK;
+}
+
+rusm_err rusm_driver_set_fd(rusm_driver *driver, int fd, unsigned events)
+{
+    return rusmi_fds_watch_driver(driver->pool, fd, events, driver);
+}
+
+void rusm_driver_set_timer(rusm_driver *driver, rusm_time at_ns)
+{
+    driver->wanted = at_ns;
+    if (atomic_load(&driver->state) == DRIVER_IDLE) {
+        arm(driver, rusm_now()); /* before the first post: nobody else is in it */
+    }
+}
+
+void rusm_driver_close(rusm_driver *driver)
+{
+    atomic_store(&driver->closing, 1);
+    rusm_driver_post(driver);
+}

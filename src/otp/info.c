@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Looking at processes: a walk over slots, each read for itself, so that nothing is stopped and no
+ * lock is held for more than one record.
+ */
+#include "otp/sched.h"
+#include "platform/stack.h"
+
+#include <rusm/otp/info.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Copy what is known of the process with that serial; false if it has ended. */
+static bool read_info(rusm_runtime *rt, struct rusmi_process *proc, uint64_t serial,
+                      rusm_process_info *info)
+{
+    bool alive;
+
+    *info = (rusm_process_info){.pid = {rt->incarnation, serial}};
+    (void)pthread_mutex_lock(rusmi_slot_stripe(rt->pool, proc));
+    alive = atomic_load(&proc->serial) == serial &&
+            atomic_load(&proc->owner_incarnation) == rt->incarnation;
+    if (alive) {
+        /* relaxed: a picture of a moment */
+        info->state = (rusm_process_state)atomic_load_explicit(&proc->doing, memory_order_relaxed);
+        info->reductions = atomic_load_explicit(&proc->reductions, memory_order_relaxed);
+        info->mailbox_len = rusmi_mailbox_depth(&proc->mailbox);
+        info->memory_bytes = (uint64_t)RUSMI_STACK_MIN << proc->size_class;
+        if (atomic_load(&proc->state) == PROC_QUEUED && info->state != RUSM_PROCESS_THREAD) {
+            info->state = RUSM_PROCESS_RUNNABLE;
+        }
+        if (proc->label != NULL) {
+            memcpy(info->label, proc->label, strlen(proc->label) + 1);
+        }
+    }
+    (void)pthread_mutex_unlock(rusmi_slot_stripe(rt->pool, proc));
+    if (alive) {
+        rusmi_registered_first(rt, proc, serial, info->name);
+    }
+    return alive;
+}
+
+ptrdiff_t rusm_process_list(rusm_runtime *rt, uint64_t *cursor, rusm_process_info *infos,
+                            size_t infos_max)
+{
+    uint32_t used, slot;
+    size_t count = 0;
+
+    rt = rusmi_runtime_resolve(rt);
+    if (rt == NULL) {
+        return RUSM_ENOCONTEXT;
+    }
+    used = rusmi_slots_used(rt->pool);
+    if (cursor == NULL || infos == NULL || infos_max == 0 || *cursor > UINT32_MAX) {
+        return rusm_set_err_detail(RUSM_EINVAL, "a list needs a cursor and room for records");
+    }
+    for (slot = (uint32_t)*cursor; slot < used && count < infos_max; slot++) {
+        struct rusmi_process *proc = rusmi_slot_at(rt->pool, slot);
+        uint64_t serial = atomic_load(&proc->serial);
+
+        if (serial != 0 && atomic_load(&proc->owner_incarnation) == rt->incarnation &&
+            read_info(rt, proc, serial, &infos[count])) {
+            count++;
+        }
+    }
+    *cursor = slot < used ? slot : 0;
+    return (ptrdiff_t)count;
+}
+
+rusm_err rusm_process_get_info(rusm_pid pid, rusm_process_info *out_info)
+{
+    rusm_runtime *rt = rusmi_runtime_find(pid.incarnation);
+    struct rusmi_process *proc = rt == NULL ? NULL : rusmi_process_find(rt->pool, pid.serial);
+    rusm_process_info info;
+
+    if (out_info == NULL) {
+        return rusm_set_err_detail(RUSM_EINVAL, "there is nowhere to put the record");
+    }
+    if (proc == NULL || !read_info(rt, proc, pid.serial, &info)) {
+        return rusm_set_err_detail(RUSM_ENOPROC, "%s", rusm_err_text(RUSM_ENOPROC));
+    }
+    *out_info = info;
+    return RUSM_OK;
+}
+
+rusm_err rusm_runtime_get_stats(rusm_runtime *rt, rusm_runtime_stats *out_stats)
+{
+    rt = rusmi_runtime_resolve(rt);
+    if (rt == NULL) {
+        return RUSM_ENOCONTEXT;
+    }
+    *out_stats = (rusm_runtime_stats){.processes = atomic_load(&rt->live),
+                                      .spawned = atomic_load(&rt->spawned),
+                                      .exited = atomic_load(&rt->exited),
+                                      .crashed = atomic_load(&rt->crashed),
+                                      .messages_unread = atomic_load(&rt->unread),
+                                      .sends_noproc = atomic_load(&rt->noproc),
+                                      .sends_noname = atomic_load(&rt->noname)};
+    return RUSM_OK;
+}
+
+size_t rusm_pid_format(rusm_pid pid, char *buf, size_t buf_len)
+{
+    struct rusmi_process *self = rusmi_process_self();
+    rusm_runtime *rt = rusmi_runtime_find(pid.incarnation);
+    char name[RUSM_NAME_MAX + 1];
+    int len;
+
+    if (rt != NULL) {
+        len = snprintf(buf, buf_len, "<%s.%" PRIu64 ">", rt->name, pid.serial);
+    } else if (self != NULL && rusmi_route_name(self, pid.incarnation, name, sizeof(name))) {
+        len = snprintf(buf, buf_len, "<%s.%" PRIu64 ">", name, pid.serial);
+    } else {
+        len = snprintf(buf, buf_len, "<%" PRIx64 ".%" PRIu64 ">", pid.incarnation, pid.serial);
+    }
+    return len < 0 ? 0 : (size_t)len;
+}

@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of a process: spawn, suspend, wake, kill, end; and of ordinary threads that become
+ * processes.
+ */
+#include "otp/process.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "otp/sched.h"
+#include "platform/clock.h"
+#include "platform/futex.h"
+#include "platform/stack.h"
+#include "platform/vm.h"
+
+#include <rusm/otp/registry.h>
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define NS_PER_MS ((rusm_time)1000000)
+
+/* The process that an ordinary thread has become. */
+static _Thread_local struct rusmi_process *tls_entered;
+
+/* ---- small questions
+ * -------------------------------------------------------------------------------------------- */
+
+rusm_time rusm_now(void)
+{
+    return rusmi_clock_now();
+}
+
+rusm_time rusmi_deadline(int64_t timeout_ms)
+{
+    rusm_time now = rusmi_clock_now();
+
+    if (timeout_ms < 0 || (rusm_time)timeout_ms > (RUSMI_NEVER - now) / NS_PER_MS) {
+        return RUSMI_NEVER;
+    }
+    return now + (rusm_time)timeout_ms * NS_PER_MS;
+}
+
+struct rusmi_process *rusmi_process_self(void)
+{
+    struct rusmi_worker *worker = rusmi_worker_self();
+
+    return worker != NULL ? worker->current : tls_entered;
+}
+
+rusm_pid rusmi_process_pid(const struct rusmi_process *proc)
+{
+    return (rusm_pid){proc->runtime->incarnation, proc->own_serial};
+}
+
+rusm_pid rusm_self(void)
+{
+    struct rusmi_process *self = rusmi_process_self();
+
+    return self == NULL ? RUSM_PID_NONE : rusmi_process_pid(self);
+}
+
+struct rusmi_process *rusmi_process_find(rusm_pool *pool, uint64_t serial)
+{
+    uint32_t number = (uint32_t)serial;
+
+    return number == 0 ? NULL : rusmi_slot_at(pool, number - 1);
+}
+
+bool rusmi_process_killed(const struct rusmi_process *proc)
+{
+    return atomic_load(&proc->kill_serial) == proc->own_serial;
+}
+
+/* ---- suspending and waking
+ * -------------------------------------------------------------------------------------- */
+
+void rusmi_process_wake(struct rusmi_process *proc)
+{
+    uint32_t state = atomic_load(&proc->state);
+
+    for (;;) {
+        if (state == PROC_IDLE) {
+            if (atomic_compare_exchange_weak(&proc->state, &state, PROC_QUEUED)) {
+                if (proc->is_thread) {
+                    rusmi_futex_wake(&proc->state, 1);
+                } else {
+                    rusmi_sched_queue(proc->pool, proc);
+                }
+                return;
+            }
+        } else if (state == PROC_RUNNING) {
+            if (atomic_compare_exchange_weak(&proc->state, &state, PROC_NOTIFIED)) {
+                return;
+            }
+        } else {
+            return; /* queued or notified already, or free: a wake-up for a former life */
+        }
+    }
+}
+
+void rusmi_process_attend(struct rusmi_process *proc)
+{
+    uint32_t notified = PROC_NOTIFIED;
+
+    if (atomic_load(&proc->state) == PROC_NOTIFIED) {
+        (void)atomic_compare_exchange_strong(&proc->state, &notified, PROC_RUNNING);
+    }
+}
+
+/* errno is a thread-local: its address must be asked for afresh on the other side of a switch. */
+__attribute__((noinline)) static int errno_get(void)
+{
+    __asm__ volatile("" ::: "memory");
+    return errno;
+}
+
+__attribute__((noinline)) static void errno_set(int value)
+{
+    __asm__ volatile("" ::: "memory");
+    errno = value;
+}
+
+static void switch_out(struct rusmi_process *proc)
+{
+    struct rusmi_worker *worker = rusmi_worker_self();
+
+    proc->saved_errno = errno_get();
+    rusmi_context_switch(&proc->context, &worker->context);
+    errno_set(proc->saved_errno);
+}
+
+static void thread_suspend(struct rusmi_process *proc, rusm_time deadline)
+{
+    uint32_t state = PROC_RUNNING;
+
+    if (atomic_compare_exchange_strong(&proc->state, &state, PROC_IDLE)) {
+        while (atomic_load(&proc->state) == PROC_IDLE && rusmi_clock_now() < deadline) {
+            rusmi_futex_wait(&proc->state, PROC_IDLE, deadline);
+        }
+    }
+    atomic_store(&proc->state, PROC_RUNNING);
+}
+
+static void timer_fired(struct rusmi_timer *timer)
+{
+    rusmi_process_wake(rusmi_container(timer, struct rusmi_process, timer));
+}
+
+void rusmi_process_suspend(struct rusmi_process *proc, rusm_process_state doing, rusm_time deadline)
+{
+    atomic_store_explicit(&proc->doing, (uint8_t)doing,
+                          memory_order_relaxed); /* relaxed: for lists */
+    if (proc->is_thread) {
+        thread_suspend(proc, deadline);
+        return;
+    }
+    if (deadline != RUSMI_NEVER) {
+        proc->timer.fire = timer_fired;
+        if (!rusmi_sched_set_timer(proc->pool, &proc->timer, deadline)) {
+            /* No memory for a timer: stay awake instead, so that the time-out still comes. */
+            atomic_store(&proc->state, PROC_NOTIFIED);
+        }
+    }
+    switch_out(proc);
+    if (deadline != RUSMI_NEVER) {
+        rusmi_timers_cancel(&proc->pool->timers, &proc->timer);
+    }
+}
+
+void rusmi_process_work(struct rusmi_process *proc, unsigned n)
+{
+    struct rusmi_worker *worker;
+
+    /* relaxed: for lists, and only the process writes it */
+    atomic_store_explicit(&proc->reductions,
+                          atomic_load_explicit(&proc->reductions, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+    if (proc->is_thread) {
+        return;
+    }
+    worker = rusmi_worker_self();
+    worker->budget -= (int)n;
+    if (worker->budget <= 0) {
+        rusm_yield();
+    }
+}
+
+void rusm_bump_reductions(unsigned n)
+{
+    struct rusmi_process *self = rusmi_process_self();
+
+    if (self != NULL) {
+        rusmi_process_work(self, n);
+    }
+}
+
+void rusm_yield(void)
+{
+    struct rusmi_process *self = rusmi_process_self();
+
+    if (self == NULL || self->is_thread) {
+        return;
+    }
+    rusm_checkpoint();
+    atomic_store_explicit(&self->doing, RUSM_PROCESS_RUNNABLE,
+                          memory_order_relaxed); /* relaxed: for lists */
+    atomic_store(&self->state, PROC_NOTIFIED);
+    switch_out(self);
+    rusm_checkpoint();
+}
+
+void rusm_checkpoint(void)
+{
+    struct rusmi_process *self = rusmi_process_self();
+
+    if (self != NULL && !self->is_thread && !self->ending && rusmi_process_killed(self)) {
+        rusmi_process_end(self, &(rusm_reason){.kind = RUSM_REASON_KILLED});
+    }
+}
+
+rusm_err rusm_sleep(int64_t timeout_ms)
+{
+    struct rusmi_process *self = rusmi_process_self();
+    rusm_time deadline = rusmi_deadline(timeout_ms);
+
+    if (self == NULL) {
+        return rusm_set_err_detail(RUSM_ENOCONTEXT, "%s", rusm_err_text(RUSM_ENOCONTEXT));
+    }
+    if (timeout_ms == 0) {
+        rusm_yield();
+    }
+    for (;;) {
+        rusmi_process_attend(self);
+        if (rusmi_process_killed(self)) {
+            rusm_checkpoint();
+            return RUSM_EKILLED;
+        }
+        if (rusmi_clock_now() >= deadline) {
+            return RUSM_OK;
+        }
+        rusmi_process_suspend(self, RUSM_PROCESS_WAITING, deadline);
+    }
+}
+
+/* ---- the end
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+/* All of the end but the last switch: nothing of the process is left but its slot. */
+static void wind_up(struct rusmi_process *proc, const rusm_reason *reason)
+{
+    rusm_runtime *rt = proc->runtime;
+    rusm_pid pid = rusmi_process_pid(proc);
+    char *label;
+
+    proc->ending = true;
+    atomic_store_explicit(&proc->doing, RUSM_PROCESS_EXITING,
+                          memory_order_relaxed); /* relaxed: for lists */
+    rusmi_registered_release(rt, proc);
+    atomic_store(&proc->serial, 0);
+    atomic_fetch_add(&rt->unread, rusmi_mailbox_close(&proc->mailbox));
+    rusmi_crowd_taken(proc, true);
+    rusmi_watches_fire(proc, pid, reason);
+    (void)pthread_mutex_lock(rusmi_slot_stripe(proc->pool, proc));
+    label = proc->label;
+    proc->label = NULL;
+    (void)pthread_mutex_unlock(rusmi_slot_stripe(proc->pool, proc));
+    rusmi_free(label);
+    rusmi_free(proc->extra);
+    proc->extra = NULL;
+    if (reason->kind >= RUSM_REASON_CRASHED) {
+        atomic_fetch_add(&rt->crashed, 1);
+    }
+    atomic_fetch_add(&rt->exited, 1);
+}
+
+void rusmi_process_end(struct rusmi_process *proc, const rusm_reason *reason)
+{
+    rusm_reason copy = *reason;
+    struct rusmi_worker *worker;
+
+    wind_up(proc, &copy);
+    if (!rusmi_block_guarded(proc)) {
+        size_t size;
+
+        /* Without a guard page an overflow shows only now; what lies below may be damaged, so
+         * nothing can go on. */
+        rusmi_assert(rusmi_stack_intact((char *)rusmi_slot_stack(proc, &size) - rusmi_vm_page()));
+    }
+    worker = rusmi_worker_self();
+    worker->ended = proc;
+    rusmi_context_leave(&proc->context, &worker->context);
+    rusmi_unreachable();
+}
+
+void rusm_exit(rusm_reason_kind kind)
+{
+    struct rusmi_process *self = rusmi_process_self();
+
+    rusmi_assert(self != NULL && !self->is_thread);
+    rusmi_assert(kind == RUSM_REASON_NORMAL || kind == RUSM_REASON_SHUTDOWN);
+    rusm_checkpoint();
+    rusmi_process_end(self, &(rusm_reason){.kind = kind});
+}
+
+void rusm_crash(const char *format, ...)
+{
+    struct rusmi_process *self = rusmi_process_self();
+    rusm_reason reason = {.kind = RUSM_REASON_CRASHED};
+    char text[RUSM_REASON_TEXT_MAX * 2];
+    va_list args;
+
+    rusmi_assert(self != NULL && !self->is_thread);
+    rusm_checkpoint();
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    memcpy(reason.text, text, rusmi_utf8_cut(text, strlen(text), sizeof(reason.text) - 1));
+    rusmi_process_end(self, &reason);
+}
+
+rusm_err rusm_kill(rusm_pid pid)
+{
+    struct rusmi_process *self = rusmi_process_self();
+    rusm_runtime *rt = self != NULL && self->runtime->incarnation == pid.incarnation
+                           ? self->runtime
+                           : rusmi_runtime_find(pid.incarnation);
+    struct rusmi_process *proc;
+
+    if (rt == NULL ||
+        (self != NULL && rt != self->runtime && atomic_load(&self->runtime->router) != NULL)) {
+        return rusmi_route_kill(self, pid);
+    }
+    proc = rusmi_process_find(rt->pool, pid.serial);
+    if (proc == NULL || atomic_load(&proc->serial) != pid.serial ||
+        atomic_load(&proc->owner_incarnation) != pid.incarnation) {
+        return rusm_set_err_detail(RUSM_ENOPROC, "%s", rusm_err_text(RUSM_ENOPROC));
+    }
+    /* Names one life of the slot: if another has begun meanwhile it is not meant, and only woken
+     * for nothing. */
+    atomic_store(&proc->kill_serial, pid.serial);
+    rusmi_process_wake(proc);
+    if (proc == self) {
+        rusm_checkpoint();
+    }
+    return RUSM_OK;
+}
+
+bool rusm_is_alive(rusm_pid pid)
+{
+    rusm_runtime *rt = rusmi_runtime_find(pid.incarnation);
+    struct rusmi_process *proc = rt == NULL ? NULL : rusmi_process_find(rt->pool, pid.serial);
+
+    return proc != NULL && atomic_load(&proc->serial) == pid.serial &&
+           atomic_load(&proc->owner_incarnation) == pid.incarnation;
+}
+
+/* ---- the beginning
+ * ---------------------------------------------------------------------------------------------- */
+
+void rusm_spawn_config_init(rusm_spawn_config *cfg)
+{
+    *cfg = (rusm_spawn_config){.size = sizeof(*cfg)};
+}
+
+static void process_main(void *arg)
+{
+    struct rusmi_process *proc = arg;
+
+    rusm_checkpoint();
+    proc->fn(proc->arg);
+    rusm_checkpoint();
+    rusmi_process_end(proc, &(rusm_reason){.kind = RUSM_REASON_NORMAL});
+}
+
+/* Take a slot and fill the control block; the process is not visible yet. Counts it as live. */
+static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_thread,
+                      struct rusmi_process **out_proc)
+{
+    size_t stack_size = cfg->stack_size == 0 ? rt->pool->cfg.stack_size : cfg->stack_size;
+    struct rusmi_process *proc;
+    char *label = NULL;
+    rusm_err err;
+
+    if (cfg->size != sizeof(*cfg) ||
+        (cfg->label != NULL && !rusmi_name_valid(cfg->label, strlen(cfg->label)))) {
+        return rusm_set_err_detail(RUSM_EINVAL,
+                                   "the spawn config is not initialised or its label is not valid");
+    }
+    /* Counted before looking: rusm_runtime_stop sets `stopping` and then waits for the count. */
+    (void)atomic_fetch_add(&rt->live, 1);
+    if (atomic_load(&rt->stopping) != 0) {
+        rusmi_runtime_left(rt);
+        return rusm_set_err_detail(RUSM_ECLOSED, "runtime %s is stopping", rt->name);
+    }
+    if (cfg->label != NULL) {
+        label = rusmi_strdup(cfg->label);
+    }
+    err = cfg->label != NULL && label == NULL ? RUSM_ENOMEM
+                                              : rusmi_slot_take(rt->pool, stack_size, &proc);
+    if (err != RUSM_OK) {
+        rusmi_free(label);
+        rusmi_runtime_left(rt);
+        return rusm_set_err_detail(
+            err, err == RUSM_EFULL ? "the pool has as many processes as it may" : "%s",
+            rusm_err_text(err));
+    }
+    proc->generation++;
+    proc->own_serial = ((uint64_t)(proc->generation - 1) << 32) | (proc->slot + 1);
+    proc->runtime = rt;
+    proc->is_thread = is_thread;
+    proc->ending = false;
+    proc->saved_errno = 0;
+    atomic_store_explicit(&proc->reductions, 0,
+                          memory_order_relaxed); /* relaxed: published by serial */
+    rusmi_registered_open(rt, proc);
+    (void)pthread_mutex_lock(rusmi_slot_stripe(rt->pool, proc));
+    proc->label = label;
+    proc->watchable = true;
+    (void)pthread_mutex_unlock(rusmi_slot_stripe(rt->pool, proc));
+    *out_proc = proc;
+    return RUSM_OK;
+}
+
+/* Make it visible to lookups. */
+static void appear(struct rusmi_process *proc, uint32_t state, rusm_process_state doing)
+{
+    atomic_store_explicit(&proc->doing, (uint8_t)doing,
+                          memory_order_relaxed); /* relaxed: published by serial */
+    atomic_store(&proc->state, state);
+    atomic_store(&proc->owner_incarnation, proc->runtime->incarnation);
+    atomic_store(&proc->serial, proc->own_serial);
+    (void)atomic_fetch_add(&proc->runtime->spawned, 1);
+}
+
+/* Undo begin() and appear() of a process that has never run. */
+static void vanish(struct rusmi_process *proc)
+{
+    rusm_runtime *rt = proc->runtime;
+
+    wind_up(proc, &(rusm_reason){.kind = RUSM_REASON_NORMAL});
+    atomic_store(&proc->state, PROC_FREE);
+    rusmi_slot_give(rt->pool, proc);
+    rusmi_runtime_left(rt);
+}
+
+rusm_err rusm_spawn_with(rusm_runtime *rt, rusm_process_fn fn, void *arg,
+                         const rusm_spawn_config *cfg, rusm_pid *out_pid)
+{
+    rusm_spawn_config defaults;
+    struct rusmi_process *proc;
+    size_t size;
+    void *bottom;
+    rusm_pid pid;
+    rusm_err err;
+
+    rt = rusmi_runtime_resolve(rt);
+    if (rt == NULL || fn == NULL) {
+        return rusm_set_err_detail(RUSM_EINVAL,
+                                   "a process needs a function, and outside a process a runtime");
+    }
+    rusm_spawn_config_init(&defaults);
+    cfg = cfg == NULL ? &defaults : cfg;
+    err = begin(rt, cfg, false, &proc);
+    if (err != RUSM_OK) {
+        return err;
+    }
+    proc->fn = fn;
+    proc->arg = arg;
+    bottom = rusmi_slot_stack(proc, &size);
+    rusmi_context_init(&proc->context, bottom, (char *)bottom + size, process_main, proc);
+    pid = rusmi_process_pid(proc);
+    /* QUEUED, so that a wake-up (a message to its name, a kill) does not queue it a second time. */
+    appear(proc, PROC_QUEUED, RUSM_PROCESS_RUNNABLE);
+    if (cfg->name != NULL) {
+        err = rusm_register(rt, cfg->name, pid);
+        if (err != RUSM_OK) {
+            vanish(proc);
+            return err;
+        }
+    }
+    if (out_pid != NULL) {
+        *out_pid = pid;
+    }
+    rusmi_sched_queue(rt->pool, proc);
+    rusm_bump_reductions(1);
+    return RUSM_OK;
+}
+
+rusm_err rusm_spawn(rusm_runtime *rt, rusm_process_fn fn, void *arg, rusm_pid *out_pid)
+{
+    return rusm_spawn_with(rt, fn, arg, NULL, out_pid);
+}
+
+/* ---- threads
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+rusm_err rusm_thread_enter(rusm_runtime *rt, const char *label)
+{
+    rusm_spawn_config cfg;
+    struct rusmi_process *proc;
+    rusm_err err;
+
+    if (rt == NULL || rusmi_worker_self() != NULL || tls_entered != NULL) {
+        return rusm_set_err_detail(
+            RUSM_EINVAL, "only an ordinary thread that has not entered can enter a runtime");
+    }
+    rusm_spawn_config_init(&cfg);
+    cfg.label = label;
+    cfg.stack_size = RUSMI_STACK_MIN; /* it is not used: the thread has its own */
+    err = begin(rt, &cfg, true, &proc);
+    if (err != RUSM_OK) {
+        return err;
+    }
+    appear(proc, PROC_RUNNING, RUSM_PROCESS_THREAD);
+    tls_entered = proc;
+    return RUSM_OK;
+}
+
+void rusm_thread_leave(void)
+{
+    struct rusmi_process *proc = tls_entered;
+
+    if (proc == NULL || rusmi_worker_self() != NULL) {
+        return;
+    }
+    tls_entered = NULL;
+    vanish(proc);
+}

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pools and runtimes: made, found, stopped. The default pool of the OS process starts with its
+ * first runtime and ends with its last.
+ *
+ * Stopping: no new process begins once `stopping` is set (a spawn counts itself first and looks
+ * afterwards), every process is killed, and `live` reaches 0 when the last has given its slot back.
+ */
+#include "base/assert.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "otp/sched.h"
+#include "platform/clock.h"
+#include "platform/futex.h"
+#include "platform/random.h"
+
+#include <sched.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STACK_DEFAULT   ((size_t)65536)
+#define PROCESSES_MAX   ((size_t)4194304)
+#define SPIN_US_DEFAULT 50
+#define THREADS_MAX     1024u
+
+/* All runtimes of the OS process by incarnation, and the default pool. */
+static struct {
+    pthread_mutex_t lock;
+    struct rusmi_map runtimes;
+    rusm_pool *pool;
+    unsigned pool_users;
+} all = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* ---- pools
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+void rusm_pool_config_init(rusm_pool_config *cfg)
+{
+    *cfg = (rusm_pool_config){.size = sizeof(*cfg),
+                              .stack_size = STACK_DEFAULT,
+                              .processes_max = PROCESSES_MAX,
+                              .spin_us = SPIN_US_DEFAULT};
+}
+
+static unsigned cpus(void)
+{
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+
+    return count < 1 ? 1 : (unsigned)count;
+}
+
+static void pool_free(rusm_pool *pool)
+{
+    rusmi_timers_fini(&pool->timers);
+    rusmi_fds_fini(pool);
+    rusmi_poll_fini(&pool->poll);
+    rusmi_slots_fini(pool);
+    (void)pthread_mutex_destroy(&pool->inject_lock);
+    (void)pthread_mutex_destroy(&pool->drivers_lock);
+    (void)pthread_mutex_destroy(&pool->runtimes_lock);
+    rusmi_free(pool->watchdog_seen);
+    rusmi_free(pool->workers);
+    rusmi_free(pool);
+}
+
+/* Everything but the threads; NULL without memory or descriptors. */
+static rusm_pool *pool_make(const rusm_pool_config *cfg)
+{
+    rusm_pool *pool = rusmi_zalloc(sizeof(*pool));
+
+    if (pool == NULL) {
+        return NULL;
+    }
+    pool->cfg = *cfg;
+    pool->workers_len = cfg->threads == 0 ? cpus() : cfg->threads;
+    pool->workers_started = pool->workers_len;
+    pool->workers = rusmi_zalloc_aligned(pool->workers_len, sizeof(*pool->workers), 64);
+    pool->watchdog_seen = rusmi_zalloc_array(pool->workers_len, sizeof(*pool->watchdog_seen));
+    if (pool->workers == NULL || pool->watchdog_seen == NULL || rusmi_slots_init(pool) != RUSM_OK) {
+        rusmi_free(pool->watchdog_seen);
+        rusmi_free(pool->workers);
+        rusmi_free(pool);
+        return NULL;
+    }
+    if (rusmi_poll_init(&pool->poll) != 0) {
+        rusmi_slots_fini(pool);
+        rusmi_free(pool->watchdog_seen);
+        rusmi_free(pool->workers);
+        rusmi_free(pool);
+        return NULL;
+    }
+    (void)pthread_mutex_init(&pool->inject_lock, NULL);
+    (void)pthread_mutex_init(&pool->drivers_lock, NULL);
+    (void)pthread_mutex_init(&pool->runtimes_lock, NULL);
+    rusmi_list_init(&pool->drivers);
+    rusmi_list_init(&pool->runtimes);
+    rusmi_timers_init(&pool->timers);
+    rusmi_fds_init(pool);
+    return pool;
+}
+
+rusm_err rusm_pool_new(rusm_pool **out_pool, const rusm_pool_config *cfg)
+{
+    rusm_pool_config defaults;
+    rusm_pool *pool;
+    rusm_err err;
+
+    rusm_pool_config_init(&defaults);
+    if (cfg == NULL) {
+        cfg = &defaults;
+    }
+    if (out_pool == NULL || cfg->size != sizeof(*cfg) || cfg->threads > THREADS_MAX ||
+        cfg->processes_max < 1 || cfg->stack_size < 1) {
+        return rusm_set_err_detail(
+            RUSM_EINVAL, "the pool's config is not initialised or a value is out of range");
+    }
+    pool = pool_make(cfg);
+    if (pool == NULL) {
+        return rusm_set_err_detail(RUSM_ENOMEM, "no memory or descriptors for a pool");
+    }
+    err = rusmi_sched_start(pool);
+    if (err != RUSM_OK) {
+        pool_free(pool);
+        return err;
+    }
+    *out_pool = pool;
+    return RUSM_OK;
+}
+
+void rusm_pool_del(rusm_pool *pool)
+{
+    if (pool == NULL) {
+        return;
+    }
+    rusmi_assert(rusmi_list_empty(&pool->runtimes));
+    rusmi_assert(rusmi_worker_self() == NULL);
+    rusmi_sched_stop(pool);
+    rusmi_assert(atomic_load(&pool->drivers_alive) == 0);
+    pool_free(pool);
+}
+
+/* The default pool, with one more user. */
+static rusm_err default_pool_hold(rusm_pool **out_pool)
+{
+    rusm_err err = RUSM_OK;
+
+    (void)pthread_mutex_lock(&all.lock);
+    if (all.pool == NULL) {
+        err = rusm_pool_new(&all.pool, NULL);
+        if (err == RUSM_OK) {
+            all.pool->is_default = true;
+        }
+    }
+    if (err == RUSM_OK) {
+        all.pool_users++;
+        *out_pool = all.pool;
+    }
+    (void)pthread_mutex_unlock(&all.lock);
+    return err;
+}
+
+static void pool_drop(rusm_pool *pool)
+{
+    bool last = false;
+
+    if (!pool->is_default) {
+        return;
+    }
+    (void)pthread_mutex_lock(&all.lock);
+    if (--all.pool_users == 0) {
+        all.pool = NULL;
+        last = true;
+    }
+    (void)pthread_mutex_unlock(&all.lock);
+    if (last) {
+        rusm_pool_del(pool);
+    }
+}
+
+/* ---- runtimes
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+void rusm_runtime_config_init(rusm_runtime_config *cfg)
+{
+    *cfg = (rusm_runtime_config){.size = sizeof(*cfg)};
+}
+
+rusm_runtime *rusmi_runtime_find(uint64_t incarnation)
+{
+    struct rusmi_map_entry *entry;
+
+    (void)pthread_mutex_lock(&all.lock);
+    entry = rusmi_map_find(&all.runtimes, &incarnation, sizeof(incarnation));
+    (void)pthread_mutex_unlock(&all.lock);
+    return entry == NULL ? NULL : rusmi_container(entry, rusm_runtime, by_incarnation);
+}
+
+/* Put it into the tables. False without memory. */
+static bool publish(rusm_runtime *rt)
+{
+    bool ok;
+
+    (void)pthread_mutex_lock(&all.lock);
+    ok = rusmi_map_insert(&all.runtimes, &rt->by_incarnation, &rt->incarnation,
+                          sizeof(rt->incarnation));
+    (void)pthread_mutex_unlock(&all.lock);
+    if (ok) {
+        (void)pthread_mutex_lock(&rt->pool->runtimes_lock);
+        rusmi_list_push(&rt->pool->runtimes, &rt->node);
+        (void)pthread_mutex_unlock(&rt->pool->runtimes_lock);
+    }
+    return ok;
+}
+
+static void withdraw(rusm_runtime *rt)
+{
+    (void)pthread_mutex_lock(&all.lock);
+    rusmi_map_remove(&all.runtimes, &rt->by_incarnation);
+    if (all.runtimes.len == 0) {
+        rusmi_map_fini(&all.runtimes);
+    }
+    (void)pthread_mutex_unlock(&all.lock);
+    (void)pthread_mutex_lock(&rt->pool->runtimes_lock);
+    rusmi_list_remove(&rt->node);
+    (void)pthread_mutex_unlock(&rt->pool->runtimes_lock);
+}
+
+static void runtime_free(rusm_runtime *rt)
+{
+    rusmi_map_fini(&rt->registry.names);
+    (void)pthread_mutex_destroy(&rt->registry.lock);
+    pool_drop(rt->pool);
+    rusmi_free(rt);
+}
+
+rusm_err rusm_runtime_new(rusm_runtime **out_rt, const rusm_runtime_config *cfg)
+{
+    const char *name = cfg == NULL || cfg->name == NULL ? "local" : cfg->name;
+    uint64_t random[3];
+    rusm_runtime *rt;
+    rusm_err err = RUSM_OK;
+
+    if (out_rt == NULL || (cfg != NULL && cfg->size != sizeof(*cfg)) ||
+        !rusmi_name_valid(name, strlen(name))) {
+        return rusm_set_err_detail(
+            RUSM_EINVAL, "the runtime's config is not initialised or its name is not valid");
+    }
+    rt = rusmi_zalloc(sizeof(*rt));
+    if (rt == NULL) {
+        return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");
+    }
+    do {
+        if (!rusmi_random(random, sizeof(random))) {
+            rusmi_free(rt);
+            return rusm_set_err_detail(RUSM_ESYS, "the system gives no random numbers");
+        }
+    } while (random[0] == 0);
+    if (cfg != NULL && cfg->pool != NULL) {
+        rt->pool = cfg->pool;
+    } else {
+        err = default_pool_hold(&rt->pool);
+    }
+    if (err != RUSM_OK) {
+        rusmi_free(rt);
+        return err;
+    }
+    rt->incarnation = random[0];
+    memcpy(rt->name, name, strlen(name) + 1);
+    rusmi_list_init(&rt->node);
+    (void)pthread_mutex_init(&rt->registry.lock, NULL);
+    rusmi_map_init(&rt->registry.names, random[1], random[2]);
+    if (!publish(rt)) {
+        runtime_free(rt);
+        return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");
+    }
+    *out_rt = rt;
+    return RUSM_OK;
+}
+
+void rusmi_runtime_left(rusm_runtime *rt)
+{
+    _Atomic uint32_t *live = &rt->live;
+
+    if (atomic_fetch_sub(live, 1) == 1) {
+        /* Only an address is used from here on: whoever waited may have freed the runtime already.
+         */
+        rusmi_futex_wake(live, 64);
+    }
+}
+
+/* Kill what lives now. Processes that were spawned before `stopping` and are not in their slot yet
+ * come next time. */
+static void kill_all(rusm_runtime *rt)
+{
+    uint32_t used = rusmi_slots_used(rt->pool);
+
+    for (uint32_t slot = 0; slot < used && atomic_load(&rt->live) != 0; slot++) {
+        struct rusmi_process *proc = rusmi_slot_at(rt->pool, slot);
+        uint64_t serial = atomic_load(&proc->serial);
+
+        if (serial != 0 && atomic_load(&proc->owner_incarnation) == rt->incarnation) {
+            rusm_err err = rusm_kill((rusm_pid){rt->incarnation, serial});
+
+            (void)err; /* it ended by itself: as good */
+        }
+    }
+}
+
+/* Name one process that does not end, for the error text. */
+static void name_survivor(rusm_runtime *rt)
+{
+    rusm_process_info info;
+    char text[RUSM_PID_TEXT_MAX + RUSM_NAME_MAX];
+    uint64_t cursor = 0;
+
+    if (rusm_process_list(rt, &cursor, &info, 1) == 1) {
+        (void)rusm_pid_format(info.pid, text, sizeof(text));
+        (void)rusm_set_err_detail(RUSM_ETIMEOUT, "process %s %s is still running", text,
+                                  info.label);
+    } else {
+        (void)rusm_set_err_detail(RUSM_ETIMEOUT, "a process is still ending");
+    }
+}
+
+rusm_err rusm_runtime_stop(rusm_runtime *rt, int64_t timeout_ms)
+{
+    rusm_time deadline = rusmi_deadline(timeout_ms);
+    uint32_t live;
+
+    atomic_store(&rt->stopping, 1);
+    while ((live = atomic_load(&rt->live)) != 0) {
+        rusm_time now = rusmi_clock_now();
+        rusm_time again = now + 10 * 1000 * 1000; /* for those that were just being spawned */
+
+        if (now >= deadline) {
+            name_survivor(rt);
+            return RUSM_ETIMEOUT;
+        }
+        kill_all(rt);
+        rusmi_futex_wait(&rt->live, live, again < deadline ? again : deadline);
+    }
+    return RUSM_OK;
+}
+
+void rusm_runtime_del(rusm_runtime *rt)
+{
+    if (rt == NULL) {
+        return;
+    }
+    while (rusm_runtime_stop(rt, RUSM_INFINITY) != RUSM_OK) {
+    }
+    rusmi_assert(atomic_load(&rt->drivers) == 0);
+    withdraw(rt);
+    runtime_free(rt);
+}
+
+uint64_t rusm_runtime_incarnation(const rusm_runtime *rt)
+{
+    return rt->incarnation;
+}
+
+const char *rusm_runtime_name(const rusm_runtime *rt)
+{
+    return rt->name;
+}
+
+rusm_runtime *rusm_runtime_self(void)
+{
+    struct rusmi_process *self = rusmi_process_self();
+
+    return self == NULL ? NULL : self->runtime;
+}
+
+rusm_runtime *rusmi_runtime_resolve(rusm_runtime *rt)
+{
+    if (rt == NULL) {
+        rt = rusm_runtime_self();
+        if (rt == NULL) {
+            (void)rusm_set_err_detail(RUSM_ENOCONTEXT, "%s", rusm_err_text(RUSM_ENOCONTEXT));
+        }
+    }
+    return rt;
+}
+
+/* ---- what a node hangs on a runtime
+ * ----------------------------------------------------------------------------- */
+
+void rusm_runtime_set_owner(rusm_runtime *rt, void *owner)
+{
+    atomic_store(&rt->owner, owner);
+}
+
+void *rusm_runtime_get_owner(const rusm_runtime *rt)
+{
+    return atomic_load(&rt->owner);
+}
+
+void rusm_runtime_set_router(rusm_runtime *rt, const rusm_router *router, void *arg)
+{
+    if (router != NULL) {
+        rt->router_arg = arg;
+        atomic_store(&rt->router, router);
+        return;
+    }
+    atomic_store(&rt->router, NULL);
+    /* A caller counts itself before it reads the router, so none is left that could still use it.
+     */
+    for (uint32_t calls; (calls = atomic_load(&rt->router_calls)) != 0;) {
+        rusmi_futex_wait(&rt->router_calls, calls, rusmi_clock_now() + 10 * 1000 * 1000);
+    }
+}
+
+void rusm_runtime_watch_mailboxes(rusm_runtime *rt, uint32_t high, uint32_t low,
+                                  void (*fn)(void *arg, rusm_pid pid, bool crowded), void *arg)
+{
+    rt->crowd_fn = fn;
+    rt->crowd_arg = arg;
+    rt->crowd_low = low;
+    rt->crowd_high = fn == NULL ? 0 : high;
+}

@@ -1,0 +1,590 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The scheduler loop: what a worker does next, how it gives way, and how it goes to sleep. See
+ * otp/sched.h and docs/design/processes.md.
+ */
+#include "otp/sched.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "base/prng.h"
+#include "platform/clock.h"
+#include "platform/futex.h"
+
+#include <errno.h>
+
+/* A busy worker looks at descriptors, timers and the queue from outside every so many processes. */
+#define TICK_MASK 63u
+/* Posted drivers wait for at most so much work of processes, so that many posts make one run. */
+#define WORK_MAX 96u
+/* A worker thread's stack: drivers run on it, with QUIC, TLS and their buffers. */
+#define WORKER_STACK ((size_t)2 * 1024 * 1024)
+/* How often the watchdog looks while anything runs. */
+#define WATCH_NS ((uint64_t)10 * 1000 * 1000)
+
+static _Thread_local struct rusmi_worker *tls_worker;
+
+/* The barrier keeps compilers from finding out that it is pure and from remembering its result
+ * across a switch. */
+__attribute__((noinline)) struct rusmi_worker *rusmi_worker_self(void)
+{
+    __asm__ volatile("" ::: "memory");
+    return tls_worker;
+}
+
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* ---- queues
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+static void inject(rusm_pool *pool, struct rusmi_process *proc)
+{
+    (void)pthread_mutex_lock(&pool->inject_lock);
+    proc->next_free = NULL;
+    if (pool->inject_head == NULL) {
+        pool->inject_head = proc;
+    } else {
+        pool->inject_tail->next_free = proc;
+    }
+    pool->inject_tail = proc;
+    (void)atomic_fetch_add(&pool->inject_len, 1);
+    (void)pthread_mutex_unlock(&pool->inject_lock);
+}
+
+static struct rusmi_process *take_injected(rusm_pool *pool)
+{
+    struct rusmi_process *proc;
+
+    if (atomic_load(&pool->inject_len) == 0) {
+        return NULL;
+    }
+    (void)pthread_mutex_lock(&pool->inject_lock);
+    proc = pool->inject_head;
+    if (proc != NULL) {
+        pool->inject_head = proc->next_free;
+        (void)atomic_fetch_sub(&pool->inject_len, 1);
+    }
+    (void)pthread_mutex_unlock(&pool->inject_lock);
+    return proc;
+}
+
+/* The worker's own end of its ring; false if it is full. */
+static bool ring_push(struct rusmi_worker *worker, struct rusmi_process *proc)
+{
+    uint32_t tail =
+        atomic_load_explicit(&worker->tail, memory_order_relaxed); /* relaxed: only we write it */
+    /* acquire: pairs with the thieves' exchange of head: they have read the places that we write
+     * again */
+    uint32_t head = atomic_load_explicit(&worker->head, memory_order_acquire);
+
+    if (tail - head >= RUSMI_RUNQ_LEN) {
+        return false;
+    }
+    /* relaxed: published by tail */
+    atomic_store_explicit(&worker->ring[tail % RUSMI_RUNQ_LEN], proc, memory_order_relaxed);
+    /* release: pairs with the acquire of tail in ring_steal */
+    atomic_store_explicit(&worker->tail, tail + 1, memory_order_release);
+    return true;
+}
+
+static struct rusmi_process *ring_pop(struct rusmi_worker *worker)
+{
+    uint32_t tail =
+        atomic_load_explicit(&worker->tail, memory_order_relaxed); /* relaxed: only we write it */
+    uint32_t head =
+        atomic_load_explicit(&worker->head, memory_order_acquire); /* acquire: as in ring_push */
+
+    while (head != tail) {
+        /* relaxed: we wrote it */
+        struct rusmi_process *proc =
+            atomic_load_explicit(&worker->ring[head % RUSMI_RUNQ_LEN], memory_order_relaxed);
+
+        /* acq_rel: against thieves, who do the same */
+        if (atomic_compare_exchange_weak_explicit(&worker->head, &head, head + 1,
+                                                  memory_order_acq_rel, memory_order_acquire)) {
+            return proc;
+        }
+    }
+    return NULL;
+}
+
+static uint32_t ring_len(struct rusmi_worker *worker)
+{
+    return atomic_load(&worker->tail) - atomic_load(&worker->head);
+}
+
+/* Take half of another worker's ring: one is returned, the others go to ours, which is empty. */
+static struct rusmi_process *ring_steal(struct rusmi_worker *thief, struct rusmi_worker *victim)
+{
+    /* acquire, both: pair with the victim's release of tail and with other takers of head */
+    uint32_t head = atomic_load_explicit(&victim->head, memory_order_acquire);
+
+    for (;;) {
+        uint32_t tail = atomic_load_explicit(&victim->tail, memory_order_acquire);
+        uint32_t count = (tail - head + 1) / 2;
+        struct rusmi_process *taken[RUSMI_RUNQ_LEN / 2 + 1];
+
+        if (tail == head || tail - head > RUSMI_RUNQ_LEN) {
+            return NULL; /* empty, or head was read long before tail: not worth another try */
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            /* relaxed: valid only if head is still where it was, which the exchange proves */
+            taken[i] = atomic_load_explicit(&victim->ring[(head + i) % RUSMI_RUNQ_LEN],
+                                            memory_order_relaxed);
+        }
+        /* acq_rel: release pairs with the victim's acquire of head before it writes these places
+         * again */
+        if (atomic_compare_exchange_strong_explicit(&victim->head, &head, head + count,
+                                                    memory_order_acq_rel, memory_order_acquire)) {
+            for (uint32_t i = 1; i < count; i++) {
+                if (!ring_push(thief, taken[i])) {
+                    inject(thief->pool, taken[i]);
+                }
+            }
+            return taken[0];
+        }
+    }
+}
+
+static struct rusmi_process *steal(struct rusmi_worker *worker)
+{
+    rusm_pool *pool = worker->pool;
+    struct rusmi_prng prng = {worker->steal_seed++};
+    unsigned first = (unsigned)rusmi_prng_below(&prng, pool->workers_len);
+
+    for (unsigned i = 0; i < pool->workers_len; i++) {
+        struct rusmi_worker *victim = &pool->workers[(first + i) % pool->workers_len];
+        struct rusmi_process *proc = victim == worker ? NULL : ring_steal(worker, victim);
+
+        if (proc != NULL) {
+            return proc;
+        }
+    }
+    return NULL;
+}
+
+void rusmi_sched_queue(rusm_pool *pool, struct rusmi_process *proc)
+{
+    struct rusmi_worker *worker = rusmi_worker_self();
+
+    if (worker != NULL && worker->pool == pool) {
+        if (!ring_push(worker, proc)) {
+            inject(pool, proc);
+        }
+        return;
+    }
+    inject(pool, proc);
+    rusmi_sched_notify(pool);
+}
+
+/* ---- sleeping and waking
+ * ---------------------------------------------------------------------------------------- */
+
+static bool has_work(rusm_pool *pool)
+{
+    if (atomic_load(&pool->inject_len) != 0 || atomic_load(&pool->drivers_len) != 0 ||
+        atomic_load(&pool->stop)) {
+        return true;
+    }
+    for (unsigned i = 0; i < pool->workers_len; i++) {
+        if (ring_len(&pool->workers[i]) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Wake one worker that sleeps, the one in the poll first: it is the warmest. False if none sleeps.
+ */
+static bool wake_one(rusm_pool *pool)
+{
+    if (atomic_load(&pool->poll_blocked) != 0) {
+        rusmi_poll_wake(&pool->poll);
+        return true;
+    }
+    if (atomic_load(&pool->sleepers) == 0) {
+        return false;
+    }
+    for (unsigned i = 0; i < pool->workers_len; i++) {
+        struct rusmi_worker *worker = &pool->workers[i];
+        uint32_t asleep = 1;
+
+        if (atomic_compare_exchange_strong(&worker->asleep, &asleep, 0)) {
+            atomic_store(&worker->park, 1);
+            rusmi_futex_wake(&worker->park, 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+void rusmi_sched_notify(rusm_pool *pool)
+{
+    /* A worker that searches looks again after it has stopped searching, before it sleeps: it will
+     * see the work. */
+    if (atomic_load(&pool->searching) == 0) {
+        (void)wake_one(pool);
+    }
+}
+
+bool rusmi_sched_set_timer(rusm_pool *pool, struct rusmi_timer *timer, uint64_t at_ns)
+{
+    bool first;
+
+    if (!rusmi_timers_set(&pool->timers, timer, at_ns, &first)) {
+        return false;
+    }
+    /* A poll that sleeps for longer than that must be told; a worker is awake, so if it is us
+     * nobody need be. */
+    if (first && atomic_load(&pool->poll_blocked) != 0) {
+        rusmi_poll_wake(&pool->poll);
+    }
+    return true;
+}
+
+/* ---- polling
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+/* As the poller: wait until deadline, then make what is ready run. True if there was anything. */
+static bool poll_as_poller(rusm_pool *pool, uint64_t deadline)
+{
+    uint64_t keys[RUSMI_POLL_MAX];
+    size_t count =
+        rusmi_poll_wait(&pool->poll, deadline == 0 ? 0 : rusmi_clock_now(), deadline, keys);
+    bool any = count > 0;
+
+    for (size_t i = 0; i < count; i++) {
+        rusmi_fds_ready(pool, keys[i]);
+    }
+    return any;
+}
+
+/* Look at descriptors and timers without waiting, unless another thread is just doing that. */
+static bool poll_now(rusm_pool *pool)
+{
+    uint32_t idle = 0;
+    bool any = false;
+
+    if (atomic_load(&pool->polling) == 0 &&
+        atomic_compare_exchange_strong(&pool->polling, &idle, 1)) {
+        any = poll_as_poller(pool, 0);
+        atomic_store(&pool->polling, 0);
+    }
+    if (rusmi_timers_next(&pool->timers) != UINT64_MAX) {
+        any |= rusmi_timers_run(&pool->timers, rusmi_clock_now());
+    }
+    return any;
+}
+
+static void wake_watchdog(rusm_pool *pool)
+{
+    if (atomic_exchange(&pool->watchdog_asleep, 0) != 0) {
+        rusmi_futex_wake(&pool->watchdog_asleep, 1);
+    }
+}
+
+/* Sleep in the poll. The caller has made itself the poller. */
+static void sleep_polling(struct rusmi_worker *worker)
+{
+    rusm_pool *pool = worker->pool;
+
+    atomic_store(&pool->poll_blocked, 1);
+    (void)atomic_fetch_sub(&pool->awake, 1);
+    /* The next timer is read after poll_blocked is set: a timer that comes later wakes the poll. */
+    if (!has_work(pool)) {
+        (void)poll_as_poller(pool, rusmi_timers_next(&pool->timers));
+    }
+    (void)atomic_fetch_add(&pool->awake, 1);
+    atomic_store(&pool->poll_blocked, 0);
+    atomic_store(&pool->polling, 0);
+    (void)rusmi_timers_run(&pool->timers, rusmi_clock_now());
+    wake_watchdog(pool);
+}
+
+static void sleep_parked(struct rusmi_worker *worker)
+{
+    rusm_pool *pool = worker->pool;
+    uint32_t asleep = 1;
+
+    atomic_store(&worker->park, 0);
+    atomic_store(&worker->asleep, 1);
+    (void)atomic_fetch_add(&pool->sleepers, 1);
+    (void)atomic_fetch_sub(&pool->awake, 1);
+    /* Without a poller somebody has to become one: do not sleep through that. */
+    if (!has_work(pool) && atomic_load(&pool->polling) != 0) {
+        while (atomic_load(&worker->park) == 0) {
+            rusmi_futex_wait(&worker->park, 0, UINT64_MAX);
+        }
+    }
+    (void)atomic_compare_exchange_strong(&worker->asleep, &asleep, 0);
+    (void)atomic_fetch_add(&pool->awake, 1);
+    (void)atomic_fetch_sub(&pool->sleepers, 1);
+    wake_watchdog(pool);
+}
+
+/* ---- the loop
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+/* A process has been switched away from: finish its end, or its suspension. */
+static void after_switch(struct rusmi_worker *worker, struct rusmi_process *proc)
+{
+    uint32_t running = PROC_RUNNING;
+
+    if (worker->ended != NULL) {
+        rusm_runtime *rt = proc->runtime;
+
+        worker->ended = NULL;
+        rusmi_context_fini(&proc->context);
+        atomic_store(&proc->state, PROC_FREE);
+        rusmi_slot_give(worker->pool, proc);
+        rusmi_runtime_left(rt);
+        return;
+    }
+    if (!atomic_compare_exchange_strong(&proc->state, &running, PROC_IDLE)) {
+        /* It was woken meanwhile, or only gave way. */
+        atomic_store(&proc->state, PROC_QUEUED);
+        if (!ring_push(worker, proc)) {
+            inject(worker->pool, proc);
+        }
+    }
+}
+
+static void run(struct rusmi_worker *worker, struct rusmi_process *proc)
+{
+    atomic_store(&proc->state, PROC_RUNNING);
+    /* relaxed, these and the next: lists and the watchdog look at them, nothing depends on it */
+    atomic_store_explicit(&proc->doing, RUSM_PROCESS_RUNNING, memory_order_relaxed);
+    atomic_store_explicit(&worker->in_process, 1, memory_order_relaxed);
+    worker->current = proc;
+    worker->budget = RUSMI_BUDGET;
+    rusmi_context_switch(&worker->context, &proc->context);
+    worker->current = NULL;
+    worker->work += 1 + (unsigned)(RUSMI_BUDGET - worker->budget);
+    atomic_store_explicit(&worker->switches,
+                          atomic_load_explicit(&worker->switches, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+    atomic_store_explicit(&worker->in_process, 0, memory_order_relaxed);
+    after_switch(worker, proc);
+}
+
+static bool run_drivers(struct rusmi_worker *worker)
+{
+    worker->work = 0;
+    if (atomic_load(&worker->pool->drivers_len) == 0) {
+        return false;
+    }
+    return rusmi_drivers_run(worker->pool, rusmi_clock_now());
+}
+
+/* What a worker that has been busy for a while does now and then. */
+static void look_around(struct rusmi_worker *worker)
+{
+    rusm_pool *pool = worker->pool;
+
+    (void)poll_now(pool);
+    if ((ring_len(worker) >= 2 || atomic_load(&pool->drivers_len) >= 2) &&
+        atomic_load(&pool->searching) == 0) {
+        (void)wake_one(pool);
+    }
+}
+
+/* Something to run or done: false if there is nothing at all right now. */
+static bool work_once(struct rusmi_worker *worker)
+{
+    rusm_pool *pool = worker->pool;
+    struct rusmi_process *proc = NULL;
+
+    worker->tick++;
+    if ((worker->tick & TICK_MASK) == 0) {
+        look_around(worker);
+        proc = take_injected(pool);
+    }
+    if (worker->work >= WORK_MAX) {
+        (void)run_drivers(worker);
+    }
+    if (proc == NULL) {
+        proc = ring_pop(worker);
+    }
+    if (proc == NULL && run_drivers(worker)) {
+        return true;
+    }
+    if (proc == NULL) {
+        proc = take_injected(pool);
+    }
+    if (proc != NULL) {
+        run(worker, proc);
+        return true;
+    }
+    if (poll_now(pool)) {
+        return true;
+    }
+    proc = steal(worker);
+    if (proc != NULL) {
+        run(worker, proc);
+        return true;
+    }
+    return false;
+}
+
+/* Nothing to do: look for a while, then sleep. */
+static void idle(struct rusmi_worker *worker)
+{
+    rusm_pool *pool = worker->pool;
+    uint64_t until = rusmi_clock_now() + (uint64_t)pool->cfg.spin_us * 1000;
+    uint32_t free_poll = 0;
+    bool found = false;
+
+    worker->tick = 0;
+    (void)atomic_fetch_add(&pool->searching, 1);
+    do {
+        for (int i = 0; i < 32; i++) {
+            cpu_relax();
+        }
+        found = has_work(pool) || poll_now(pool);
+    } while (!found && rusmi_clock_now() < until);
+    (void)atomic_fetch_sub(&pool->searching, 1);
+    if (found) {
+        return;
+    }
+    if (atomic_compare_exchange_strong(&pool->polling, &free_poll, 1)) {
+        sleep_polling(worker);
+    } else {
+        sleep_parked(worker);
+    }
+}
+
+static void *worker_main(void *arg)
+{
+    struct rusmi_worker *worker = arg;
+
+    tls_worker = worker;
+    rusmi_context_init_thread(&worker->context);
+    while (atomic_load(&worker->pool->stop) == 0) {
+        if (!work_once(worker)) {
+            idle(worker);
+        }
+    }
+    tls_worker = NULL;
+    return NULL;
+}
+
+/* ---- the watchdog
+ * -----------------------------------------------------------------------------------------------
+ */
+
+/*
+ * Some process holds its worker for longer than a watch: see to it that what waits goes on without
+ * that worker. Only when every worker is held does the watchdog itself poll and run drivers.
+ */
+static void relieve(rusm_pool *pool)
+{
+    if (!has_work(pool) && rusmi_timers_next(&pool->timers) > rusmi_clock_now() &&
+        atomic_load(&pool->poll_blocked) != 0) {
+        return;
+    }
+    if (!wake_one(pool)) {
+        (void)poll_now(pool);
+        (void)rusmi_drivers_run(pool, rusmi_clock_now());
+    }
+}
+
+static void *watchdog_main(void *arg)
+{
+    rusm_pool *pool = arg;
+    uint64_t *seen = pool->watchdog_seen;
+
+    while (atomic_load(&pool->stop) == 0) {
+        bool held = false;
+
+        if (atomic_load(&pool->awake) == 0) {
+            atomic_store(&pool->watchdog_asleep, 1);
+            if (atomic_load(&pool->awake) == 0 && atomic_load(&pool->stop) == 0) {
+                rusmi_futex_wait(&pool->watchdog_asleep, 1, UINT64_MAX);
+            }
+            atomic_store(&pool->watchdog_asleep, 0);
+        }
+        rusmi_futex_wait(&pool->stop, 0, rusmi_clock_now() + WATCH_NS);
+        for (unsigned i = 0; i < pool->workers_len; i++) {
+            /* relaxed: a worker that looks held by mistake costs one wake-up */
+            uint64_t now = atomic_load_explicit(&pool->workers[i].switches, memory_order_relaxed);
+
+            held |= now == seen[i] &&
+                    atomic_load_explicit(&pool->workers[i].in_process, memory_order_relaxed) != 0;
+            seen[i] = now;
+        }
+        if (held) {
+            relieve(pool);
+        }
+    }
+    return NULL;
+}
+
+/* ---- start and stop
+ * --------------------------------------------------------------------------------------------- */
+
+static int start_thread(pthread_t *thread, void *(*body)(void *), void *arg)
+{
+    pthread_attr_t attr;
+    int rc = pthread_attr_init(&attr);
+
+    if (rc != 0) {
+        return rc;
+    }
+    rc = pthread_attr_setstacksize(&attr, WORKER_STACK);
+    if (rc == 0) {
+        rc = pthread_create(thread, &attr, body, arg);
+    }
+    (void)pthread_attr_destroy(&attr);
+    return rc;
+}
+
+rusm_err rusmi_sched_start(rusm_pool *pool)
+{
+    unsigned started = 0;
+    int rc;
+
+    atomic_store(&pool->awake, pool->workers_len);
+    rc = start_thread(&pool->watchdog, watchdog_main, pool);
+    for (; rc == 0 && started < pool->workers_len; started++) {
+        struct rusmi_worker *worker = &pool->workers[started];
+
+        worker->pool = pool;
+        worker->index = started;
+        rc = start_thread(&worker->thread, worker_main, worker);
+        if (rc != 0) {
+            break;
+        }
+    }
+    if (rc == 0) {
+        return RUSM_OK;
+    }
+    if (started > 0 || rc != 0) {
+        pool->workers_started = started;
+        rusmi_sched_stop(pool);
+    }
+    return rusm_set_err_detail(RUSM_ESYS, "a scheduler thread could not be started (error %d)", rc);
+}
+
+void rusmi_sched_stop(rusm_pool *pool)
+{
+    atomic_store(&pool->stop, 1);
+    rusmi_futex_wake(&pool->stop, 1);
+    wake_watchdog(pool);
+    rusmi_poll_wake(&pool->poll);
+    for (unsigned i = 0; i < pool->workers_started; i++) {
+        atomic_store(&pool->workers[i].park, 1);
+        rusmi_futex_wake(&pool->workers[i].park, 1);
+        (void)pthread_join(pool->workers[i].thread, NULL);
+    }
+    (void)pthread_join(pool->watchdog, NULL);
+}

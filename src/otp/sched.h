@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The scheduler: a pool of worker threads that run processes and drivers
+ * (docs/design/processes.md).
+ *
+ * Each worker has a queue of runnable processes, from which others steal when they have nothing.
+ * Drivers that were posted lie in one list of the pool. One thread at a time polls for descriptors
+ * and timers; it is a worker that has nothing else to do, or, now and then, a busy one. Idle
+ * workers spin for a moment, then one sleeps in the poll and the others on their own futex. Nobody
+ * is woken for work that the awake ones can take soon: waking a core costs tens of microseconds.
+ */
+#ifndef RUSMI_OTP_SCHED_H
+#define RUSMI_OTP_SCHED_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "otp/process.h"
+#include "otp/timer.h"
+#include "platform/poll.h"
+
+#include <rusm/otp/runtime.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* Processes in a worker's own queue; a power of two. More overflow into the pool's queue. */
+#define RUSMI_RUNQ_LEN 256
+/* Slots in one block of stacks, and their number's bits. */
+#define RUSMI_BLOCK_BITS  8
+#define RUSMI_BLOCK_SLOTS (1u << RUSMI_BLOCK_BITS)
+/* Stack size classes: 16 KiB << class, up to 1 GiB. */
+#define RUSMI_CLASSES   17
+#define RUSMI_STACK_MIN ((size_t)16384)
+#define RUSMI_FREE_CACHE                                                                           \
+    64 /* free slots that a worker keeps for itself, per class 0..CACHED_CLASSES */
+#define RUSMI_CACHED_CLASSES 4
+#define RUSMI_STRIPES        64 /* locks for rarely changed parts of control blocks */
+/* Receives and sends of a process before others get a turn: Erlang's reductions in spirit. */
+#define RUSMI_BUDGET 2000
+
+struct rusmi_worker {
+    rusm_pool *pool;
+    unsigned index;
+    pthread_t thread;
+
+    /* the worker and thieves, atomic */
+    _Alignas(64) _Atomic uint32_t head; /* thieves and the worker take here, by compare-and-swap */
+    _Atomic uint32_t tail;              /* the worker alone */
+    struct rusmi_process *_Atomic ring[RUSMI_RUNQ_LEN];
+
+    /* the worker alone */
+    _Alignas(64) struct rusmi_context context; /* of the scheduler loop */
+    struct rusmi_process *current;
+    struct rusmi_process *ended; /* just switched away from, its slot is to be freed */
+    int budget;
+    unsigned tick;
+    unsigned work; /* units since drivers had a turn */
+    bool in_driver;
+    uint64_t steal_seed;
+    struct rusmi_process *free[RUSMI_CACHED_CLASSES];
+    unsigned free_len[RUSMI_CACHED_CLASSES];
+
+    /* any thread */
+    _Atomic uint32_t park;       /* 0: asleep or going to; 1: woken */
+    _Atomic uint32_t asleep;     /* on the futex */
+    _Atomic uint64_t switches;   /* for the watchdog: grows while the worker gets on; relaxed */
+    _Atomic uint32_t in_process; /* for the watchdog; relaxed */
+};
+
+/* A block of RUSMI_BLOCK_SLOTS stacks. */
+struct rusmi_block {
+    char *_Atomic base; /* NULL until it is mapped */
+    size_t stack_size;
+    bool guarded;
+};
+
+struct rusm_pool {
+    rusm_pool_config cfg;
+    struct rusmi_worker *workers;
+    unsigned workers_len, workers_started;
+    bool is_default;
+
+    /* slots */
+    struct rusmi_block *blocks;
+    size_t blocks_max;
+    pthread_mutex_t slots_lock;
+    _Atomic uint32_t blocks_len;               /* written under slots_lock */
+    struct rusmi_process *free[RUSMI_CLASSES]; /* under slots_lock */
+    _Atomic uint64_t live;                     /* processes, threads included */
+    pthread_mutex_t stripes[RUSMI_STRIPES];
+    pthread_mutex_t crowd_stripes[RUSMI_STRIPES]; /* see send.c */
+
+    /* work from outside the workers, and what they can not hold */
+    pthread_mutex_t inject_lock;
+    struct rusmi_process *inject_head, *inject_tail; /* linked by next_free; under inject_lock */
+    _Atomic uint32_t inject_len;
+
+    pthread_mutex_t drivers_lock;
+    struct rusmi_list drivers; /* posted; under drivers_lock */
+    _Atomic uint32_t drivers_len;
+    _Atomic uint32_t drivers_alive;
+
+    struct rusmi_poll poll;
+    _Atomic uint32_t polling;      /* 1: a thread is the poller */
+    _Atomic uint32_t poll_blocked; /* 1: and it sleeps in the poll */
+    struct rusmi_timers timers;
+    pthread_mutex_t fds_lock;
+    struct rusmi_map fds; /* descriptors that are watched, see fd.c; under fds_lock */
+    uint32_t fd_number;   /* of the last watch; under fds_lock */
+
+    _Atomic uint32_t sleepers; /* workers on their futex */
+    _Atomic uint32_t
+        awake; /* workers that are neither there nor in a blocked poll; the watchdog waits on it */
+    _Atomic uint32_t searching; /* workers that look for work before they sleep */
+    _Atomic uint32_t stop;
+    pthread_t watchdog;
+    _Atomic uint32_t watchdog_asleep;
+    uint64_t *watchdog_seen; /* the watchdog's */
+
+    pthread_mutex_t runtimes_lock;
+    struct rusmi_list runtimes;
+};
+
+/* The worker that is the calling thread; NULL elsewhere. Never inlined: see platform/context.h. */
+struct rusmi_worker *rusmi_worker_self(void);
+
+/* Queue a process that is in state QUEUED. Any thread. */
+void rusmi_sched_queue(rusm_pool *pool, struct rusmi_process *proc);
+/* Work was added from outside the workers: make sure somebody sees it. */
+void rusmi_sched_notify(rusm_pool *pool);
+/* Set a timer of the pool, and see to it that the poller knows. */
+bool rusmi_sched_set_timer(rusm_pool *pool, struct rusmi_timer *timer, uint64_t at_ns);
+rusm_err rusmi_sched_start(rusm_pool *pool);
+void rusmi_sched_stop(rusm_pool *pool);
+
+/* ---- slots.c ---- */
+rusm_err rusmi_slots_init(rusm_pool *pool);
+void rusmi_slots_fini(rusm_pool *pool);
+/* A free slot for a stack of at least so many bytes; its control block is that of a new life but
+ * for fn and names. */
+rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, struct rusmi_process **out_proc);
+void rusmi_slot_give(rusm_pool *pool, struct rusmi_process *proc);
+pthread_mutex_t *rusmi_slot_stripe(rusm_pool *pool, const struct rusmi_process *proc);
+/* The control block of a slot by its number; NULL beyond what was ever used. */
+struct rusmi_process *rusmi_slot_at(rusm_pool *pool, uint32_t slot);
+uint32_t rusmi_slots_used(const rusm_pool *pool);
+/* Whether overflows of its stack meet a guard page. */
+bool rusmi_block_guarded(const struct rusmi_process *proc);
+/* The lowest usable address of a process's stack. */
+void *rusmi_slot_stack(const struct rusmi_process *proc, size_t *out_size);
+
+/* ---- driver.c ---- */
+/* Run posted drivers, a bounded number; true if any was. */
+bool rusmi_drivers_run(rusm_pool *pool, rusm_time now);
+
+/* ---- fd.c ---- */
+void rusmi_fds_init(rusm_pool *pool);
+void rusmi_fds_fini(rusm_pool *pool);
+rusm_err rusmi_fds_watch_driver(rusm_pool *pool, int fd, unsigned events, rusm_driver *driver);
+/* Something is ready: wake who waits for it. */
+void rusmi_fds_ready(rusm_pool *pool, uint64_t key);
+
+/* ---- runtime.c ---- */
+struct rusmi_name_table {
+    pthread_mutex_t lock;
+    struct rusmi_map names;
+};
+
+struct rusm_runtime {
+    struct rusmi_list node;                /* in the pool's list, under runtimes_lock */
+    struct rusmi_map_entry by_incarnation; /* in the table of all runtimes */
+    rusm_pool *pool;
+    uint64_t incarnation;
+    char name[RUSM_NAME_MAX + 1];
+    struct rusmi_name_table registry;
+
+    _Atomic uint32_t stopping;
+    _Atomic uint32_t live; /* processes and entered threads; rusm_runtime_stop waits on it */
+    _Atomic uint64_t spawned, exited, crashed, unread, noproc, noname;
+    _Atomic uint32_t drivers; /* not yet closed */
+
+    void *_Atomic owner;
+    const struct rusm_router *_Atomic router;
+    void *router_arg;
+    _Atomic uint32_t router_calls;
+
+    uint32_t crowd_high, crowd_low; /* 0: off */
+    void (*crowd_fn)(void *arg, rusm_pid pid, bool crowded);
+    void *crowd_arg;
+};
+
+/* The runtime of an incarnation in this OS process, for a moment: valid as the caller's contract
+ * says. */
+rusm_runtime *rusmi_runtime_find(uint64_t incarnation);
+/* A process of rt has ended and given its slot back. The runtime may be gone after this. */
+void rusmi_runtime_left(rusm_runtime *rt);
+/* rt, or for NULL the caller's; NULL with the detail set if there is none. */
+rusm_runtime *rusmi_runtime_resolve(rusm_runtime *rt);
+
+/* ---- registry.c ---- */
+void rusmi_registered_release(rusm_runtime *rt, struct rusmi_process *proc);
+/* One of its names into buf (RUSM_NAME_MAX + 1 bytes); empty if it has none. */
+void rusmi_registered_first(rusm_runtime *rt, struct rusmi_process *proc, uint64_t serial,
+                            char *buf);
+void rusmi_registered_open(rusm_runtime *rt, struct rusmi_process *proc);
+bool rusmi_registered_find(rusm_runtime *rt, const char *text, size_t len, rusm_pid *out_pid);
+
+/* ---- watch.c ---- */
+void rusmi_watches_fire(struct rusmi_process *proc, rusm_pid pid, const rusm_reason *reason);
+
+/* ---- send.c ---- */
+/* Ask the router of self's runtime to kill; RUSM_ENONODE without one. */
+rusm_err rusmi_route_kill(struct rusmi_process *self, rusm_pid pid);
+/* Ask it for the name of a node; false if it is not known. */
+bool rusmi_route_name(struct rusmi_process *self, uint64_t incarnation, char *buf, size_t buf_len);
+/* A message was taken from proc's mailbox, or it was closed: look whether it is no longer crowded.
+ */
+void rusmi_crowd_taken(struct rusmi_process *proc, bool closed);
+
+#endif

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Messages: into mailboxes of this OS process, out to other nodes through the runtime's router, and
+ * received.
+ */
+#include "base/mem.h"
+#include "otp/sched.h"
+#include "platform/clock.h"
+#include "platform/futex.h"
+
+#include <string.h>
+
+/* ---- crowded mailboxes
+ * ------------------------------------------------------------------------------------------ */
+
+static pthread_mutex_t *crowd_stripe(const struct rusmi_process *proc)
+{
+    return &proc->pool->crowd_stripes[proc->slot % RUSMI_STRIPES];
+}
+
+/*
+ * The mailbox of the process with that serial holds more than the runtime's limit. Decided, and
+ * told, under the stripe, so that the tellings alternate and come in order; the process may have
+ * emptied it, or ended, meanwhile.
+ */
+static void crowd_pushed(struct rusmi_process *proc, rusm_runtime *rt, uint64_t serial)
+{
+    (void)pthread_mutex_lock(crowd_stripe(proc));
+    if (atomic_load(&proc->crowded) == 0 && atomic_load(&proc->serial) == serial &&
+        rusmi_mailbox_depth(&proc->mailbox) > rt->crowd_high) {
+        atomic_store(&proc->crowded, 1);
+        rt->crowd_fn(rt->crowd_arg, (rusm_pid){rt->incarnation, serial}, true);
+    }
+    (void)pthread_mutex_unlock(crowd_stripe(proc));
+}
+
+void rusmi_crowd_taken(struct rusmi_process *proc, bool closed)
+{
+    rusm_runtime *rt = proc->runtime;
+
+    if (rt->crowd_high == 0) {
+        return;
+    }
+    /*
+     * Relaxed: a mailbox that becomes crowded just now is looked at with the next message that is
+     * taken, and when it is closed always under the stripe.
+     */
+    if (!closed && (atomic_load_explicit(&proc->crowded, memory_order_relaxed) == 0 ||
+                    rusmi_mailbox_depth(&proc->mailbox) > rt->crowd_low)) {
+        return;
+    }
+    (void)pthread_mutex_lock(crowd_stripe(proc));
+    if (atomic_load(&proc->crowded) != 0) {
+        atomic_store(&proc->crowded, 0);
+        rt->crowd_fn(rt->crowd_arg, (rusm_pid){rt->incarnation, proc->own_serial}, false);
+    }
+    (void)pthread_mutex_unlock(crowd_stripe(proc));
+}
+
+/* ---- delivery
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+/* Into the mailbox of the process with that serial, of rt. Takes msg if it returns true. */
+static bool push(rusm_runtime *rt, uint64_t serial, struct rusm_msg *msg)
+{
+    struct rusmi_process *proc = rusmi_process_find(rt->pool, serial);
+    uint64_t depth;
+    bool first;
+
+    /* The slot may change its holder at any time: what holds is the generation that the push
+     * proves. */
+    if (proc == NULL || atomic_load(&proc->serial) != serial ||
+        atomic_load(&proc->owner_incarnation) != rt->incarnation ||
+        !rusmi_mailbox_push(&proc->mailbox, rusmi_mailbox_life(serial), msg, &first, &depth)) {
+        return false;
+    }
+    if (first) {
+        rusmi_process_wake(proc);
+    }
+    if (rt->crowd_high != 0 && depth > rt->crowd_high &&
+        atomic_load_explicit(&proc->crowded, memory_order_relaxed) ==
+            0) { /* relaxed: decided in crowd_pushed */
+        crowd_pushed(proc, rt, serial);
+    }
+    return true;
+}
+
+rusm_err rusm_deliver(rusm_runtime *rt, uint64_t serial, rusm_msg *msg)
+{
+    if (!push(rt, serial, msg)) {
+        (void)atomic_fetch_add(&rt->noproc, 1);
+        return rusm_set_err_detail(RUSM_ENOPROC, "%s", rusm_err_text(RUSM_ENOPROC));
+    }
+    return RUSM_OK;
+}
+
+rusm_err rusm_deliver_name(rusm_runtime *rt, const char *name, size_t name_len, rusm_msg *msg,
+                           rusm_pid *out_pid)
+{
+    rusm_pid pid;
+
+    if (!rusmi_registered_find(rt, name, name_len, &pid) || !push(rt, pid.serial, msg)) {
+        (void)atomic_fetch_add(&rt->noname, 1);
+        return rusm_set_err_detail(RUSM_ENONAME, "no process of %s has the name %.*s", rt->name,
+                                   (int)name_len, name);
+    }
+    *out_pid = pid;
+    return RUSM_OK;
+}
+
+/* ---- routing
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+/* The router of self's runtime, counted in use; NULL, with the detail set, if there is none. */
+static const struct rusm_router *router_hold(struct rusmi_process *self)
+{
+    const struct rusm_router *router = NULL;
+
+    if (self != NULL) {
+        (void)atomic_fetch_add(&self->runtime->router_calls, 1);
+        router = atomic_load(&self->runtime->router);
+        if (router == NULL) {
+            (void)atomic_fetch_sub(&self->runtime->router_calls, 1);
+        }
+    }
+    if (router == NULL) {
+        (void)rusm_set_err_detail(RUSM_ENONODE,
+                                  "the process belongs to no node that is connected here");
+    }
+    return router;
+}
+
+static void router_drop(rusm_runtime *rt)
+{
+    if (atomic_fetch_sub(&rt->router_calls, 1) == 1 && atomic_load(&rt->router) == NULL) {
+        rusmi_futex_wake(&rt->router_calls, 8);
+    }
+}
+
+rusm_err rusmi_route_kill(struct rusmi_process *self, rusm_pid pid)
+{
+    const struct rusm_router *router = router_hold(self);
+    rusm_err err;
+
+    if (router == NULL) {
+        return RUSM_ENONODE;
+    }
+    err = router->kill(self->runtime->router_arg, rusmi_process_pid(self), pid);
+    router_drop(self->runtime);
+    return err;
+}
+
+bool rusmi_route_name(struct rusmi_process *self, uint64_t incarnation, char *buf, size_t buf_len)
+{
+    const struct rusm_router *router = NULL;
+    bool known = false;
+
+    (void)atomic_fetch_add(&self->runtime->router_calls, 1);
+    router = atomic_load(&self->runtime->router);
+    if (router != NULL) {
+        known = router->node_name(self->runtime->router_arg, incarnation, buf, buf_len);
+    }
+    router_drop(self->runtime);
+    return known;
+}
+
+static rusm_err route_send(struct rusmi_process *self, rusm_pid to, rusm_msg *msg)
+{
+    const struct rusm_router *router = router_hold(self);
+    rusm_runtime *rt;
+    rusm_err err;
+
+    if (router == NULL) {
+        return RUSM_ENONODE;
+    }
+    rt = self->runtime;
+    err = router->send(rt->router_arg, rusmi_process_pid(self), to, msg);
+    router_drop(rt);
+    /* A router leaves the end of a killed process to us, so that the count above is given back. */
+    rusm_checkpoint();
+    return err;
+}
+
+/* The runtime in this OS process that may deliver to that pid directly, for this caller; NULL:
+ * route it. */
+static rusm_runtime *direct(struct rusmi_process *self, rusm_pid to)
+{
+    if (self != NULL && self->runtime->incarnation == to.incarnation) {
+        return self->runtime;
+    }
+    if (self != NULL && atomic_load(&self->runtime->router) != NULL) {
+        return NULL; /* a node's processes reach other nodes through links, wherever those live */
+    }
+    return rusmi_runtime_find(to.incarnation);
+}
+
+rusm_err rusm_send_msg(rusm_pid to, rusm_msg *msg)
+{
+    struct rusmi_process *self = rusmi_process_self();
+    rusm_runtime *rt;
+    rusm_err err;
+
+    if (rusm_pid_is_none(to) || msg == NULL) {
+        return rusm_set_err_detail(RUSM_EINVAL, "a message needs bytes and a process to go to");
+    }
+    rusm_checkpoint();
+    msg->sender = self == NULL ? RUSM_PID_NONE : rusmi_process_pid(self);
+    rt = direct(self, to);
+    err = rt == NULL ? route_send(self, to, msg) : rusm_deliver(rt, to.serial, msg);
+    if (self != NULL) {
+        rusmi_process_work(self, 1);
+    }
+    return err;
+}
+
+/* A message with a copy of the bytes. */
+static rusm_err copy(rusm_msg **out_msg, const void *data, size_t len)
+{
+    rusm_err err;
+
+    if (data == NULL && len != 0) {
+        return rusm_set_err_detail(RUSM_EINVAL, "a message of %zu bytes needs bytes", len);
+    }
+    err = rusm_msg_new(out_msg, len);
+    if (err == RUSM_OK && len != 0) {
+        memcpy((*out_msg)->data, data, len);
+    }
+    return err;
+}
+
+rusm_err rusm_send(rusm_pid to, const void *data, size_t len)
+{
+    rusm_msg *msg;
+    rusm_err err;
+
+    rusm_checkpoint(); /* before anything is allocated */
+    err = copy(&msg, data, len);
+    if (err != RUSM_OK) {
+        return err;
+    }
+    err = rusm_send_msg(to, msg);
+    if (err != RUSM_OK) {
+        rusm_msg_del(msg);
+    }
+    return err;
+}
+
+rusm_err rusm_send_name(const char *name, const void *data, size_t len)
+{
+    struct rusmi_process *self = rusmi_process_self();
+    rusm_pid pid;
+    rusm_msg *msg;
+    rusm_err err;
+
+    if (self == NULL) {
+        return rusm_set_err_detail(RUSM_ENOCONTEXT, "%s", rusm_err_text(RUSM_ENOCONTEXT));
+    }
+    if (name == NULL) {
+        return rusm_set_err_detail(RUSM_EINVAL, "a message needs a name to go to");
+    }
+    rusm_checkpoint();
+    err = copy(&msg, data, len);
+    if (err != RUSM_OK) {
+        return err;
+    }
+    msg->sender = rusmi_process_pid(self);
+    err = rusm_deliver_name(self->runtime, name, strlen(name), msg, &pid);
+    if (err != RUSM_OK) {
+        rusm_msg_del(msg);
+    }
+    rusmi_process_work(self, 1);
+    return err;
+}
+
+/* ---- receiving
+ * --------------------------------------------------------------------------------------------------
+ */
+
+static rusm_err receive(rusm_msg **out_msg, rusm_match_fn match, void *arg, int64_t timeout_ms)
+{
+    struct rusmi_process *self = rusmi_process_self();
+    rusm_time deadline = RUSMI_NEVER;
+    bool timed = false;
+
+    if (self == NULL) {
+        return rusm_set_err_detail(RUSM_ENOCONTEXT, "%s", rusm_err_text(RUSM_ENOCONTEXT));
+    }
+    rusmi_process_work(self, 1);
+    for (;;) {
+        struct rusm_msg *msg;
+
+        rusmi_process_attend(self);
+        if (rusmi_process_killed(self)) {
+            rusm_checkpoint();
+            return rusm_set_err_detail(RUSM_EKILLED, "%s", rusm_err_text(RUSM_EKILLED));
+        }
+        msg = rusmi_mailbox_take(&self->mailbox, match, arg);
+        if (msg != NULL) {
+            rusmi_crowd_taken(self, false);
+            *out_msg = msg;
+            return RUSM_OK;
+        }
+        if (timeout_ms >= 0) {
+            if (!timed) {
+                deadline = rusmi_deadline(timeout_ms);
+                timed = true;
+            }
+            if (timeout_ms == 0 || rusmi_clock_now() >= deadline) {
+                return rusm_set_err_detail(RUSM_ETIMEOUT, "no message came within %lld ms",
+                                           (long long)timeout_ms);
+            }
+        }
+        rusmi_process_suspend(self, RUSM_PROCESS_RECEIVING, deadline);
+    }
+}
+
+rusm_err rusm_receive(rusm_msg **out_msg, int64_t timeout_ms)
+{
+    return receive(out_msg, NULL, NULL, timeout_ms);
+}
+
+rusm_err rusm_receive_match(rusm_msg **out_msg, rusm_match_fn match, void *arg, int64_t timeout_ms)
+{
+    if (match == NULL) {
+        return rusm_set_err_detail(RUSM_EINVAL, "selective receive needs a function that selects");
+    }
+    return receive(out_msg, match, arg, timeout_ms);
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slots: stacks with a control block at their top, in blocks that are mapped when first needed and
+ * never unmapped before the pool ends. A slot's number leads to its control block by arithmetic.
+ * Free slots are kept with their touched pages.
+ */
+#include "base/assert.h"
+#include "base/mem.h"
+#include "otp/sched.h"
+#include "platform/stack.h"
+#include "platform/vm.h"
+
+#include <string.h>
+
+/* Slot numbers fill 32 bits of a serial, less one. */
+#define BLOCKS_MAX ((size_t)1 << (31 - RUSMI_BLOCK_BITS))
+
+/* The control block takes so much of a stack's top. */
+#define CONTROL_LEN ((sizeof(struct rusmi_process) + 63) & ~(size_t)63)
+
+_Static_assert(CONTROL_LEN <= 1024, "an idle process must fit one page with its control block");
+
+rusm_err rusmi_slots_init(rusm_pool *pool)
+{
+    pool->blocks_max =
+        (pool->cfg.processes_max + RUSMI_BLOCK_SLOTS - 1) / RUSMI_BLOCK_SLOTS + RUSMI_CLASSES;
+    if (pool->blocks_max > BLOCKS_MAX) {
+        pool->blocks_max = BLOCKS_MAX;
+    }
+    pool->blocks = rusmi_zalloc_array(pool->blocks_max, sizeof(*pool->blocks));
+    if (pool->blocks == NULL) {
+        return RUSM_ENOMEM;
+    }
+    (void)pthread_mutex_init(&pool->slots_lock, NULL);
+    for (size_t i = 0; i < RUSMI_STRIPES; i++) {
+        (void)pthread_mutex_init(&pool->stripes[i], NULL);
+        (void)pthread_mutex_init(&pool->crowd_stripes[i], NULL);
+    }
+    return RUSM_OK;
+}
+
+static struct rusmi_process *control_block(const struct rusmi_block *block, uint32_t index)
+{
+    /* relaxed: the caller has seen blocks_len, or a serial, after the block was published */
+    char *base = atomic_load_explicit(&block->base, memory_order_relaxed);
+
+    return (struct rusmi_process *)(void *)(base + (index + 1) * block->stack_size - CONTROL_LEN);
+}
+
+void rusmi_slots_fini(rusm_pool *pool)
+{
+    for (uint32_t i = 0; i < atomic_load(&pool->blocks_len); i++) {
+        struct rusmi_block *block = &pool->blocks[i];
+
+        rusmi_stacks_unmap(atomic_load(&block->base), RUSMI_BLOCK_SLOTS, block->stack_size);
+    }
+    rusmi_free(pool->blocks);
+    (void)pthread_mutex_destroy(&pool->slots_lock);
+    for (size_t i = 0; i < RUSMI_STRIPES; i++) {
+        (void)pthread_mutex_destroy(&pool->stripes[i]);
+        (void)pthread_mutex_destroy(&pool->crowd_stripes[i]);
+    }
+}
+
+pthread_mutex_t *rusmi_slot_stripe(rusm_pool *pool, const struct rusmi_process *proc)
+{
+    return &pool->stripes[proc->slot % RUSMI_STRIPES];
+}
+
+uint32_t rusmi_slots_used(const rusm_pool *pool)
+{
+    /* acquire: pairs with the release in map_block */
+    return atomic_load_explicit(&pool->blocks_len, memory_order_acquire) << RUSMI_BLOCK_BITS;
+}
+
+struct rusmi_process *rusmi_slot_at(rusm_pool *pool, uint32_t slot)
+{
+    if (slot >= rusmi_slots_used(pool)) {
+        return NULL;
+    }
+    return control_block(&pool->blocks[slot >> RUSMI_BLOCK_BITS], slot & (RUSMI_BLOCK_SLOTS - 1));
+}
+
+void *rusmi_slot_stack(const struct rusmi_process *proc, size_t *out_size)
+{
+    size_t page = rusmi_vm_page();
+    size_t whole = RUSMI_STACK_MIN << proc->size_class;
+    char *top = (char *)(uintptr_t)proc;
+
+    *out_size = whole - CONTROL_LEN - page;
+    return top - *out_size;
+}
+
+bool rusmi_block_guarded(const struct rusmi_process *proc)
+{
+    return proc->pool->blocks[proc->slot >> RUSMI_BLOCK_BITS].guarded;
+}
+
+/* Map one more block of a class, and put its slots on the pool's free list. Under slots_lock. */
+static rusm_err map_block(rusm_pool *pool, uint32_t size_class)
+{
+    size_t stack_size = RUSMI_STACK_MIN << size_class;
+    uint32_t number = atomic_load(&pool->blocks_len);
+    struct rusmi_block *block = &pool->blocks[number];
+    char *base;
+
+    if (number >= pool->blocks_max) {
+        return RUSM_EFULL;
+    }
+    base = rusmi_stacks_map(RUSMI_BLOCK_SLOTS, stack_size, &block->guarded);
+    if (base == NULL) {
+        return RUSM_ENOMEM;
+    }
+    block->stack_size = stack_size;
+    atomic_store(&block->base, base);
+    for (uint32_t i = RUSMI_BLOCK_SLOTS; i-- > 0;) {
+        struct rusmi_process *proc = control_block(block, i);
+
+        /* Only numbers and links: the page of a control block is touched here, as its process will.
+         */
+        proc->slot = (number << RUSMI_BLOCK_BITS) + i;
+        proc->size_class = size_class;
+        proc->pool = pool;
+        rusmi_mailbox_open(&proc->mailbox);
+        rusmi_list_init(&proc->names);
+        proc->next_free = pool->free[size_class];
+        pool->free[size_class] = proc;
+    }
+    /* release: pairs with the acquire in rusmi_slots_used */
+    atomic_store_explicit(&pool->blocks_len, number + 1, memory_order_release);
+    return RUSM_OK;
+}
+
+static uint32_t class_of(size_t stack_size)
+{
+    uint32_t size_class = 0;
+
+    while (size_class < RUSMI_CLASSES && RUSMI_STACK_MIN << size_class < stack_size) {
+        size_class++;
+    }
+    return size_class;
+}
+
+rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, struct rusmi_process **out_proc)
+{
+    struct rusmi_worker *worker = rusmi_worker_self();
+    uint32_t size_class = class_of(stack_size);
+    struct rusmi_process *proc = NULL;
+    rusm_err err = RUSM_OK;
+
+    if (size_class >= RUSMI_CLASSES) {
+        return RUSM_EINVAL;
+    }
+    if (worker != NULL && worker->pool == pool && size_class < RUSMI_CACHED_CLASSES) {
+        proc = worker->free[size_class];
+        if (proc != NULL) {
+            worker->free[size_class] = proc->next_free;
+            worker->free_len[size_class]--;
+        }
+    }
+    if (proc == NULL) {
+        (void)pthread_mutex_lock(&pool->slots_lock);
+        if (pool->free[size_class] == NULL) {
+            err = map_block(pool, size_class);
+        }
+        if (err == RUSM_OK) {
+            proc = pool->free[size_class];
+            pool->free[size_class] = proc->next_free;
+        }
+        (void)pthread_mutex_unlock(&pool->slots_lock);
+    }
+    *out_proc = proc;
+    return err;
+}
+
+void rusmi_slot_give(rusm_pool *pool, struct rusmi_process *proc)
+{
+    struct rusmi_worker *worker = rusmi_worker_self();
+    uint32_t size_class = proc->size_class;
+
+    if (worker != NULL && worker->pool == pool && size_class < RUSMI_CACHED_CLASSES &&
+        worker->free_len[size_class] < RUSMI_FREE_CACHE) {
+        proc->next_free = worker->free[size_class];
+        worker->free[size_class] = proc;
+        worker->free_len[size_class]++;
+        return;
+    }
+    (void)pthread_mutex_lock(&pool->slots_lock);
+    proc->next_free = pool->free[size_class];
+    pool->free[size_class] = proc;
+    (void)pthread_mutex_unlock(&pool->slots_lock);
+}
