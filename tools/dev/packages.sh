@@ -77,10 +77,12 @@ add_backports() {
     fi
 }
 
+# shellcheck source=/dev/null
+os_codename() { (. /etc/os-release && echo "${VERSION_CODENAME:-}"); }
+
 install_ngtcp2() {
     local codename candidate
-    # shellcheck source=/dev/null
-    codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+    codename=$(os_codename)
     candidate=$(apt-cache policy libngtcp2-dev | sed -n 's/^ *Candidate: *//p')
     if dpkg --compare-versions "${candidate:-0}" ge 1.11; then
         apt_get install --no-install-recommends "$@"
