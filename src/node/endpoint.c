@@ -23,8 +23,7 @@ struct cid {
     uint8_t data[RUSMI_QUIC_CID_MAX];
 };
 
-/* ---- connection ids
- * --------------------------------------------------------------------------------------------- */
+/* ---- connection ids -------------------------------------------------------------------------- */
 
 void rusmi_cids_add(struct rusmi_link *link, const uint8_t *data, size_t len)
 {
@@ -85,8 +84,7 @@ static struct rusmi_link *cids_find(rusm_node *node, const struct rusmi_quic_cid
     return link;
 }
 
-/* ---- datagrams of no connection
- * --------------------------------------------------------------------------------- */
+/* ---- datagrams of no connection -------------------------------------------------------------- */
 
 static void answer(rusm_node *node, const struct rusmi_address *to, const uint8_t *data, size_t len)
 {
@@ -207,9 +205,7 @@ static void dispatch(rusm_node *node, const struct rusmi_address *from, const ui
     rusmi_link_drop(link);
 }
 
-/* ---- the driver
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- the driver ------------------------------------------------------------------------------ */
 
 void rusmi_endpoint_stray(rusm_node *node, const struct rusmi_address *from, const uint8_t *data,
                           size_t len)

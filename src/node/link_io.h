@@ -21,8 +21,8 @@ void rusmi_link_feed(struct rusmi_link *link, const struct rusmi_address *from, 
 void rusmi_link_write(struct rusmi_link *link, rusm_time now);
 
 /* ---- endpoint.c: which link a connection id of this node belongs to ---- */
-void rusmi_cids_add(struct rusmi_link *link, const uint8_t *cid, size_t cid_len);
-void rusmi_cids_remove(struct rusmi_link *link, const uint8_t *cid, size_t cid_len);
+void rusmi_cids_add(struct rusmi_link *link, const uint8_t *data, size_t len);
+void rusmi_cids_remove(struct rusmi_link *link, const uint8_t *data, size_t len);
 
 /* ---- step.c ---- */
 /* Take a link whose end the core knows out of node->links. */

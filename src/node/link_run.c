@@ -24,8 +24,7 @@ struct early {
     char name[];
 };
 
-/* ---- what QUIC tells
- * ------------------------------------------------------------------------------------------ */
+/* ---- what QUIC tells ------------------------------------------------------------------------- */
 
 static void deliver_now(struct rusmi_link *link, const struct rusmi_message_head *head,
                         rusm_msg *msg)
@@ -211,8 +210,7 @@ static void on_cid_retire(void *arg, const uint8_t *cid, size_t cid_len)
     }
 }
 
-/* ---- beginning and end
- * ---------------------------------------------------------------------------------------- */
+/* ---- beginning and end ----------------------------------------------------------------------- */
 
 static rusm_err begin(struct rusmi_link *link, rusm_time now)
 {
@@ -331,9 +329,7 @@ static void end(struct rusmi_link *link)
     rusmi_node_forget(link);
 }
 
-/* ---- the run
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- the run --------------------------------------------------------------------------------- */
 
 /* Datagrams that the endpoint's socket received for this link. */
 static void take_datagrams(struct rusmi_link *link, rusm_time now)

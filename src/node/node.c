@@ -76,9 +76,7 @@ const char *rusm_node_address(const rusm_node *node)
     return node->address_text;
 }
 
-/* ---- bind
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- bind ------------------------------------------------------------------------------------ */
 
 static rusm_err check_config(const rusm_node_config *cfg, struct rusmi_address *out_address)
 {
@@ -300,9 +298,7 @@ rusm_err rusm_node_bind(rusm_node **out_node, rusm_runtime *rt, const char *name
     return rusm_node_bind_with(out_node, rt, name, &cfg);
 }
 
-/* ---- end
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- end ------------------------------------------------------------------------------------- */
 
 /* Whether a link has still to hand over messages or to say good-bye. */
 static bool links_flushing(rusm_node *node)
@@ -357,9 +353,7 @@ void rusm_node_del(rusm_node *node)
     node_free(node);
 }
 
-/* ---- questions
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- questions ------------------------------------------------------------------------------- */
 
 rusm_err rusm_node_connect(rusm_node *node, const char *address, int64_t timeout_ms, char *out_peer)
 {

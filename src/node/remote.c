@@ -152,9 +152,7 @@ rusm_err rusm_remote_kill(rusm_node *node, const char *peer, rusm_pid pid, int64
     return asked_end(&asked, ask(&asked, node, peer, &request, timeout_ms));
 }
 
-/* ---- lists
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- lists ----------------------------------------------------------------------------------- */
 
 /* Copy record i of a reply to place `at` of the caller's array. */
 typedef void (*copy_fn)(void *infos, size_t at, const struct rusmi_reply *reply, size_t i);

@@ -160,8 +160,7 @@ rusm_err rusmi_send_pid(rusm_node *node, rusm_pid to, const void *data, size_t l
     return link == NULL ? RUSM_ENONODE : send_head(link, &head, data, len, true);
 }
 
-/* ---- the runtime's router
- * --------------------------------------------------------------------------------------- */
+/* ---- the runtime's router -------------------------------------------------------------------- */
 
 static rusm_err route_send(void *arg, rusm_pid from, rusm_pid to, rusm_msg *msg)
 {

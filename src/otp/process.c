@@ -26,8 +26,7 @@
 /* The process that an ordinary thread has become. */
 static _Thread_local struct rusmi_process *tls_entered;
 
-/* ---- small questions
- * -------------------------------------------------------------------------------------------- */
+/* ---- small questions ------------------------------------------------------------------------- */
 
 rusm_time rusm_now(void)
 {
@@ -75,8 +74,7 @@ bool rusmi_process_killed(const struct rusmi_process *proc)
     return atomic_load(&proc->kill_serial) == proc->own_serial;
 }
 
-/* ---- suspending and waking
- * -------------------------------------------------------------------------------------- */
+/* ---- suspending and waking ------------------------------------------------------------------- */
 
 void rusmi_process_wake(struct rusmi_process *proc)
 {
@@ -246,9 +244,7 @@ rusm_err rusm_sleep(int64_t timeout_ms)
     }
 }
 
-/* ---- the end
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 /* All of the end but the last switch: nothing of the process is left but its slot. */
 static void wind_up(struct rusmi_process *proc, const rusm_reason *reason)
@@ -359,8 +355,7 @@ bool rusm_is_alive(rusm_pid pid)
            atomic_load(&proc->owner_incarnation) == pid.incarnation;
 }
 
-/* ---- the beginning
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the beginning --------------------------------------------------------------------------- */
 
 void rusm_spawn_config_init(rusm_spawn_config *cfg)
 {
@@ -496,9 +491,7 @@ rusm_err rusm_spawn(rusm_runtime *rt, rusm_process_fn fn, void *arg, rusm_pid *o
     return rusm_spawn_with(rt, fn, arg, NULL, out_pid);
 }
 
-/* ---- threads
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- threads --------------------------------------------------------------------------------- */
 
 rusm_err rusm_thread_enter(rusm_runtime *rt, const char *label)
 {

@@ -31,9 +31,7 @@ static struct {
     unsigned pool_users;
 } all = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* ---- pools
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- pools ----------------------------------------------------------------------------------- */
 
 void rusm_pool_config_init(rusm_pool_config *cfg)
 {
@@ -179,9 +177,7 @@ static void pool_drop(rusm_pool *pool)
     }
 }
 
-/* ---- runtimes
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- runtimes -------------------------------------------------------------------------------- */
 
 void rusm_runtime_config_init(rusm_runtime_config *cfg)
 {
@@ -385,8 +381,7 @@ rusm_runtime *rusmi_runtime_resolve(rusm_runtime *rt)
     return rt;
 }
 
-/* ---- what a node hangs on a runtime
- * ----------------------------------------------------------------------------- */
+/* ---- what a node hangs on a runtime ---------------------------------------------------------- */
 
 void rusm_runtime_set_owner(rusm_runtime *rt, void *owner)
 {

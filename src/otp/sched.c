@@ -41,9 +41,7 @@ static inline void cpu_relax(void)
 #endif
 }
 
-/* ---- queues
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- queues ---------------------------------------------------------------------------------- */
 
 static void inject(rusm_pool *pool, struct rusmi_process *proc)
 {
@@ -185,8 +183,7 @@ void rusmi_sched_queue(rusm_pool *pool, struct rusmi_process *proc)
     rusmi_sched_notify(pool);
 }
 
-/* ---- sleeping and waking
- * ---------------------------------------------------------------------------------------- */
+/* ---- sleeping and waking --------------------------------------------------------------------- */
 
 static bool has_work(rusm_pool *pool)
 {
@@ -250,9 +247,7 @@ bool rusmi_sched_set_timer(rusm_pool *pool, struct rusmi_timer *timer, uint64_t 
     return true;
 }
 
-/* ---- polling
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- polling --------------------------------------------------------------------------------- */
 
 /* As the poller: wait until deadline, then make what is ready run. True if there was anything. */
 static bool poll_as_poller(rusm_pool *pool, uint64_t deadline)
@@ -331,9 +326,7 @@ static void sleep_parked(struct rusmi_worker *worker)
     wake_watchdog(pool);
 }
 
-/* ---- the loop
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 /* A process has been switched away from: finish its end, or its suspension. */
 static void after_switch(struct rusmi_worker *worker, struct rusmi_process *proc)
@@ -478,9 +471,7 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
-/* ---- the watchdog
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- the watchdog ---------------------------------------------------------------------------- */
 
 /*
  * Some process holds its worker for longer than a watch: see to it that what waits goes on without
@@ -529,8 +520,7 @@ static void *watchdog_main(void *arg)
     return NULL;
 }
 
-/* ---- start and stop
- * --------------------------------------------------------------------------------------------- */
+/* ---- start and stop -------------------------------------------------------------------------- */
 
 static int start_thread(pthread_t *thread, void *(*body)(void *), void *arg)
 {

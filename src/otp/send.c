@@ -10,8 +10,7 @@
 
 #include <string.h>
 
-/* ---- crowded mailboxes
- * ------------------------------------------------------------------------------------------ */
+/* ---- crowded mailboxes ----------------------------------------------------------------------- */
 
 static pthread_mutex_t *crowd_stripe(const struct rusmi_process *proc)
 {
@@ -57,9 +56,7 @@ void rusmi_crowd_taken(struct rusmi_process *proc, bool closed)
     (void)pthread_mutex_unlock(crowd_stripe(proc));
 }
 
-/* ---- delivery
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- delivery -------------------------------------------------------------------------------- */
 
 /* Into the mailbox of the process with that serial, of rt. Takes msg if it returns true. */
 static bool push(rusm_runtime *rt, uint64_t serial, struct rusm_msg *msg)
@@ -109,9 +106,7 @@ rusm_err rusm_deliver_name(rusm_runtime *rt, const char *name, size_t name_len, 
     return RUSM_OK;
 }
 
-/* ---- routing
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- routing --------------------------------------------------------------------------------- */
 
 /* The router of self's runtime, counted in use; NULL, with the detail set, if there is none. */
 static const struct rusm_router *router_hold(struct rusmi_process *self)
@@ -274,9 +269,7 @@ rusm_err rusm_send_name(const char *name, const void *data, size_t len)
     return err;
 }
 
-/* ---- receiving
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- receiving ------------------------------------------------------------------------------- */
 
 static rusm_err receive(rusm_msg **out_msg, rusm_match_fn match, void *arg, int64_t timeout_ms)
 {

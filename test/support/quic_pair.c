@@ -6,9 +6,10 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
+
+#include "platform/wall.h"
 
 #define NUMBER_SERIAL 1
 
@@ -19,11 +20,6 @@ struct support_datagram {
     size_t len;
     uint8_t data[];
 };
-
-static int64_t wall_s(void)
-{
-    return (int64_t)time(NULL);
-}
 
 static void deliver(void *arg, const struct rusmi_message_head *head, rusm_msg *msg)
 {
@@ -166,7 +162,7 @@ void support_pair_init(struct support_pair *pair, rusm_identity *dialer, rusm_id
         end->pair = pair;
         rusmi_quic_config_init(&end->cfg);
         end->cfg.identity = identities[i];
-        end->cfg.wall_s = wall_s;
+        end->cfg.wall_s = rusmi_wall_s;
         memset(end->cfg.secret, 'a' + i, sizeof(end->cfg.secret));
         end->address.sin_family = AF_INET;
         end->address.sin_port = htons((uint16_t)(1000 + i));

@@ -30,7 +30,8 @@ RUSM_API void rusm_pool_config_init(rusm_pool_config *cfg);
  * Most programs never call this: rusm_runtime_new() with no pool uses one default pool per OS
  * process, which starts with the first runtime and ends with the last.
  *
- * Owns:    the caller owns the pool and ends it with rusm_pool_del(). cfg is copied; NULL: defaults.
+ * Owns:    the caller owns the pool and ends it with rusm_pool_del(). cfg is copied; NULL:
+ *          defaults.
  * Threads: any ordinary thread.
  * Errors:  RUSM_ESYS    a thread or a mapping could not be made
  *          RUSM_EINVAL, RUSM_ENOMEM
