@@ -15,6 +15,9 @@
 
 #include <string.h>
 
+/* While the socket is full its readiness drives the link; timers may be late by so much. */
+#define FULL_SOCKET_NS ((rusm_time)1000 * 1000)
+
 /* A message that arrived before the link was up here: `ready` was overtaken by the messages that
  * followed it. */
 struct early {
@@ -414,6 +417,11 @@ static void set_timer(struct rusmi_link *link, rusm_time now)
 
     if (!link->closing && link->flush_until > now && link->flush_until < deadline) {
         deadline = link->flush_until;
+    }
+    if (link->unsent != NULL && deadline < now + FULL_SOCKET_NS) {
+        deadline =
+            now +
+            FULL_SOCKET_NS; /* a write is due, but the socket says when: do not spin until then */
     }
     rusm_driver_set_timer(link->driver, deadline == UINT64_MAX ? 0 : deadline);
 }
