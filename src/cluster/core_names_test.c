@@ -336,7 +336,7 @@ static void test_name_list_survives_changes(void **state)
 
         for (size_t i = 0; i < len; i++) {
             if (owners[i].name[0] == 'n') {
-                seen[atoi(owners[i].name + 1)]++;
+                seen[strtoul(owners[i].name + 1, NULL, 10)]++;
             }
         }
         /* All that was listed goes, so that the table behind the cursor is compacted. */

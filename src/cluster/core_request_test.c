@@ -385,7 +385,7 @@ static bool scenario(struct net *net)
 
 static void test_every_failing_allocation_is_survived(void **state)
 {
-    struct net *net = *state;
+    struct net *net;
     size_t n = 0;
     bool whole = false;
 
