@@ -15,6 +15,9 @@
 
 #include <string.h>
 
+/* A busy link looks at its socket that often even if the poller has not come to it. */
+#define READ_EVERY_NS ((rusm_time)20 * 1000)
+
 /* While the socket is full its readiness drives the link; timers may be late by so much. */
 #define FULL_SOCKET_NS ((rusm_time)1000 * 1000)
 
@@ -475,7 +478,10 @@ void rusmi_link_run(void *arg, rusm_time now)
         }
     }
     take_datagrams(link, now);
-    rusmi_link_receive(link, now);
+    if (rusm_driver_take_ready(link->driver) || now - link->read_at >= READ_EVERY_NS) {
+        link->read_at = now;
+        rusmi_link_receive(link, now);
+    }
     if (rusmi_quic_conn_deadline(link->conn) <= now) {
         (void)rusmi_quic_conn_timer(link->conn, now); /* how it ended is read below */
     }

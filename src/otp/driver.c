@@ -22,15 +22,13 @@ enum {
     DRIVER_AGAIN
 };
 
-/* Drivers that one turn runs at most, so that processes get theirs. */
-#define TURN_MAX 32
-
 struct rusm_driver {
     _Atomic uint32_t state;
     _Atomic uint32_t closing;
+    _Atomic uint32_t ready; /* a descriptor was reported */
     rusm_pool *pool;
     rusm_runtime *runtime;
-    struct rusmi_list node; /* in pool->drivers, under drivers_lock */
+    struct rusmi_list node; /* in a list of posted drivers */
     rusm_driver_config cfg;
     char label[RUSM_NAME_MAX + 1];
 
@@ -41,14 +39,34 @@ struct rusm_driver {
     rusm_time armed; /* what the pool's heap has; 0: nothing */
 };
 
+void rusmi_drivers_init(struct rusmi_drivers *drivers)
+{
+    (void)pthread_mutex_init(&drivers->lock, NULL);
+    rusmi_list_init(&drivers->list);
+    atomic_init(&drivers->len, 0);
+}
+
+void rusmi_drivers_fini(struct rusmi_drivers *drivers)
+{
+    rusmi_assert(rusmi_list_empty(&drivers->list));
+    (void)pthread_mutex_destroy(&drivers->lock);
+}
+
+/* To the end of the list of the worker that this is, or of the pool. From here on it may run, and be closed. */
 static void enqueue(rusm_driver *driver)
 {
     rusm_pool *pool = driver->pool;
+    struct rusmi_worker *worker = rusmi_worker_self();
+    bool own = worker != NULL && worker->pool == pool;
+    struct rusmi_drivers *drivers = own ? &worker->drivers : &pool->drivers;
 
-    (void)pthread_mutex_lock(&pool->drivers_lock);
-    rusmi_list_push(&pool->drivers, &driver->node);
-    (void)atomic_fetch_add(&pool->drivers_len, 1);
-    (void)pthread_mutex_unlock(&pool->drivers_lock);
+    (void)pthread_mutex_lock(&drivers->lock);
+    rusmi_list_push(&drivers->list, &driver->node);
+    (void)atomic_fetch_add(&drivers->len, 1);
+    (void)pthread_mutex_unlock(&drivers->lock);
+    if (!own) {
+        rusmi_sched_notify(pool);
+    }
 }
 
 void rusm_driver_post(rusm_driver *driver)
@@ -58,13 +76,7 @@ void rusm_driver_post(rusm_driver *driver)
     for (;;) {
         if (state == DRIVER_IDLE) {
             if (atomic_compare_exchange_weak(&driver->state, &state, DRIVER_POSTED)) {
-                rusm_pool *pool = driver->pool;
-                struct rusmi_worker *worker = rusmi_worker_self();
-
-                enqueue(driver); /* from here on it may run, and be closed, at any time */
-                if (worker == NULL || worker->pool != pool) {
-                    rusmi_sched_notify(pool);
-                }
+                enqueue(driver);
                 return;
             }
         } else if (state == DRIVER_RUNNING) {
@@ -138,26 +150,32 @@ static void run(rusm_driver *driver, rusm_time now)
     }
 }
 
-bool rusmi_drivers_run(rusm_pool *pool, rusm_time now)
+static rusm_driver *take(struct rusmi_drivers *drivers)
+{
+    struct rusmi_list *first;
+
+    if (atomic_load(&drivers->len) == 0) {
+        return NULL;
+    }
+    (void)pthread_mutex_lock(&drivers->lock);
+    first = rusmi_list_pop(&drivers->list);
+    if (first != NULL) {
+        (void)atomic_fetch_sub(&drivers->len, 1);
+    }
+    (void)pthread_mutex_unlock(&drivers->lock);
+    return first == NULL ? NULL : rusmi_container(first, rusm_driver, node);
+}
+
+bool rusmi_drivers_run(struct rusmi_drivers *drivers, int most, rusm_time now)
 {
     int count = 0;
+    rusm_driver *driver;
 
-    for (; count < TURN_MAX; count++) {
-        struct rusmi_list *first;
-
-        (void)pthread_mutex_lock(&pool->drivers_lock);
-        first = rusmi_list_pop(&pool->drivers);
-        if (first != NULL) {
-            (void)atomic_fetch_sub(&pool->drivers_len, 1);
-        }
-        (void)pthread_mutex_unlock(&pool->drivers_lock);
-        if (first == NULL) {
-            break;
-        }
-        if (count > 0) {
+    for (; count < most && (driver = take(drivers)) != NULL; count++) {
+        if (now == 0 || count > 0) {
             now = rusm_now(); /* the driver before may have taken its time */
         }
-        run(rusmi_container(first, rusm_driver, node), now);
+        run(driver, now);
     }
     return count > 0;
 }
@@ -188,6 +206,17 @@ rusm_err rusm_driver_new(rusm_driver **out_driver, rusm_runtime *rt, const rusm_
     (void)atomic_fetch_add(&rt->pool->drivers_alive, 1);
     *out_driver = driver;
     return RUSM_OK;
+}
+
+void rusmi_driver_ready(rusm_driver *driver)
+{
+    atomic_store(&driver->ready, 1);
+    rusm_driver_post(driver);
+}
+
+bool rusm_driver_take_ready(rusm_driver *driver)
+{
+    return atomic_load(&driver->ready) != 0 && atomic_exchange(&driver->ready, 0) != 0;
 }
 
 rusm_err rusm_driver_set_fd(rusm_driver *driver, int fd, unsigned events)

@@ -132,7 +132,7 @@ void rusmi_fds_ready(rusm_pool *pool, uint64_t key)
     watch = find(pool, (int)(uint32_t)key);
     if (watch != NULL && watch->number == (uint32_t)(key >> 32)) {
         if (watch->driver != NULL) {
-            rusm_driver_post(watch->driver);
+            rusmi_driver_ready(watch->driver);
         } else {
             watch->ready = true;
             rusmi_process_wake(watch->proc);

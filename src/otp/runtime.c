@@ -56,7 +56,10 @@ static void pool_free(rusm_pool *pool)
     rusmi_poll_fini(&pool->poll);
     rusmi_slots_fini(pool);
     (void)pthread_mutex_destroy(&pool->inject_lock);
-    (void)pthread_mutex_destroy(&pool->drivers_lock);
+    rusmi_drivers_fini(&pool->drivers);
+    for (unsigned i = 0; i < pool->workers_len; i++) {
+        rusmi_drivers_fini(&pool->workers[i].drivers);
+    }
     (void)pthread_mutex_destroy(&pool->runtimes_lock);
     rusmi_free(pool->watchdog_seen);
     rusmi_free(pool->workers);
@@ -90,9 +93,11 @@ static rusm_pool *pool_make(const rusm_pool_config *cfg)
         return NULL;
     }
     (void)pthread_mutex_init(&pool->inject_lock, NULL);
-    (void)pthread_mutex_init(&pool->drivers_lock, NULL);
+    rusmi_drivers_init(&pool->drivers);
+    for (unsigned i = 0; i < pool->workers_len; i++) {
+        rusmi_drivers_init(&pool->workers[i].drivers);
+    }
     (void)pthread_mutex_init(&pool->runtimes_lock, NULL);
-    rusmi_list_init(&pool->drivers);
     rusmi_list_init(&pool->runtimes);
     rusmi_timers_init(&pool->timers);
     rusmi_fds_init(pool);

@@ -10,6 +10,7 @@
 #include "base/prng.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
+#include "platform/thread.h"
 
 #include <errno.h>
 
@@ -17,6 +18,10 @@
 #define TICK_MASK 63u
 /* Posted drivers wait for at most so much work of processes, so that many posts make one run. */
 #define WORK_MAX 96u
+/* So many processes or drivers in one worker's queue are worth stealing. */
+#define SURPLUS 2u
+/* Drivers that one turn runs at most, so that processes get theirs. */
+#define TURN_MAX 32
 /* A worker thread's stack: drivers run on it, with QUIC, TLS and their buffers. */
 #define WORKER_STACK ((size_t)2 * 1024 * 1024)
 /* How often the watchdog looks while anything runs. */
@@ -30,15 +35,6 @@ __attribute__((noinline)) struct rusmi_worker *rusmi_worker_self(void)
 {
     __asm__ volatile("" ::: "memory");
     return tls_worker;
-}
-
-static inline void cpu_relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
 }
 
 /* ---- queues ---------------------------------------------------------------------------------- */
@@ -152,23 +148,6 @@ static struct rusmi_process *ring_steal(struct rusmi_worker *thief, struct rusmi
     }
 }
 
-static struct rusmi_process *steal(struct rusmi_worker *worker)
-{
-    rusm_pool *pool = worker->pool;
-    struct rusmi_prng prng = {worker->steal_seed++};
-    unsigned first = (unsigned)rusmi_prng_below(&prng, pool->workers_len);
-
-    for (unsigned i = 0; i < pool->workers_len; i++) {
-        struct rusmi_worker *victim = &pool->workers[(first + i) % pool->workers_len];
-        struct rusmi_process *proc = victim == worker ? NULL : ring_steal(worker, victim);
-
-        if (proc != NULL) {
-            return proc;
-        }
-    }
-    return NULL;
-}
-
 void rusmi_sched_queue(rusm_pool *pool, struct rusmi_process *proc)
 {
     struct rusmi_worker *worker = rusmi_worker_self();
@@ -185,18 +164,64 @@ void rusmi_sched_queue(rusm_pool *pool, struct rusmi_process *proc)
 
 /* ---- sleeping and waking --------------------------------------------------------------------- */
 
-static bool has_work(rusm_pool *pool)
+/* More than that worker can do at once, or it can do nothing at all: worth another's time. */
+static bool has_surplus_of(struct rusmi_worker *worker)
 {
-    if (atomic_load(&pool->inject_len) != 0 || atomic_load(&pool->drivers_len) != 0 ||
+    uint32_t least = atomic_load(&worker->relieved) != 0 ? 1 : SURPLUS;
+
+    return ring_len(worker) >= least || atomic_load(&worker->drivers.len) >= least;
+}
+
+static bool has_surplus(rusm_pool *pool)
+{
+    if (atomic_load(&pool->inject_len) != 0 || atomic_load(&pool->drivers.len) != 0 ||
         atomic_load(&pool->stop)) {
         return true;
     }
     for (unsigned i = 0; i < pool->workers_len; i++) {
-        if (ring_len(&pool->workers[i]) != 0) {
+        if (has_surplus_of(&pool->workers[i])) {
             return true;
         }
     }
     return false;
+}
+
+/* Anything that waits to be run, in the pool or with any worker. */
+static bool has_work(rusm_pool *pool)
+{
+    if (has_surplus(pool)) {
+        return true;
+    }
+    for (unsigned i = 0; i < pool->workers_len; i++) {
+        if (ring_len(&pool->workers[i]) != 0 || atomic_load(&pool->workers[i].drivers.len) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct rusmi_process *steal(struct rusmi_worker *worker)
+{
+    rusm_pool *pool = worker->pool;
+    struct rusmi_prng prng = {worker->steal_seed++};
+    unsigned first = (unsigned)rusmi_prng_below(&prng, pool->workers_len);
+
+    for (unsigned i = 0; i < pool->workers_len; i++) {
+        struct rusmi_worker *victim = &pool->workers[(first + i) % pool->workers_len];
+        struct rusmi_process *proc =
+            victim == worker || !has_surplus_of(victim) ? NULL : ring_steal(worker, victim);
+
+        if (proc != NULL) {
+            return proc;
+        }
+    }
+    return NULL;
+}
+
+/* Whether a worker other than this one, which runs, is at work: then that one polls. */
+static bool others_work(rusm_pool *pool)
+{
+    return atomic_load(&pool->awake) - atomic_load(&pool->searching) > 1;
 }
 
 /* Wake one worker that sleeps, the one in the poll first: it is the warmest. False if none sleeps.
@@ -287,22 +312,21 @@ static void wake_watchdog(rusm_pool *pool)
     }
 }
 
-/* Sleep in the poll. The caller has made itself the poller. */
-static void sleep_polling(struct rusmi_worker *worker)
+/* Sleep in the poll, as the last worker that was awake. */
+static void sleep_polling(rusm_pool *pool)
 {
-    rusm_pool *pool = worker->pool;
+    uint32_t idle = 0;
 
+    if (!atomic_compare_exchange_strong(&pool->polling, &idle, 1)) {
+        return; /* somebody looks just now, or sleeps there: look again */
+    }
     atomic_store(&pool->poll_blocked, 1);
-    (void)atomic_fetch_sub(&pool->awake, 1);
     /* The next timer is read after poll_blocked is set: a timer that comes later wakes the poll. */
     if (!has_work(pool)) {
         (void)poll_as_poller(pool, rusmi_timers_next(&pool->timers));
     }
-    (void)atomic_fetch_add(&pool->awake, 1);
     atomic_store(&pool->poll_blocked, 0);
     atomic_store(&pool->polling, 0);
-    (void)rusmi_timers_run(&pool->timers, rusmi_clock_now());
-    wake_watchdog(pool);
 }
 
 static void sleep_parked(struct rusmi_worker *worker)
@@ -313,16 +337,28 @@ static void sleep_parked(struct rusmi_worker *worker)
     atomic_store(&worker->park, 0);
     atomic_store(&worker->asleep, 1);
     (void)atomic_fetch_add(&pool->sleepers, 1);
-    (void)atomic_fetch_sub(&pool->awake, 1);
-    /* Without a poller somebody has to become one: do not sleep through that. */
-    if (!has_work(pool) && atomic_load(&pool->polling) != 0) {
+    if (!has_surplus(pool)) {
         while (atomic_load(&worker->park) == 0) {
             rusmi_futex_wait(&worker->park, 0, UINT64_MAX);
         }
     }
     (void)atomic_compare_exchange_strong(&worker->asleep, &asleep, 0);
-    (void)atomic_fetch_add(&pool->awake, 1);
     (void)atomic_fetch_sub(&pool->sleepers, 1);
+}
+
+/* The last worker awake sleeps in the poll, all others on their futex: so somebody polls whenever all sleep. */
+static void go_to_sleep(struct rusmi_worker *worker)
+{
+    rusm_pool *pool = worker->pool;
+    bool last = atomic_fetch_sub(&pool->awake, 1) == 1;
+
+    if (last && atomic_load(&pool->poll_blocked) == 0) {
+        sleep_polling(pool);
+    } else {
+        sleep_parked(worker);
+    }
+    (void)atomic_fetch_add(&pool->awake, 1);
+    (void)rusmi_timers_run(&pool->timers, rusmi_clock_now());
     wake_watchdog(pool);
 }
 
@@ -362,6 +398,10 @@ static void run(struct rusmi_worker *worker, struct rusmi_process *proc)
     worker->budget = RUSMI_BUDGET;
     rusmi_context_switch(&worker->context, &proc->context);
     worker->current = NULL;
+    if (atomic_load_explicit(&worker->relieved, memory_order_relaxed) !=
+        0) { /* relaxed: a hint for thieves */
+        atomic_store(&worker->relieved, 0);
+    }
     worker->work += 1 + (unsigned)(RUSMI_BUDGET - worker->budget);
     atomic_store_explicit(&worker->switches,
                           atomic_load_explicit(&worker->switches, memory_order_relaxed) + 1,
@@ -372,11 +412,27 @@ static void run(struct rusmi_worker *worker, struct rusmi_process *proc)
 
 static bool run_drivers(struct rusmi_worker *worker)
 {
+    bool any;
+
     worker->work = 0;
-    if (atomic_load(&worker->pool->drivers_len) == 0) {
-        return false;
+    any = rusmi_drivers_run(&worker->drivers, TURN_MAX, 0);
+    return rusmi_drivers_run(&worker->pool->drivers, TURN_MAX, 0) || any;
+}
+
+/* Take a driver from a worker that has more than it can run at once. */
+static bool steal_driver(struct rusmi_worker *worker)
+{
+    rusm_pool *pool = worker->pool;
+
+    for (unsigned i = 0; i < pool->workers_len; i++) {
+        struct rusmi_worker *victim = &pool->workers[i];
+
+        if (victim != worker && has_surplus_of(victim) &&
+            rusmi_drivers_run(&victim->drivers, 1, 0)) {
+            return true;
+        }
     }
-    return rusmi_drivers_run(worker->pool, rusmi_clock_now());
+    return false;
 }
 
 /* What a worker that has been busy for a while does now and then. */
@@ -385,8 +441,7 @@ static void look_around(struct rusmi_worker *worker)
     rusm_pool *pool = worker->pool;
 
     (void)poll_now(pool);
-    if ((ring_len(worker) >= 2 || atomic_load(&pool->drivers_len) >= 2) &&
-        atomic_load(&pool->searching) == 0) {
+    if (atomic_load(&pool->searching) == 0 && has_surplus(pool)) {
         (void)wake_one(pool);
     }
 }
@@ -418,7 +473,7 @@ static bool work_once(struct rusmi_worker *worker)
         run(worker, proc);
         return true;
     }
-    if (poll_now(pool)) {
+    if (!others_work(pool) && poll_now(pool)) {
         return true;
     }
     proc = steal(worker);
@@ -426,7 +481,7 @@ static bool work_once(struct rusmi_worker *worker)
         run(worker, proc);
         return true;
     }
-    return false;
+    return steal_driver(worker);
 }
 
 /* Nothing to do: look for a while, then sleep. */
@@ -434,25 +489,22 @@ static void idle(struct rusmi_worker *worker)
 {
     rusm_pool *pool = worker->pool;
     uint64_t until = rusmi_clock_now() + (uint64_t)pool->cfg.spin_us * 1000;
-    uint32_t free_poll = 0;
     bool found = false;
 
     worker->tick = 0;
     (void)atomic_fetch_add(&pool->searching, 1);
     do {
-        for (int i = 0; i < 32; i++) {
-            cpu_relax();
+        for (int i = 0; i < 16; i++) {
+            rusmi_thread_pause();
         }
-        found = has_work(pool) || poll_now(pool);
+        /* We are counted as searching: whoever is awake and is not, works, and keeps what it can do. */
+        found = atomic_load(&pool->awake) != atomic_load(&pool->searching)
+                    ? has_surplus(pool)
+                    : has_work(pool) || poll_now(pool);
     } while (!found && rusmi_clock_now() < until);
     (void)atomic_fetch_sub(&pool->searching, 1);
-    if (found) {
-        return;
-    }
-    if (atomic_compare_exchange_strong(&pool->polling, &free_poll, 1)) {
-        sleep_polling(worker);
-    } else {
-        sleep_parked(worker);
+    if (!found) {
+        go_to_sleep(worker);
     }
 }
 
@@ -474,18 +526,19 @@ static void *worker_main(void *arg)
 /* ---- the watchdog ---------------------------------------------------------------------------- */
 
 /*
- * Some process holds its worker for longer than a watch: see to it that what waits goes on without
- * that worker. Only when every worker is held does the watchdog itself poll and run drivers.
+ * A process holds its worker for longer than a watch: what waits goes on without that worker. A worker that sleeps is
+ * woken for it; only when every worker is held does the watchdog itself poll and run drivers.
  */
-static void relieve(rusm_pool *pool)
+static void relieve(rusm_pool *pool, struct rusmi_worker *held)
 {
-    if (!has_work(pool) && rusmi_timers_next(&pool->timers) > rusmi_clock_now() &&
-        atomic_load(&pool->poll_blocked) != 0) {
-        return;
+    atomic_store(&held->relieved, 1);
+    if (atomic_load(&pool->poll_blocked) != 0 && !has_surplus(pool)) {
+        return; /* nothing waits for it, and somebody polls */
     }
     if (!wake_one(pool)) {
         (void)poll_now(pool);
-        (void)rusmi_drivers_run(pool, rusmi_clock_now());
+        (void)rusmi_drivers_run(&pool->drivers, TURN_MAX, 0);
+        (void)rusmi_drivers_run(&held->drivers, TURN_MAX, 0);
     }
 }
 
@@ -495,8 +548,6 @@ static void *watchdog_main(void *arg)
     uint64_t *seen = pool->watchdog_seen;
 
     while (atomic_load(&pool->stop) == 0) {
-        bool held = false;
-
         if (atomic_load(&pool->awake) == 0) {
             atomic_store(&pool->watchdog_asleep, 1);
             if (atomic_load(&pool->awake) == 0 && atomic_load(&pool->stop) == 0) {
@@ -506,15 +557,15 @@ static void *watchdog_main(void *arg)
         }
         rusmi_futex_wait(&pool->stop, 0, rusmi_clock_now() + WATCH_NS);
         for (unsigned i = 0; i < pool->workers_len; i++) {
-            /* relaxed: a worker that looks held by mistake costs one wake-up */
-            uint64_t now = atomic_load_explicit(&pool->workers[i].switches, memory_order_relaxed);
+            struct rusmi_worker *worker = &pool->workers[i];
+            /* relaxed, both: a worker that looks held by mistake costs one wake-up */
+            uint64_t now = atomic_load_explicit(&worker->switches, memory_order_relaxed);
 
-            held |= now == seen[i] &&
-                    atomic_load_explicit(&pool->workers[i].in_process, memory_order_relaxed) != 0;
+            if (now == seen[i] &&
+                atomic_load_explicit(&worker->in_process, memory_order_relaxed) != 0) {
+                relieve(pool, worker);
+            }
             seen[i] = now;
-        }
-        if (held) {
-            relieve(pool);
         }
     }
     return NULL;

@@ -3,8 +3,9 @@
  * The scheduler: a pool of worker threads that run processes and drivers
  * (docs/design/processes.md).
  *
- * Each worker has a queue of runnable processes, from which others steal when they have nothing.
- * Drivers that were posted lie in one list of the pool. One thread at a time polls for descriptors
+ * Each worker has a queue of runnable processes and one of posted drivers, from which others steal
+ * when they have nothing, but only a surplus: what one worker can do at once stays with it, so that
+ * an unloaded exchange never changes its thread. One thread at a time polls for descriptors
  * and timers; it is a worker that has nothing else to do, or, now and then, a busy one. Idle
  * workers spin for a moment, then one sleeps in the poll and the others on their own futex. Nobody
  * is woken for work that the awake ones can take soon: waking a core costs tens of microseconds.
@@ -38,6 +39,13 @@
 /* Receives and sends of a process before others get a turn: Erlang's reductions in spirit. */
 #define RUSMI_BUDGET 2000
 
+/* Posted drivers, in order. */
+struct rusmi_drivers {
+    pthread_mutex_t lock;
+    struct rusmi_list list; /* under lock */
+    _Atomic uint32_t len;   /* written under lock */
+};
+
 struct rusmi_worker {
     rusm_pool *pool;
     unsigned index;
@@ -61,10 +69,12 @@ struct rusmi_worker {
     unsigned free_len[RUSMI_CACHED_CLASSES];
 
     /* any thread */
-    _Atomic uint32_t park;       /* 0: asleep or going to; 1: woken */
-    _Atomic uint32_t asleep;     /* on the futex */
-    _Atomic uint64_t switches;   /* for the watchdog: grows while the worker gets on; relaxed */
-    _Atomic uint32_t in_process; /* for the watchdog; relaxed */
+    struct rusmi_drivers drivers; /* posted by what ran here */
+    _Atomic uint32_t relieved;    /* held for long: others may take even its last */
+    _Atomic uint32_t park;        /* 0: asleep or going to; 1: woken */
+    _Atomic uint32_t asleep;      /* on the futex */
+    _Atomic uint64_t switches;    /* for the watchdog: grows while the worker gets on; relaxed */
+    _Atomic uint32_t in_process;  /* for the watchdog; relaxed */
 };
 
 /* A block of RUSMI_BLOCK_SLOTS stacks. */
@@ -95,9 +105,7 @@ struct rusm_pool {
     struct rusmi_process *inject_head, *inject_tail; /* linked by next_free; under inject_lock */
     _Atomic uint32_t inject_len;
 
-    pthread_mutex_t drivers_lock;
-    struct rusmi_list drivers; /* posted; under drivers_lock */
-    _Atomic uint32_t drivers_len;
+    struct rusmi_drivers drivers; /* posted by other threads */
     _Atomic uint32_t drivers_alive;
 
     struct rusmi_poll poll;
@@ -150,8 +158,12 @@ bool rusmi_block_guarded(const struct rusmi_process *proc);
 void *rusmi_slot_stack(const struct rusmi_process *proc, size_t *out_size);
 
 /* ---- driver.c ---- */
-/* Run posted drivers, a bounded number; true if any was. */
-bool rusmi_drivers_run(rusm_pool *pool, rusm_time now);
+void rusmi_drivers_init(struct rusmi_drivers *drivers);
+void rusmi_drivers_fini(struct rusmi_drivers *drivers);
+/* A descriptor of the driver is ready: note it, and post. */
+void rusmi_driver_ready(rusm_driver *driver);
+/* Run posted drivers of a list, at most `most`; true if any was. now 0: look at the clock. */
+bool rusmi_drivers_run(struct rusmi_drivers *drivers, int most, rusm_time now);
 
 /* ---- fd.c ---- */
 void rusmi_fds_init(rusm_pool *pool);

@@ -123,6 +123,14 @@ RUSM_API void rusm_driver_post(rusm_driver *driver);
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_driver_set_fd(rusm_driver *driver, int fd, unsigned events);
 
+/**
+ * Whether a descriptor was reported ready since the last call: lets a run that was posted for another reason spare
+ * itself a read that would find nothing. What is not read is reported again.
+ *
+ * Threads: within run.
+ */
+RUSM_API bool rusm_driver_take_ready(rusm_driver *driver);
+
 /** Run the driver at that time (rusm_now() scale); 0: no timer. Replaces the last. Threads: as
  * rusm_driver_set_fd(). */
 RUSM_API void rusm_driver_set_timer(rusm_driver *driver, rusm_time at_ns);
