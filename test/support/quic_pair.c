@@ -87,8 +87,10 @@ static rusm_err on_control(void *arg, const uint8_t *data, size_t len)
     }
     if (end->control_len + len > end->control_cap) {
         end->control_cap = 2 * (end->control_len + len);
-        end->control = realloc(end->control, end->control_cap);
-        assert_non_null(end->control);
+        uint8_t *control = realloc(end->control, end->control_cap);
+
+        assert_non_null(control);
+        end->control = control;
     }
     memcpy(end->control + end->control_len, data, len);
     end->control_len += len;
