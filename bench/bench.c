@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -74,33 +75,55 @@ static int floor_socket(struct sockaddr_in *out_address)
     return fd;
 }
 
-static bool floor_hop(int from, int to, char *buf, size_t len)
+/* One message over, taken by whoever epoll says is ready; epoll_fd < 0: by blocking in recv. */
+static bool floor_hop(int epoll_fd, int from, int to, char *buf, size_t len)
 {
-    return send(from, buf, len, 0) == (ssize_t)len && recv(to, buf, len, 0) == (ssize_t)len;
+    struct epoll_event event;
+
+    if (send(from, buf, len, 0) != (ssize_t)len) {
+        return false;
+    }
+    if (epoll_fd >= 0 && (epoll_wait(epoll_fd, &event, 1, -1) != 1 || event.data.fd != to)) {
+        return false;
+    }
+    return recv(to, buf, len, 0) == (ssize_t)len;
 }
 
-bool bench_udp_floor(uint64_t *samples, size_t samples_len)
+static bool floor_watch(int epoll_fd, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+
+    return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+bool bench_udp_floor(uint64_t *samples, size_t samples_len, bool polled)
 {
     struct sockaddr_in a_address, b_address;
     char buf[40] = {0};
-    bool ok = false;
     int a = floor_socket(&a_address), b = floor_socket(&b_address);
+    int epoll_fd = polled ? epoll_create1(EPOLL_CLOEXEC) : -1;
+    bool ok = a >= 0 && b >= 0 &&
+              connect(a, (struct sockaddr *)&b_address, sizeof(b_address)) == 0 &&
+              connect(b, (struct sockaddr *)&a_address, sizeof(a_address)) == 0;
 
-    if (a >= 0 && b >= 0 && connect(a, (struct sockaddr *)&b_address, sizeof(b_address)) == 0 &&
-        connect(b, (struct sockaddr *)&a_address, sizeof(a_address)) == 0) {
-        ok = true;
-        for (size_t i = 0; ok && i < samples_len; i++) {
-            uint64_t start = bench_now_ns();
+    if (polled) {
+        ok = ok && epoll_fd >= 0 && floor_watch(epoll_fd, a) && floor_watch(epoll_fd, b);
+    }
+    for (size_t i = 0; ok && i < samples_len; i++) {
+        uint64_t start = bench_now_ns();
 
-            ok = floor_hop(a, b, buf, sizeof(buf)) && floor_hop(b, a, buf, sizeof(buf));
-            samples[i] = bench_now_ns() - start;
-        }
+        ok = floor_hop(epoll_fd, a, b, buf, sizeof(buf)) &&
+             floor_hop(epoll_fd, b, a, buf, sizeof(buf));
+        samples[i] = bench_now_ns() - start;
     }
     if (a >= 0) {
         (void)close(a);
     }
     if (b >= 0) {
         (void)close(b);
+    }
+    if (epoll_fd >= 0) {
+        (void)close(epoll_fd);
     }
     return ok;
 }

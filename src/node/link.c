@@ -117,9 +117,10 @@ rusm_err rusmi_link_new(struct rusmi_link **out_link, rusm_node *node, uint64_t 
     return RUSM_OK;
 }
 
-/* Under link->lock. */
+/* Under link->lock, after something was asked for. */
 static void post_locked(struct rusmi_link *link)
 {
+    atomic_store(&link->attention, 1);
     if (link->driver_open) {
         rusm_driver_post(link->driver);
     }

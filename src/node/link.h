@@ -83,14 +83,20 @@ struct rusmi_link {
     bool driver_open;               /* posts are allowed */
     bool accepting;                 /* messages may be queued: the link is up and not closing */
     bool up_asked;                  /* the core has declared the link up */
-    bool close_asked;
+    bool close_asked;               /* code and text stay as they are from then on */
     uint64_t close_code;
     char close_text[RUSMI_QUIC_TEXT_MAX];
+    rusm_time flush_until; /* closing: let the queue drain until then */
+    /* any thread: written under lock, read by the owner without it as a hint that is set before each post */
+    _Atomic uint32_t attention; /* datagrams, control bytes, a close or `up` wait for the owner */
+    _Atomic uint32_t queue_len; /* messages in the queue */
 
     /* the thread that runs the driver */
     struct rusmi_quic_conn *conn;
     struct rusmi_outbox outbox;
     struct rusmi_inbox inbox;
+    bool close_wanted; /* copies of close_asked and flush_until */
+    rusm_time flush_wanted;
     bool boxes, authenticated, up, closing, ended, half_open, proven, no_segments;
     _Atomic bool told;             /* the core knows that the connection has ended */
     int fd;                        /* own connected socket, or -1: the endpoint's */
@@ -100,8 +106,7 @@ struct rusmi_link {
     size_t early_bytes;
     uint8_t *unsent; /* a batch that the full socket did not take */
     size_t unsent_len, unsent_segment;
-    rusm_time read_at;     /* when the socket was last read */
-    rusm_time flush_until; /* closing: let the queue drain until then */
+    rusm_time read_at; /* when the socket was last read */
     struct rusmi_peer_identity peer;
 
     /* written by the owner, read by any thread, relaxed */

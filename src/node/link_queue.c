@@ -112,6 +112,7 @@ rusm_err rusmi_link_send(struct rusmi_link *link, struct rusmi_out *out, const u
     }
     link->queue_tail = out;
     link->queue_bytes += bytes;
+    (void)atomic_fetch_add(&link->queue_len, 1);
     /* A queue that was not empty has an owner coming: it was posted for the first message, or waits
      * for the outbox. */
     if (first && link->driver_open) {
@@ -125,7 +126,7 @@ void rusmi_link_fill_outbox(struct rusmi_link *link)
 {
     struct rusmi_outbox *outbox = &link->outbox;
 
-    if (!link->up || !link->boxes) {
+    if (!link->up || !link->boxes || atomic_load(&link->queue_len) == 0) {
         return;
     }
     rusmi_mutex_lock(&link->lock);
@@ -136,6 +137,7 @@ void rusmi_link_fill_outbox(struct rusmi_link *link)
         link->queue_head = out->next;
         link->queue_bytes -= rusmi_out_len(out) + QUEUE_OVERHEAD;
         rusmi_outbox_push(outbox, out);
+        (void)atomic_fetch_sub(&link->queue_len, 1);
     }
     if (!rusmi_list_empty(&link->blocked) &&
         link->queue_bytes <= link->node->cfg.queue_bytes_max / 2) {
@@ -149,6 +151,7 @@ void rusmi_link_open_queue(struct rusmi_link *link)
     rusmi_mutex_lock(&link->lock);
     link->accepting = !link->close_asked;
     link->up_asked = true;
+    atomic_store(&link->attention, 1);
     if (link->driver_open) {
         rusm_driver_post(link->driver);
     }
@@ -168,6 +171,7 @@ void rusmi_link_shut_queue(struct rusmi_link *link, bool drop_queued)
         out = link->queue_head;
         link->queue_head = link->queue_tail = NULL;
         link->queue_bytes = 0;
+        atomic_store(&link->queue_len, 0);
     }
     rusmi_mutex_unlock(&link->lock);
     while (out != NULL) {

@@ -337,19 +337,19 @@ static void end(struct rusmi_link *link)
 
 /* ---- the run --------------------------------------------------------------------------------- */
 
-/* Datagrams that the endpoint's socket received for this link. */
-static void take_datagrams(struct rusmi_link *link, rusm_time now)
-{
-    struct rusmi_list taken, *node;
+/* What other threads asked for, taken in one piece. */
+struct asked {
+    struct rusmi_list datagrams;
+    struct rusmi_buf control;
+    bool up;
+};
 
-    rusmi_list_init(&taken);
-    rusmi_mutex_lock(&link->lock);
-    while ((node = rusmi_list_pop(&link->datagrams)) != NULL) {
-        rusmi_list_push(&taken, node);
-    }
-    link->datagrams_len = 0;
-    rusmi_mutex_unlock(&link->lock);
-    while ((node = rusmi_list_pop(&taken)) != NULL) {
+/* Datagrams that the endpoint's socket received for this link. */
+static void take_datagrams(struct rusmi_link *link, struct rusmi_list *taken, rusm_time now)
+{
+    struct rusmi_list *node;
+
+    while ((node = rusmi_list_pop(taken)) != NULL) {
         struct rusmi_datagram *datagram = rusmi_container(node, struct rusmi_datagram, node);
 
         rusmi_link_feed(link, &datagram->from, datagram->data, datagram->len, datagram->len, now);
@@ -357,44 +357,56 @@ static void take_datagrams(struct rusmi_link *link, rusm_time now)
     }
 }
 
-/* Hand queued control bytes to QUIC, and note whether the link has been declared up. */
-static void take_control(struct rusmi_link *link)
+/* Hand queued control bytes to QUIC. */
+static void take_control(struct rusmi_link *link, struct rusmi_buf *control)
 {
-    struct rusmi_buf control;
-    bool up;
-
-    rusmi_mutex_lock(&link->lock);
-    control = link->control;
-    rusmi_buf_init(&link->control);
-    up = link->up_asked;
-    rusmi_mutex_unlock(&link->lock);
-    if (control.len != 0) {
+    if (control->len != 0) {
         rusm_err err =
-            rusmi_quic_conn_send_control(link->conn, rusmi_buf_head(&control), control.len);
+            rusmi_quic_conn_send_control(link->conn, rusmi_buf_head(control), control->len);
 
         if (err == RUSM_EFULL || err == RUSM_ENOMEM) {
             rusmi_quic_conn_close(link->conn, RUSMI_CLOSE_MEMORY,
                                   "too many control bytes wait for the peer");
         }
     }
-    rusmi_buf_fini(&control);
-    if (up && !link->up) {
+    rusmi_buf_fini(control);
+}
+
+/*
+ * Take what was asked for since the last time. `attention` is cleared first: whoever asks afterwards sets it again and
+ * posts the driver.
+ */
+static void take_asked(struct rusmi_link *link, rusm_time now)
+{
+    struct rusmi_list *node;
+    struct asked asked;
+
+    if (atomic_load(&link->attention) == 0 || atomic_exchange(&link->attention, 0) == 0) {
+        return;
+    }
+    rusmi_list_init(&asked.datagrams);
+    rusmi_mutex_lock(&link->lock);
+    while ((node = rusmi_list_pop(&link->datagrams)) != NULL) {
+        rusmi_list_push(&asked.datagrams, node);
+    }
+    link->datagrams_len = 0;
+    asked.control = link->control;
+    rusmi_buf_init(&link->control);
+    asked.up = link->up_asked;
+    link->close_wanted = link->close_asked;
+    link->flush_wanted = link->flush_until;
+    rusmi_mutex_unlock(&link->lock);
+    take_datagrams(link, &asked.datagrams, now);
+    take_control(link, &asked.control);
+    if (asked.up && !link->up) {
         link->up = true;
         flush_early(link, true);
     }
 }
 
 /* Close when asked to; with a grace period, only once nothing waits for the peer any more. */
-static void take_close(struct rusmi_link *link, rusm_time now)
+static void close_if_asked(struct rusmi_link *link, rusm_time now)
 {
-    bool asked, queued;
-    rusm_time flush_until;
-
-    rusmi_mutex_lock(&link->lock);
-    asked = link->close_asked;
-    flush_until = link->flush_until;
-    queued = link->queue_head != NULL;
-    rusmi_mutex_unlock(&link->lock);
     if (link->closing) {
         return;
     }
@@ -403,23 +415,22 @@ static void take_close(struct rusmi_link *link, rusm_time now)
         rusmi_quic_conn_close(link->conn, RUSMI_CLOSE_SHUTDOWN, "the node is shutting down");
         return;
     }
-    if (!asked) {
-        return;
-    }
-    if (now < flush_until && rusmi_quic_conn_state(link->conn) == RUSMI_QUIC_UP &&
-        (queued || !rusmi_quic_conn_is_quiet(link->conn))) {
+    if (!link->close_wanted ||
+        (now < link->flush_wanted && rusmi_quic_conn_state(link->conn) == RUSMI_QUIC_UP &&
+         (atomic_load(&link->queue_len) != 0 || !rusmi_quic_conn_is_quiet(link->conn)))) {
         return;
     }
     link->closing = true;
-    rusmi_quic_conn_close(link->conn, link->close_code, link->close_text);
+    rusmi_quic_conn_close(link->conn, link->close_code,
+                          link->close_text); /* constant once close_asked is set */
 }
 
 static void set_timer(struct rusmi_link *link, rusm_time now)
 {
     rusm_time deadline = rusmi_quic_conn_deadline(link->conn);
 
-    if (!link->closing && link->flush_until > now && link->flush_until < deadline) {
-        deadline = link->flush_until;
+    if (!link->closing && link->flush_wanted > now && link->flush_wanted < deadline) {
+        deadline = link->flush_wanted;
     }
     if (link->unsent != NULL && deadline < now + FULL_SOCKET_NS) {
         deadline =
@@ -477,7 +488,7 @@ void rusmi_link_run(void *arg, rusm_time now)
             return;
         }
     }
-    take_datagrams(link, now);
+    take_asked(link, now);
     if (rusm_driver_take_ready(link->driver) || now - link->read_at >= READ_EVERY_NS) {
         link->read_at = now;
         rusmi_link_receive(link, now);
@@ -485,9 +496,9 @@ void rusmi_link_run(void *arg, rusm_time now)
     if (rusmi_quic_conn_deadline(link->conn) <= now) {
         (void)rusmi_quic_conn_timer(link->conn, now); /* how it ended is read below */
     }
-    take_control(link);
+    take_asked(link, now); /* reading may have led to control frames */
     rusmi_link_fill_outbox(link);
-    take_close(link, now);
+    close_if_asked(link, now);
     rusmi_link_write(link, now);
     publish_stats(link);
     why = rusmi_quic_conn_end(link->conn);
