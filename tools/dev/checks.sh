@@ -29,7 +29,7 @@ tidy() {
     [[ ${#files[@]} -gt 0 ]] || return 0
     printf '%s\0' "${files[@]}" |
         timeout 600 xargs -0 -n 4 -P "$(cores)" clang-tidy --quiet -p build/debug \
-            --extra-arg=-Wno-unknown-warning-option 2> >(grep -vE '^[0-9]+ warnings? generated|^Suppressed|^Use -header' >&2)
+            --extra-arg=-Wno-unknown-warning-option 2> >(grep -vE '^[0-9]+ warnings? generated|^Suppressed|^Use -header|^[[][0-9]+/[0-9]+[]] Processing' >&2)
 }
 
 symbols() {
