@@ -48,9 +48,9 @@ rusm_err rusmi_call_wait(rusm_node *node, struct rusmi_call *call)
     }
     /* The lock makes the answer visible, and is free again once the completing step is through with
      * the call. */
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     rusmi_assert(call->answer != NULL);
-    rusmi_mutex_unlock(&node->lock);
+    rusmi_lock_give(&node->lock);
     if (call->answer->err != RUSM_OK) {
         return rusm_set_err_detail(call->answer->err, "%s", call->answer->text);
     }
@@ -59,12 +59,12 @@ rusm_err rusmi_call_wait(rusm_node *node, struct rusmi_call *call)
 
 void rusmi_call_end(rusm_node *node, struct rusmi_call *call)
 {
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     if (call->listed) {
         rusmi_map_remove(&node->calls, &call->entry);
         call->listed = false;
     }
-    rusmi_mutex_unlock(&node->lock);
+    rusmi_lock_give(&node->lock);
     if (call->answer != NULL) {
         rusmi_action_del(call->answer);
         call->answer = NULL;

@@ -31,7 +31,7 @@ static void send_flow(rusm_node *node, uint64_t conn, const struct rusmi_flow *f
     struct rusmi_actions actions;
 
     rusmi_actions_init(&actions);
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     rusmi_core_flow(node->core, conn, flow, rusm_now(), &actions);
     rusmi_node_finish(node, &actions);
 }
@@ -70,7 +70,7 @@ static void on_crowd(void *arg, rusm_pid pid, bool now_crowded)
     struct crowded *crowded = NULL;
     struct rusmi_list *first;
 
-    rusmi_mutex_lock(&node->crowd_lock);
+    rusmi_lock_take(&node->crowd_lock);
     if (now_crowded) {
         become_crowded(node, pid.serial);
     } else {
@@ -81,7 +81,7 @@ static void on_crowd(void *arg, rusm_pid pid, bool now_crowded)
             (void)atomic_fetch_sub_explicit(&node->crowded_len, 1, memory_order_relaxed);
         }
     }
-    rusmi_mutex_unlock(&node->crowd_lock);
+    rusmi_lock_give(&node->crowd_lock);
     if (crowded == NULL) {
         return;
     }
@@ -132,12 +132,12 @@ void rusmi_crowd_delivered(rusm_node *node, struct rusmi_link *link, uint64_t se
     if (name != NULL) {
         memcpy(flow.name, name, name_len);
     }
-    rusmi_mutex_lock(&node->crowd_lock);
+    rusmi_lock_take(&node->crowd_lock);
     crowded = find(node, pid.serial);
     if (crowded != NULL) {
         tell = note(crowded, link->id, &flow);
     }
-    rusmi_mutex_unlock(&node->crowd_lock);
+    rusmi_lock_give(&node->crowd_lock);
     /*
      * Between the lock and this frame the mailbox may have emptied and sent its "off" first: the
      * peer would stay slow for a destination that is free. So look again afterwards, and take it
@@ -145,9 +145,9 @@ void rusmi_crowd_delivered(rusm_node *node, struct rusmi_link *link, uint64_t se
      */
     if (tell) {
         send_flow(node, link->id, &flow);
-        rusmi_mutex_lock(&node->crowd_lock);
+        rusmi_lock_take(&node->crowd_lock);
         tell = find(node, pid.serial) == NULL;
-        rusmi_mutex_unlock(&node->crowd_lock);
+        rusmi_lock_give(&node->crowd_lock);
         if (tell) {
             flow.on = false;
             send_flow(node, link->id, &flow);

@@ -37,13 +37,13 @@ void rusmi_cids_add(struct rusmi_link *link, const uint8_t *data, size_t len)
     rusmi_assert(len <= sizeof(cid->data));
     cid->len = len;
     memcpy(cid->data, data, len);
-    rusmi_mutex_lock(&node->cids_lock);
+    rusmi_lock_take(&node->cids_lock);
     if (rusmi_map_find(&node->cids, data, len) == NULL &&
         rusmi_map_insert(&node->cids, &cid->entry, cid->data, cid->len)) {
         cid->link = rusmi_link_hold(link);
         cid = NULL;
     }
-    rusmi_mutex_unlock(&node->cids_lock);
+    rusmi_lock_give(&node->cids_lock);
     rusmi_free(cid);
 }
 
@@ -53,7 +53,7 @@ void rusmi_cids_remove(struct rusmi_link *link, const uint8_t *data, size_t len)
     struct rusmi_map_entry *entry;
     struct cid *cid = NULL;
 
-    rusmi_mutex_lock(&node->cids_lock);
+    rusmi_lock_take(&node->cids_lock);
     entry = rusmi_map_find(&node->cids, data, len);
     if (entry != NULL) {
         cid = rusmi_container(entry, struct cid, entry);
@@ -63,7 +63,7 @@ void rusmi_cids_remove(struct rusmi_link *link, const uint8_t *data, size_t len)
             cid = NULL;
         }
     }
-    rusmi_mutex_unlock(&node->cids_lock);
+    rusmi_lock_give(&node->cids_lock);
     if (cid != NULL) {
         rusmi_link_drop(cid->link);
         rusmi_free(cid);
@@ -75,12 +75,12 @@ static struct rusmi_link *cids_find(rusm_node *node, const struct rusmi_quic_cid
     struct rusmi_map_entry *entry;
     struct rusmi_link *link = NULL;
 
-    rusmi_mutex_lock(&node->cids_lock);
+    rusmi_lock_take(&node->cids_lock);
     entry = rusmi_map_find(&node->cids, dcid->data, dcid->len);
     if (entry != NULL) {
         link = rusmi_link_hold(rusmi_container(entry, struct cid, entry)->link);
     }
-    rusmi_mutex_unlock(&node->cids_lock);
+    rusmi_lock_give(&node->cids_lock);
     return link;
 }
 
@@ -135,7 +135,7 @@ static struct rusmi_link *accept_link(rusm_node *node, const struct rusmi_quic_r
 {
     struct rusmi_link *link = NULL;
 
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     if (!node->closing && rusmi_link_new(&link, node, rusmi_core_conn_id(node->core), false, from,
                                          route, proof) == RUSM_OK) {
         (void)atomic_fetch_add(&node->handshakes_open, 1);
@@ -145,7 +145,7 @@ static struct rusmi_link *accept_link(rusm_node *node, const struct rusmi_quic_r
             rusmi_link_close(link, RUSMI_CLOSE_MEMORY, "out of memory", 0);
         }
     }
-    rusmi_mutex_unlock(&node->lock);
+    rusmi_lock_give(&node->lock);
     if (link != NULL) {
         /* Before the next datagram is looked at: it may be of the same peer. */
         rusmi_cids_add(link, route->dcid.data, route->dcid.len);
@@ -220,9 +220,9 @@ void rusmi_endpoint_stray(rusm_node *node, const struct rusmi_address *from, con
     datagram->len = len;
     memcpy(datagram->data, data, len);
     rusmi_list_init(&datagram->node);
-    rusmi_mutex_lock(&node->cids_lock);
+    rusmi_lock_take(&node->cids_lock);
     rusmi_list_push(&node->strays, &datagram->node);
-    rusmi_mutex_unlock(&node->cids_lock);
+    rusmi_lock_give(&node->cids_lock);
     rusmi_endpoint_post(node);
 }
 
@@ -232,9 +232,9 @@ static void take_strays(rusm_node *node, rusm_time now)
         struct rusmi_datagram *datagram;
         struct rusmi_list *first;
 
-        rusmi_mutex_lock(&node->cids_lock);
+        rusmi_lock_take(&node->cids_lock);
         first = rusmi_list_pop(&node->strays);
-        rusmi_mutex_unlock(&node->cids_lock);
+        rusmi_lock_give(&node->cids_lock);
         if (first == NULL) {
             return;
         }

@@ -37,7 +37,7 @@ void rusmi_answer_send(rusm_node *node, uint64_t conn, uint64_t request_id,
     struct rusmi_actions actions;
 
     rusmi_actions_init(&actions);
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     rusmi_core_answer(node->core, conn, request_id, reply, rusm_now(), &actions);
     rusmi_node_finish(node, &actions);
 }

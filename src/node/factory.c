@@ -69,13 +69,13 @@ rusm_err rusm_factory_register(rusm_node *node, const char *name, rusm_factory_f
     factory->fn = fn;
     factory->arg = arg;
     memcpy(factory->name, name, len + 1);
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     if (rusmi_map_find(&node->factories, name, len) != NULL) {
         err = rusm_set_err_detail(RUSM_EEXIST, "the factory %s is registered already", name);
     } else if (!rusmi_map_insert(&node->factories, &factory->entry, factory->name, len)) {
         err = RUSM_ENOMEM;
     }
-    rusmi_mutex_unlock(&node->lock);
+    rusmi_lock_give(&node->lock);
     if (err != RUSM_OK) {
         rusmi_free(factory);
     }
@@ -90,12 +90,12 @@ rusm_err rusm_factory_unregister(rusm_node *node, const char *name)
     if (node == NULL) {
         return RUSM_ENOCONTEXT;
     }
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     entry = name == NULL ? NULL : rusmi_map_find(&node->factories, name, strlen(name));
     if (entry != NULL) {
         rusmi_map_remove(&node->factories, entry);
     }
-    rusmi_mutex_unlock(&node->lock);
+    rusmi_lock_give(&node->lock);
     if (entry == NULL) {
         return rusm_set_err_detail(RUSM_ENONAME, "there is no factory %s",
                                    name == NULL ? "" : name);
@@ -175,13 +175,13 @@ static rusm_err job_start(rusm_node *node, const struct rusmi_request *request,
     if (request->args_len != 0) {
         memcpy(job->args, request->args, request->args_len);
     }
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     entry = rusmi_map_find(&node->factories, request->name, strlen(request->name));
     if (entry != NULL) {
         job->fn = rusmi_container(entry, struct factory, entry)->fn;
         job->arg = rusmi_container(entry, struct factory, entry)->arg;
     }
-    rusmi_mutex_unlock(&node->lock);
+    rusmi_lock_give(&node->lock);
     if (entry == NULL) {
         rusmi_free(job);
         return rusm_set_err_detail(RUSM_ENOFACTORY, "node %s has no factory %s", node->name,

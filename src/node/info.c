@@ -33,9 +33,9 @@ static void fill(rusm_node *node, const struct rusmi_core_peer *peer, rusm_peer_
         info->bytes_sent = get(&link->stat_bytes_sent);
         info->bytes_received = get(&link->stat_bytes_received);
         info->cert_not_after = link->cert_not_after;
-        rusmi_mutex_lock(&link->lock);
+        rusmi_lock_take(&link->lock);
         info->queue_bytes = link->queue_bytes;
-        rusmi_mutex_unlock(&link->lock);
+        rusmi_lock_give(&link->lock);
     }
 }
 
@@ -58,12 +58,12 @@ ptrdiff_t rusm_peer_list(rusm_node *node, uint64_t *cursor, rusm_peer_info *info
         size_t want = infos_max - done < STEP ? infos_max - done : STEP;
         rusm_time now = rusm_now();
 
-        rusmi_mutex_lock(&node->lock);
+        rusmi_lock_take(&node->lock);
         got = rusmi_core_list_peers(node->core, cursor, peers, want);
         for (size_t i = 0; i < got; i++) {
             fill(node, &peers[i], &infos[done + i], now);
         }
-        rusmi_mutex_unlock(&node->lock);
+        rusmi_lock_give(&node->lock);
         done += got;
     } while (*cursor != 0 && got != 0 && done < infos_max);
     return (ptrdiff_t)done;
@@ -83,7 +83,7 @@ rusm_err rusm_node_get_stats(rusm_node *node, rusm_node_stats *out_stats)
         return rusm_set_err_detail(RUSM_EINVAL, "there is nowhere to put the counters");
     }
     counters = &node->counters;
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     rusmi_core_get_stats(node->core, &core);
     stats.messages_sent = get(&counters->messages_sent);
     stats.messages_received = get(&counters->messages_received);
@@ -94,7 +94,7 @@ rusm_err rusm_node_get_stats(rusm_node *node, rusm_node_stats *out_stats)
         stats.messages_sent += get(&link->stat_sent);
         stats.messages_received += get(&link->stat_received);
     }
-    rusmi_mutex_unlock(&node->lock);
+    rusmi_lock_give(&node->lock);
     stats.dropped_noname = get(&counters->dropped_noname);
     stats.dropped_noproc = get(&counters->dropped_noproc);
     stats.dropped_role = get(&counters->dropped_role);

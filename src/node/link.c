@@ -35,7 +35,7 @@ static void link_free(struct rusmi_link *link)
     rusmi_map_fini(&link->busy);
     rusmi_buf_fini(&link->control);
     free_datagrams(&link->datagrams);
-    rusmi_mutex_fini(&link->lock);
+    rusmi_lock_fini(&link->lock);
     rusmi_free(link->unsent);
     rusmi_free(link);
 }
@@ -89,7 +89,7 @@ rusm_err rusmi_link_new(struct rusmi_link **out_link, rusm_node *node, uint64_t 
     link->remote = *remote;
     link->fd = -1;
     link->driver_open = true;
-    rusmi_mutex_init(&link->lock);
+    rusmi_lock_init(&link->lock);
     rusmi_list_init(&link->blocked);
     rusmi_list_init(&link->busy_blocked);
     rusmi_list_init(&link->datagrams);
@@ -128,9 +128,9 @@ static void post_locked(struct rusmi_link *link)
 
 void rusmi_link_post(struct rusmi_link *link)
 {
-    rusmi_mutex_lock(&link->lock);
+    rusmi_lock_take(&link->lock);
     post_locked(link);
-    rusmi_mutex_unlock(&link->lock);
+    rusmi_lock_give(&link->lock);
 }
 
 /* Under link->lock: the first reason stays. */
@@ -145,24 +145,24 @@ static void ask_close(struct rusmi_link *link, uint64_t code, const char *text)
 
 void rusmi_link_control(struct rusmi_link *link, const uint8_t *data, size_t len)
 {
-    rusmi_mutex_lock(&link->lock);
+    rusmi_lock_take(&link->lock);
     if (link->driver_open && !rusmi_buf_append(&link->control, data, len)) {
         ask_close(link, RUSMI_CLOSE_MEMORY, "out of memory");
     }
     post_locked(link);
-    rusmi_mutex_unlock(&link->lock);
+    rusmi_lock_give(&link->lock);
 }
 
 void rusmi_link_close(struct rusmi_link *link, uint64_t code, const char *text, rusm_time flush_ns)
 {
     rusmi_link_shut_queue(link, false);
-    rusmi_mutex_lock(&link->lock);
+    rusmi_lock_take(&link->lock);
     if (!link->close_asked && flush_ns != 0) {
         link->flush_until = rusm_now() + flush_ns;
     }
     ask_close(link, code, text);
     post_locked(link);
-    rusmi_mutex_unlock(&link->lock);
+    rusmi_lock_give(&link->lock);
 }
 
 void rusmi_link_datagram(struct rusmi_link *link, const struct rusmi_address *from,
@@ -178,14 +178,14 @@ void rusmi_link_datagram(struct rusmi_link *link, const struct rusmi_address *fr
     datagram->len = len;
     memcpy(datagram->data, data, len);
     rusmi_list_init(&datagram->node);
-    rusmi_mutex_lock(&link->lock);
+    rusmi_lock_take(&link->lock);
     if (link->driver_open && link->datagrams_len < DATAGRAMS_MAX) {
         rusmi_list_push(&link->datagrams, &datagram->node);
         link->datagrams_len++;
         datagram = NULL;
         post_locked(link);
     }
-    rusmi_mutex_unlock(&link->lock);
+    rusmi_lock_give(&link->lock);
     if (datagram != NULL) {
         rusmi_count(&link->node->counters.stray, 1);
         rusmi_free(datagram);

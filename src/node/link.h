@@ -70,7 +70,7 @@ struct rusmi_link {
     rusm_time up_since;
     int64_t cert_not_after;
 
-    struct rusmi_mutex lock;
+    struct rusmi_lock lock;
     /* under lock */
     struct rusmi_out *queue_head, *queue_tail; /* accepted, not yet in the outbox */
     size_t queue_bytes;

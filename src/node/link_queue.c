@@ -65,9 +65,9 @@ static rusm_err block(struct rusmi_link *link, struct rusmi_list *list, int64_t 
     }
     rusmi_list_init(&blocked.node);
     rusmi_list_push(list, &blocked.node);
-    rusmi_mutex_unlock(&link->lock);
+    rusmi_lock_give(&link->lock);
     err = rusm_waiter_wait(blocked.waiter, timeout_ms);
-    rusmi_mutex_lock(&link->lock);
+    rusmi_lock_take(&link->lock);
     rusmi_list_remove(&blocked.node);
     rusm_waiter_drop(blocked.waiter);
     return err == RUSM_ETIMEOUT ? RUSM_OK : err;
@@ -80,7 +80,7 @@ rusm_err rusmi_link_send(struct rusmi_link *link, struct rusmi_out *out, const u
     bool slowed = false, first;
     rusm_err err = RUSM_OK;
 
-    rusmi_mutex_lock(&link->lock);
+    rusmi_lock_take(&link->lock);
     for (;;) {
         struct rusmi_list *list;
 
@@ -99,7 +99,7 @@ rusm_err rusmi_link_send(struct rusmi_link *link, struct rusmi_out *out, const u
             break;
         }
         if (err != RUSM_OK) {
-            rusmi_mutex_unlock(&link->lock);
+            rusmi_lock_give(&link->lock);
             return err;
         }
     }
@@ -118,7 +118,7 @@ rusm_err rusmi_link_send(struct rusmi_link *link, struct rusmi_out *out, const u
     if (first && link->driver_open) {
         rusm_driver_post(link->driver);
     }
-    rusmi_mutex_unlock(&link->lock);
+    rusmi_lock_give(&link->lock);
     return RUSM_OK;
 }
 
@@ -129,7 +129,7 @@ void rusmi_link_fill_outbox(struct rusmi_link *link)
     if (!link->up || !link->boxes || atomic_load(&link->queue_len) == 0) {
         return;
     }
-    rusmi_mutex_lock(&link->lock);
+    rusmi_lock_take(&link->lock);
     while (link->queue_head != NULL && outbox->queued_count < OUTBOX_COUNT_MAX &&
            outbox->queued_bytes < OUTBOX_BYTES_MAX) {
         struct rusmi_out *out = link->queue_head;
@@ -143,19 +143,19 @@ void rusmi_link_fill_outbox(struct rusmi_link *link)
         link->queue_bytes <= link->node->cfg.queue_bytes_max / 2) {
         wake_all(&link->blocked);
     }
-    rusmi_mutex_unlock(&link->lock);
+    rusmi_lock_give(&link->lock);
 }
 
 void rusmi_link_open_queue(struct rusmi_link *link)
 {
-    rusmi_mutex_lock(&link->lock);
+    rusmi_lock_take(&link->lock);
     link->accepting = !link->close_asked;
     link->up_asked = true;
     atomic_store(&link->attention, 1);
     if (link->driver_open) {
         rusm_driver_post(link->driver);
     }
-    rusmi_mutex_unlock(&link->lock);
+    rusmi_lock_give(&link->lock);
 }
 
 void rusmi_link_shut_queue(struct rusmi_link *link, bool drop_queued)
@@ -163,7 +163,7 @@ void rusmi_link_shut_queue(struct rusmi_link *link, bool drop_queued)
     struct rusmi_out *out = NULL;
     uint64_t dropped = 0;
 
-    rusmi_mutex_lock(&link->lock);
+    rusmi_lock_take(&link->lock);
     link->accepting = false;
     wake_all(&link->blocked);
     wake_all(&link->busy_blocked);
@@ -173,7 +173,7 @@ void rusmi_link_shut_queue(struct rusmi_link *link, bool drop_queued)
         link->queue_bytes = 0;
         atomic_store(&link->queue_len, 0);
     }
-    rusmi_mutex_unlock(&link->lock);
+    rusmi_lock_give(&link->lock);
     while (out != NULL) {
         struct rusmi_out *next = out->next;
 
@@ -188,7 +188,7 @@ void rusmi_link_set_busy(struct rusmi_link *link, const uint8_t *key, size_t key
 {
     struct rusmi_map_entry *entry;
 
-    rusmi_mutex_lock(&link->lock);
+    rusmi_lock_take(&link->lock);
     entry = rusmi_map_find(&link->busy, key, key_len);
     if (on && entry == NULL) {
         struct rusmi_busy *busy = rusmi_alloc(sizeof(*busy) + key_len);
@@ -206,5 +206,5 @@ void rusmi_link_set_busy(struct rusmi_link *link, const uint8_t *key, size_t key
         rusmi_free(rusmi_container(entry, struct rusmi_busy, entry));
         wake_all(&link->busy_blocked);
     }
-    rusmi_mutex_unlock(&link->lock);
+    rusmi_lock_give(&link->lock);
 }

@@ -310,9 +310,9 @@ static void end(struct rusmi_link *link)
     rusm_node *node = link->node;
 
     link->ended = true;
-    rusmi_mutex_lock(&link->lock);
+    rusmi_lock_take(&link->lock);
     link->driver_open = false;
-    rusmi_mutex_unlock(&link->lock);
+    rusmi_lock_give(&link->lock);
     rusmi_link_shut_queue(link, true);
     flush_early(link, false);
     rusmi_link_close_socket(link);
@@ -385,7 +385,7 @@ static void take_asked(struct rusmi_link *link, rusm_time now)
         return;
     }
     rusmi_list_init(&asked.datagrams);
-    rusmi_mutex_lock(&link->lock);
+    rusmi_lock_take(&link->lock);
     while ((node = rusmi_list_pop(&link->datagrams)) != NULL) {
         rusmi_list_push(&asked.datagrams, node);
     }
@@ -395,7 +395,7 @@ static void take_asked(struct rusmi_link *link, rusm_time now)
     asked.up = link->up_asked;
     link->close_wanted = link->close_asked;
     link->flush_wanted = link->flush_until;
-    rusmi_mutex_unlock(&link->lock);
+    rusmi_lock_give(&link->lock);
     take_datagrams(link, &asked.datagrams, now);
     take_control(link, &asked.control);
     if (asked.up && !link->up) {

@@ -29,7 +29,7 @@ static void owner_exited(void *arg, rusm_pid pid, const rusm_reason *reason)
 
     (void)reason;
     rusmi_actions_init(&actions);
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     rusmi_map_remove(&node->owners, &owner->entry);
     (void)rusmi_core_owner_exited(node->core, pid.serial, rusm_now(), &actions);
     rusmi_node_finish(node, &actions);
@@ -94,7 +94,7 @@ rusm_err rusm_register_global(rusm_node *node, const char *name, rusm_pid pid)
                                    node->name);
     }
     rusmi_actions_init(&actions);
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     if (node->closing) {
         err = RUSM_ECLOSED;
     } else {
@@ -127,7 +127,7 @@ rusm_err rusm_unregister_global(rusm_node *node, const char *name)
         return bad_name();
     }
     rusmi_actions_init(&actions);
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     err = rusmi_core_unregister(node->core, name, rusm_now(), &actions);
     rusmi_node_finish(node, &actions);
     if (err != RUSM_OK) {
@@ -149,9 +149,9 @@ rusm_err rusm_whereis_global(rusm_node *node, const char *name, rusm_pid *out_pi
     if (!good_name(name)) {
         return bad_name();
     }
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     found = rusmi_core_whereis(node->core, name, &owner);
-    rusmi_mutex_unlock(&node->lock);
+    rusmi_lock_give(&node->lock);
     if (!found) {
         return rusm_set_err_detail(RUSM_ENONAME, "no process has the global name %s", name);
     }
@@ -190,14 +190,14 @@ ptrdiff_t rusm_name_list(rusm_node *node, uint64_t *cursor, rusm_name_info *info
         size_t want = infos_max - done < STEP ? infos_max - done : STEP;
 
         /* The texts are the core's: copied before the lock is given up, a few dozen at a time. */
-        rusmi_mutex_lock(&node->lock);
+        rusmi_lock_take(&node->lock);
         got = rusmi_core_list_names(node->core, cursor, owners, want);
         for (size_t i = 0; i < got; i++) {
             memcpy(infos[done + i].name, owners[i].name, strlen(owners[i].name) + 1);
             memcpy(infos[done + i].node, owners[i].node, strlen(owners[i].node) + 1);
             infos[done + i].pid = owners[i].pid;
         }
-        rusmi_mutex_unlock(&node->lock);
+        rusmi_lock_give(&node->lock);
         done += got;
     } while (*cursor != 0 && got != 0 && done < infos_max);
     return (ptrdiff_t)done;

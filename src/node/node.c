@@ -140,10 +140,10 @@ static void maps_init(rusm_node *node, const uint64_t seed[2])
     rusmi_map_init(&node->crowded, seed[0], seed[1]);
     rusmi_list_init(&node->todo);
     rusmi_list_init(&node->strays);
-    rusmi_mutex_init(&node->lock);
-    rusmi_mutex_init(&node->peers_lock);
-    rusmi_mutex_init(&node->cids_lock);
-    rusmi_mutex_init(&node->crowd_lock);
+    rusmi_lock_init(&node->lock);
+    rusmi_lock_init(&node->peers_lock);
+    rusmi_lock_init(&node->cids_lock);
+    rusmi_lock_init(&node->crowd_lock);
 }
 
 /* Free everything of a node without links and endpoint. */
@@ -165,10 +165,10 @@ static void node_free(rusm_node *node)
     rusmi_map_fini(&node->by_name);
     rusmi_map_fini(&node->by_incarnation);
     rusmi_map_fini(&node->cids);
-    rusmi_mutex_fini(&node->lock);
-    rusmi_mutex_fini(&node->peers_lock);
-    rusmi_mutex_fini(&node->cids_lock);
-    rusmi_mutex_fini(&node->crowd_lock);
+    rusmi_lock_fini(&node->lock);
+    rusmi_lock_fini(&node->peers_lock);
+    rusmi_lock_fini(&node->cids_lock);
+    rusmi_lock_fini(&node->crowd_lock);
     rusm_waiter_drop(node->gone);
     rusm_identity_del(node->identity);
     rusmi_free(node);
@@ -305,24 +305,24 @@ static bool links_flushing(rusm_node *node)
 {
     bool flushing = false;
 
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     rusmi_map_each(&node->links, entry, position, following)
     {
         flushing |= !atomic_load(&rusmi_container(entry, struct rusmi_link, by_id)->told);
     }
-    rusmi_mutex_unlock(&node->lock);
+    rusmi_lock_give(&node->lock);
     return flushing;
 }
 
 /* Let every link see that the node is in a hurry. */
 static void links_post(rusm_node *node)
 {
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     rusmi_map_each(&node->links, entry, position, following)
     {
         rusmi_link_post(rusmi_container(entry, struct rusmi_link, by_id));
     }
-    rusmi_mutex_unlock(&node->lock);
+    rusmi_lock_give(&node->lock);
 }
 
 void rusm_node_del(rusm_node *node)
@@ -336,9 +336,9 @@ void rusm_node_del(rusm_node *node)
     /* First the processes: none may be inside a call on the node when it goes. */
     while (rusm_runtime_stop(node->runtime, RUSM_INFINITY) != RUSM_OK) {
     }
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     node->closing = true;
-    rusmi_mutex_unlock(&node->lock);
+    rusmi_lock_give(&node->lock);
     (void)rusmi_node_step(node, &event); /* a SHUTDOWN event never fails */
     until = rusm_now() + CLOSE_WAIT_MS * NS_PER_MS;
     while (rusm_now() < until && links_flushing(node)) {
@@ -375,10 +375,10 @@ rusm_err rusm_node_connect(rusm_node *node, const char *address, int64_t timeout
     rusmi_address_format(&remote, text,
                          sizeof(text)); /* one spelling, so that dials to it can be shared */
     rusmi_actions_init(&actions);
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     err = node->closing ? RUSM_ECLOSED : rusmi_call_begin(node, &call);
     if (err != RUSM_OK) {
-        rusmi_mutex_unlock(&node->lock);
+        rusmi_lock_give(&node->lock);
         return rusm_set_err_detail(err, "%s", rusm_err_text(err));
     }
     err = rusmi_core_dial(node->core, call.ref, text, rusmi_call_deadline(timeout_ms), rusm_now(),
@@ -413,7 +413,7 @@ rusm_err rusm_node_disconnect(rusm_node *node, const char *peer)
         return rusm_set_err_detail(RUSM_EINVAL, "no node was named");
     }
     rusmi_actions_init(&actions);
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     err = rusmi_core_disconnect(node->core, peer, rusm_now(), &actions);
     rusmi_node_finish(node, &actions);
     if (err != RUSM_OK) {

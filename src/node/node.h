@@ -12,7 +12,8 @@
  * runtime, so that no process can be in a call on the node while it goes. docs/design/node.md tells
  * the whole story.
  *
- * Locks: see node/mutex.h for their order.
+ * Locks: in this order: lock, then a link's lock; peers_lock and cids_lock are leaves; crowd_lock is
+ * never held while another is taken.
  */
 #ifndef RUSMI_NODE_NODE_H
 #define RUSMI_NODE_NODE_H
@@ -28,7 +29,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "cluster/core.h"
-#include "node/mutex.h"
+#include "platform/lock.h"
 #include "platform/udp.h"
 #include "quic/conn.h"
 
@@ -60,7 +61,7 @@ struct rusm_node {
     rusm_driver *endpoint;
     rusm_waiter *gone; /* woken when a driver of this node has closed */
 
-    struct rusmi_mutex lock;
+    struct rusmi_lock lock;
     /* under lock */
     struct rusmi_core *core;
     struct rusmi_map links;     /* by connection id; holds a reference */
@@ -72,17 +73,17 @@ struct rusm_node {
     bool closing;
     _Atomic uint64_t core_deadline; /* when the core wants its TIMER; written under lock */
 
-    struct rusmi_mutex peers_lock;
+    struct rusmi_lock peers_lock;
     /* under peers_lock: links that are up, members only; each table holds a reference */
     struct rusmi_map by_name;
     struct rusmi_map by_incarnation;
 
-    struct rusmi_mutex cids_lock;
+    struct rusmi_lock cids_lock;
     /* under cids_lock */
     struct rusmi_map cids;    /* connection ids of this side; entries hold a reference */
     struct rusmi_list strays; /* datagrams that arrived on a link's socket and belong elsewhere */
 
-    struct rusmi_mutex crowd_lock;
+    struct rusmi_lock crowd_lock;
     /* under crowd_lock, see crowd.c */
     struct rusmi_map crowded;
     _Atomic uint32_t crowded_len; /* written under crowd_lock, read relaxed as a hint */

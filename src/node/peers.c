@@ -15,7 +15,7 @@ void rusmi_peers_add(struct rusmi_link *link)
     rusm_node *node = link->node;
     bool listed = false;
 
-    rusmi_mutex_lock(&node->peers_lock);
+    rusmi_lock_take(&node->peers_lock);
     if (rusmi_map_find(&node->by_incarnation, &link->incarnation, sizeof(link->incarnation)) ==
             NULL &&
         rusmi_map_insert(&node->by_incarnation, &link->by_incarnation, &link->incarnation,
@@ -34,7 +34,7 @@ void rusmi_peers_add(struct rusmi_link *link)
         }
     }
     link->listed = listed;
-    rusmi_mutex_unlock(&node->peers_lock);
+    rusmi_lock_give(&node->peers_lock);
 }
 
 void rusmi_peers_remove(struct rusmi_link *link)
@@ -42,7 +42,7 @@ void rusmi_peers_remove(struct rusmi_link *link)
     rusm_node *node = link->node;
     unsigned drops = 0;
 
-    rusmi_mutex_lock(&node->peers_lock);
+    rusmi_lock_take(&node->peers_lock);
     if (link->listed) {
         link->listed = false;
         rusmi_map_remove(&node->by_incarnation, &link->by_incarnation);
@@ -52,7 +52,7 @@ void rusmi_peers_remove(struct rusmi_link *link)
             drops++;
         }
     }
-    rusmi_mutex_unlock(&node->peers_lock);
+    rusmi_lock_give(&node->peers_lock);
     for (; drops > 0; drops--) {
         rusmi_link_drop(link);
     }
@@ -63,12 +63,12 @@ struct rusmi_link *rusmi_peers_find(rusm_node *node, const char *name, size_t na
     struct rusmi_map_entry *entry;
     struct rusmi_link *link = NULL;
 
-    rusmi_mutex_lock(&node->peers_lock);
+    rusmi_lock_take(&node->peers_lock);
     entry = rusmi_map_find(&node->by_name, name, name_len);
     if (entry != NULL) {
         link = rusmi_link_hold(rusmi_container(entry, struct rusmi_link, by_name));
     }
-    rusmi_mutex_unlock(&node->peers_lock);
+    rusmi_lock_give(&node->peers_lock);
     return link;
 }
 
@@ -77,11 +77,11 @@ struct rusmi_link *rusmi_peers_find_incarnation(rusm_node *node, uint64_t incarn
     struct rusmi_map_entry *entry;
     struct rusmi_link *link = NULL;
 
-    rusmi_mutex_lock(&node->peers_lock);
+    rusmi_lock_take(&node->peers_lock);
     entry = rusmi_map_find(&node->by_incarnation, &incarnation, sizeof(incarnation));
     if (entry != NULL) {
         link = rusmi_link_hold(rusmi_container(entry, struct rusmi_link, by_incarnation));
     }
-    rusmi_mutex_unlock(&node->peers_lock);
+    rusmi_lock_give(&node->peers_lock);
     return link;
 }

@@ -47,7 +47,7 @@ static rusm_err ask(struct asked *asked, rusm_node *node, const char *peer,
         return RUSM_OK;
     }
     rusmi_actions_init(&actions);
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     err = node->closing ? RUSM_ECLOSED : rusmi_call_begin(node, &asked->call);
     if (err == RUSM_OK) {
         asked->called = true;

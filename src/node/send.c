@@ -204,7 +204,7 @@ static rusm_err route_kill(void *arg, rusm_pid from, rusm_pid to)
         return RUSM_ENONODE;
     }
     rusmi_actions_init(&actions);
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     /* Nobody waits for the reply: its ref is of no call, and it is dropped when it comes. */
     err = rusmi_core_request(node->core, ++node->next_ref, link->name, &request,
                              rusmi_call_deadline(60000), rusm_now(), &actions);

@@ -30,12 +30,12 @@ void rusmi_node_forget(struct rusmi_link *link)
     rusm_node *node = link->node;
     bool found;
 
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     found = find_link(node, link->id) == link;
     if (found) {
         rusmi_map_remove(&node->links, &link->by_id);
     }
-    rusmi_mutex_unlock(&node->lock);
+    rusmi_lock_give(&node->lock);
     if (found) {
         rusmi_link_drop(link);
     }
@@ -159,9 +159,9 @@ static struct rusmi_action *next_todo(rusm_node *node)
 {
     struct rusmi_list *first;
 
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     first = rusmi_list_pop(&node->todo);
-    rusmi_mutex_unlock(&node->lock);
+    rusmi_lock_give(&node->lock);
     return first == NULL ? NULL : rusmi_container(first, struct rusmi_action, link);
 }
 
@@ -189,7 +189,7 @@ void rusmi_node_finish(rusm_node *node, struct rusmi_actions *actions)
             rusmi_endpoint_post(node);
         }
     }
-    rusmi_mutex_unlock(&node->lock);
+    rusmi_lock_give(&node->lock);
     if (execute) {
         while ((action = next_todo(node)) != NULL) {
             rusmi_execute(node, action);
@@ -203,7 +203,7 @@ rusm_err rusmi_node_step(rusm_node *node, const struct rusmi_core_event *event)
     rusm_err err;
 
     rusmi_actions_init(&actions);
-    rusmi_mutex_lock(&node->lock);
+    rusmi_lock_take(&node->lock);
     err = rusmi_core_step(node->core, event, rusm_now(), &actions);
     rusmi_node_finish(node, &actions);
     return err;

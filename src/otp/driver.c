@@ -41,7 +41,7 @@ struct rusm_driver {
 
 void rusmi_drivers_init(struct rusmi_drivers *drivers)
 {
-    (void)pthread_mutex_init(&drivers->lock, NULL);
+    rusmi_lock_init(&drivers->lock);
     rusmi_list_init(&drivers->list);
     atomic_init(&drivers->len, 0);
 }
@@ -49,7 +49,7 @@ void rusmi_drivers_init(struct rusmi_drivers *drivers)
 void rusmi_drivers_fini(struct rusmi_drivers *drivers)
 {
     rusmi_assert(rusmi_list_empty(&drivers->list));
-    (void)pthread_mutex_destroy(&drivers->lock);
+    rusmi_lock_fini(&drivers->lock);
 }
 
 /* To the end of the list of the worker that this is, or of the pool. From here on it may run, and be closed. */
@@ -60,10 +60,10 @@ static void enqueue(rusm_driver *driver)
     bool own = worker != NULL && worker->pool == pool;
     struct rusmi_drivers *drivers = own ? &worker->drivers : &pool->drivers;
 
-    (void)pthread_mutex_lock(&drivers->lock);
+    rusmi_lock_take(&drivers->lock);
     rusmi_list_push(&drivers->list, &driver->node);
     (void)atomic_fetch_add(&drivers->len, 1);
-    (void)pthread_mutex_unlock(&drivers->lock);
+    rusmi_lock_give(&drivers->lock);
     if (!own) {
         rusmi_sched_notify(pool);
     }
@@ -157,12 +157,12 @@ static rusm_driver *take(struct rusmi_drivers *drivers)
     if (atomic_load(&drivers->len) == 0) {
         return NULL;
     }
-    (void)pthread_mutex_lock(&drivers->lock);
+    rusmi_lock_take(&drivers->lock);
     first = rusmi_list_pop(&drivers->list);
     if (first != NULL) {
         (void)atomic_fetch_sub(&drivers->len, 1);
     }
-    (void)pthread_mutex_unlock(&drivers->lock);
+    rusmi_lock_give(&drivers->lock);
     return first == NULL ? NULL : rusmi_container(first, rusm_driver, node);
 }
 
@@ -188,6 +188,9 @@ rusm_err rusm_driver_new(rusm_driver **out_driver, rusm_runtime *rt, const rusm_
         cfg->run == NULL || cfg->closed == NULL ||
         (cfg->label != NULL && strlen(cfg->label) > RUSM_NAME_MAX)) {
         return rusm_set_err_detail(RUSM_EINVAL, "a driver needs a runtime and its functions");
+    }
+    if (atomic_load(&rt->stopping) != 0) {
+        return rusm_set_err_detail(RUSM_ECLOSED, "runtime %s is stopping", rt->name);
     }
     driver = rusmi_zalloc(sizeof(*driver));
     if (driver == NULL) {

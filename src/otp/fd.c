@@ -23,7 +23,7 @@ struct watch {
 
 void rusmi_fds_init(rusm_pool *pool)
 {
-    (void)pthread_mutex_init(&pool->fds_lock, NULL);
+    rusmi_lock_init(&pool->fds_lock);
     rusmi_map_init(&pool->fds, (uint64_t)(uintptr_t)pool,
                    0); /* descriptors are small numbers of our own */
 }
@@ -32,7 +32,7 @@ void rusmi_fds_fini(rusm_pool *pool)
 {
     rusmi_assert(pool->fds.len == 0);
     rusmi_map_fini(&pool->fds);
-    (void)pthread_mutex_destroy(&pool->fds_lock);
+    rusmi_lock_fini(&pool->fds_lock);
 }
 
 static struct watch *find(rusm_pool *pool, int fd)
@@ -118,9 +118,9 @@ rusm_err rusmi_fds_watch_driver(rusm_pool *pool, int fd, unsigned events, rusm_d
 {
     rusm_err err;
 
-    (void)pthread_mutex_lock(&pool->fds_lock);
+    rusmi_lock_take(&pool->fds_lock);
     err = set_driver(pool, fd, events, driver);
-    (void)pthread_mutex_unlock(&pool->fds_lock);
+    rusmi_lock_give(&pool->fds_lock);
     return err;
 }
 
@@ -128,7 +128,7 @@ void rusmi_fds_ready(rusm_pool *pool, uint64_t key)
 {
     struct watch *watch;
 
-    (void)pthread_mutex_lock(&pool->fds_lock);
+    rusmi_lock_take(&pool->fds_lock);
     watch = find(pool, (int)(uint32_t)key);
     if (watch != NULL && watch->number == (uint32_t)(key >> 32)) {
         if (watch->driver != NULL) {
@@ -138,7 +138,7 @@ void rusmi_fds_ready(rusm_pool *pool, uint64_t key)
             rusmi_process_wake(watch->proc);
         }
     }
-    (void)pthread_mutex_unlock(&pool->fds_lock);
+    rusmi_lock_give(&pool->fds_lock);
 }
 
 /* Whether the process's watch has become ready. */
@@ -146,9 +146,9 @@ static bool is_ready(rusm_pool *pool, const struct watch *watch)
 {
     bool ready;
 
-    (void)pthread_mutex_lock(&pool->fds_lock);
+    rusmi_lock_take(&pool->fds_lock);
     ready = watch->ready;
-    (void)pthread_mutex_unlock(&pool->fds_lock);
+    rusmi_lock_give(&pool->fds_lock);
     return ready;
 }
 
@@ -186,7 +186,7 @@ rusm_err rusm_wait_fd(int fd, unsigned events, int64_t timeout_ms)
     }
     rusm_checkpoint();
     pool = self->pool;
-    (void)pthread_mutex_lock(&pool->fds_lock);
+    rusmi_lock_take(&pool->fds_lock);
     if (find(pool, fd) != NULL) {
         err = rusm_set_err_detail(RUSM_EINVAL, "somebody waits for descriptor %d already", fd);
     } else {
@@ -195,14 +195,14 @@ rusm_err rusm_wait_fd(int fd, unsigned events, int64_t timeout_ms)
     if (err == RUSM_OK) {
         watch->proc = self;
     }
-    (void)pthread_mutex_unlock(&pool->fds_lock);
+    rusmi_lock_give(&pool->fds_lock);
     if (err != RUSM_OK) {
         return err;
     }
     err = wait_ready(self, watch, rusmi_deadline(timeout_ms));
-    (void)pthread_mutex_lock(&pool->fds_lock);
+    rusmi_lock_take(&pool->fds_lock);
     drop(pool, watch);
-    (void)pthread_mutex_unlock(&pool->fds_lock);
+    rusmi_lock_give(&pool->fds_lock);
     rusmi_process_work(self, 1);
     if (err == RUSM_EKILLED) {
         rusm_checkpoint();

@@ -19,7 +19,7 @@ static bool read_info(rusm_runtime *rt, struct rusmi_process *proc, uint64_t ser
     bool alive;
 
     *info = (rusm_process_info){.pid = {rt->incarnation, serial}};
-    (void)pthread_mutex_lock(rusmi_slot_stripe(rt->pool, proc));
+    rusmi_lock_take(rusmi_slot_stripe(rt->pool, proc));
     alive = atomic_load(&proc->serial) == serial &&
             atomic_load(&proc->owner_incarnation) == rt->incarnation;
     if (alive) {
@@ -35,7 +35,7 @@ static bool read_info(rusm_runtime *rt, struct rusmi_process *proc, uint64_t ser
             memcpy(info->label, proc->label, strlen(proc->label) + 1);
         }
     }
-    (void)pthread_mutex_unlock(rusmi_slot_stripe(rt->pool, proc));
+    rusmi_lock_give(rusmi_slot_stripe(rt->pool, proc));
     if (alive) {
         rusmi_registered_first(rt, proc, serial, info->name);
     }
@@ -71,14 +71,19 @@ ptrdiff_t rusm_process_list(rusm_runtime *rt, uint64_t *cursor, rusm_process_inf
 
 rusm_err rusm_process_get_info(rusm_pid pid, rusm_process_info *out_info)
 {
-    rusm_runtime *rt = rusmi_runtime_find(pid.incarnation);
-    struct rusmi_process *proc = rt == NULL ? NULL : rusmi_process_find(rt->pool, pid.serial);
+    struct rusmi_process *proc;
+    rusm_runtime *rt;
     rusm_process_info info;
+    bool alive;
 
     if (out_info == NULL) {
         return rusm_set_err_detail(RUSM_EINVAL, "there is nowhere to put the record");
     }
-    if (proc == NULL || !read_info(rt, proc, pid.serial, &info)) {
+    rusmi_runtimes_hold();
+    proc = rusmi_runtime_find_process(pid, &rt);
+    alive = proc != NULL && read_info(rt, proc, pid.serial, &info);
+    rusmi_runtimes_release();
+    if (!alive) {
         return rusm_set_err_detail(RUSM_ENOPROC, "%s", rusm_err_text(RUSM_ENOPROC));
     }
     *out_info = info;
@@ -104,13 +109,20 @@ rusm_err rusm_runtime_get_stats(rusm_runtime *rt, rusm_runtime_stats *out_stats)
 size_t rusm_pid_format(rusm_pid pid, char *buf, size_t buf_len)
 {
     struct rusmi_process *self = rusmi_process_self();
-    rusm_runtime *rt = rusmi_runtime_find(pid.incarnation);
+    rusm_runtime *rt;
     char name[RUSM_NAME_MAX + 1];
-    int len;
+    int len = 0;
 
+    rusmi_runtimes_hold();
+    rt = rusmi_runtime_find(pid.incarnation);
     if (rt != NULL) {
         len = snprintf(buf, buf_len, "<%s.%" PRIu64 ">", rt->name, pid.serial);
-    } else if (self != NULL && rusmi_route_name(self, pid.incarnation, name, sizeof(name))) {
+    }
+    rusmi_runtimes_release();
+    if (rt != NULL) {
+        return len < 0 ? 0 : (size_t)len;
+    }
+    if (self != NULL && rusmi_route_name(self, pid.incarnation, name, sizeof(name))) {
         len = snprintf(buf, buf_len, "<%s.%" PRIu64 ">", name, pid.serial);
     } else {
         len = snprintf(buf, buf_len, "<%" PRIx64 ".%" PRIu64 ">", pid.incarnation, pid.serial);

@@ -261,10 +261,10 @@ static void wind_up(struct rusmi_process *proc, const rusm_reason *reason)
     atomic_fetch_add(&rt->unread, rusmi_mailbox_close(&proc->mailbox));
     rusmi_crowd_taken(proc, true);
     rusmi_watches_fire(proc, pid, reason);
-    (void)pthread_mutex_lock(rusmi_slot_stripe(proc->pool, proc));
+    rusmi_lock_take(rusmi_slot_stripe(proc->pool, proc));
     label = proc->label;
     proc->label = NULL;
-    (void)pthread_mutex_unlock(rusmi_slot_stripe(proc->pool, proc));
+    rusmi_lock_give(rusmi_slot_stripe(proc->pool, proc));
     rusmi_free(label);
     rusmi_free(proc->extra);
     proc->extra = NULL;
@@ -319,40 +319,63 @@ void rusm_crash(const char *format, ...)
     rusmi_process_end(self, &reason);
 }
 
+/* False: it has ended. */
+static bool kill_local(rusm_runtime *rt, uint64_t serial)
+{
+    struct rusmi_process *proc = rusmi_process_find(rt->pool, serial);
+    uint64_t killed;
+
+    if (proc == NULL || atomic_load(&proc->serial) != serial ||
+        atomic_load(&proc->owner_incarnation) != rt->incarnation) {
+        return false;
+    }
+    /*
+     * The mark names one life of the slot: if another has begun meanwhile it is not meant, and only
+     * woken for nothing; and a kill that comes late must not replace the mark of that one.
+     */
+    killed = atomic_load(&proc->kill_serial);
+    while (killed < serial && !atomic_compare_exchange_weak(&proc->kill_serial, &killed, serial)) {
+    }
+    rusmi_process_wake(proc);
+    return true;
+}
+
 rusm_err rusm_kill(rusm_pid pid)
 {
     struct rusmi_process *self = rusmi_process_self();
-    rusm_runtime *rt = self != NULL && self->runtime->incarnation == pid.incarnation
-                           ? self->runtime
-                           : rusmi_runtime_find(pid.incarnation);
-    struct rusmi_process *proc;
+    rusm_runtime *rt;
+    bool known;
 
-    if (rt == NULL ||
-        (self != NULL && rt != self->runtime && atomic_load(&self->runtime->router) != NULL)) {
+    if (self != NULL && self->runtime->incarnation != pid.incarnation &&
+        atomic_load(&self->runtime->router) != NULL) {
         return rusmi_route_kill(self, pid);
     }
-    proc = rusmi_process_find(rt->pool, pid.serial);
-    if (proc == NULL || atomic_load(&proc->serial) != pid.serial ||
-        atomic_load(&proc->owner_incarnation) != pid.incarnation) {
+    rusmi_runtimes_hold();
+    rt = rusmi_runtime_find(pid.incarnation);
+    known = rt != NULL && kill_local(rt, pid.serial);
+    rusmi_runtimes_release();
+    if (rt == NULL) {
+        return rusmi_route_kill(self, pid);
+    }
+    if (!known) {
         return rusm_set_err_detail(RUSM_ENOPROC, "%s", rusm_err_text(RUSM_ENOPROC));
     }
-    /* Names one life of the slot: if another has begun meanwhile it is not meant, and only woken
-     * for nothing. */
-    atomic_store(&proc->kill_serial, pid.serial);
-    rusmi_process_wake(proc);
-    if (proc == self) {
-        rusm_checkpoint();
-    }
+    rusm_checkpoint(); /* it may have been the caller itself */
     return RUSM_OK;
 }
 
 bool rusm_is_alive(rusm_pid pid)
 {
-    rusm_runtime *rt = rusmi_runtime_find(pid.incarnation);
-    struct rusmi_process *proc = rt == NULL ? NULL : rusmi_process_find(rt->pool, pid.serial);
+    struct rusmi_process *proc;
+    rusm_runtime *rt;
+    bool alive;
 
-    return proc != NULL && atomic_load(&proc->serial) == pid.serial &&
-           atomic_load(&proc->owner_incarnation) == pid.incarnation;
+    rusmi_runtimes_hold();
+    proc = rusmi_runtime_find_process(pid, &rt);
+    alive = proc != NULL && atomic_load(&proc->serial) == pid.serial &&
+            atomic_load(&proc->owner_incarnation) == pid.incarnation;
+    rusmi_runtimes_release();
+    return alive;
 }
 
 /* ---- the beginning --------------------------------------------------------------------------- */
@@ -395,10 +418,16 @@ static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_th
     if (cfg->label != NULL) {
         label = rusmi_strdup(cfg->label);
     }
-    err = cfg->label != NULL && label == NULL ? RUSM_ENOMEM
-                                              : rusmi_slot_take(rt->pool, stack_size, &proc);
+    if (atomic_fetch_add(&rt->pool->live, 1) >= rt->pool->cfg.processes_max) {
+        err = RUSM_EFULL;
+    } else if (cfg->label != NULL && label == NULL) {
+        err = RUSM_ENOMEM;
+    } else {
+        err = rusmi_slot_take(rt->pool, stack_size, &proc);
+    }
     if (err != RUSM_OK) {
         rusmi_free(label);
+        (void)atomic_fetch_sub(&rt->pool->live, 1);
         rusmi_runtime_left(rt);
         return rusm_set_err_detail(
             err, err == RUSM_EFULL ? "the pool has as many processes as it may" : "%s",
@@ -413,10 +442,10 @@ static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_th
     atomic_store_explicit(&proc->reductions, 0,
                           memory_order_relaxed); /* relaxed: published by serial */
     rusmi_registered_open(rt, proc);
-    (void)pthread_mutex_lock(rusmi_slot_stripe(rt->pool, proc));
+    rusmi_lock_take(rusmi_slot_stripe(rt->pool, proc));
     proc->label = label;
     proc->watchable = true;
-    (void)pthread_mutex_unlock(rusmi_slot_stripe(rt->pool, proc));
+    rusmi_lock_give(rusmi_slot_stripe(rt->pool, proc));
     *out_proc = proc;
     return RUSM_OK;
 }

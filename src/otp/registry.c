@@ -28,12 +28,12 @@ bool rusmi_registered_find(rusm_runtime *rt, const char *text, size_t len, rusm_
 {
     struct rusmi_map_entry *entry;
 
-    (void)pthread_mutex_lock(&rt->registry.lock);
+    rusmi_lock_take(&rt->registry.lock);
     entry = rusmi_map_find(&rt->registry.names, text, len);
     if (entry != NULL) {
         *out_pid = rusmi_container(entry, struct name, entry)->pid;
     }
-    (void)pthread_mutex_unlock(&rt->registry.lock);
+    rusmi_lock_give(&rt->registry.lock);
     return entry != NULL;
 }
 
@@ -85,9 +85,9 @@ rusm_err rusm_register(rusm_runtime *rt, const char *text, rusm_pid pid)
     name->len = len;
     name->pid = pid;
     rusmi_list_init(&name->node);
-    (void)pthread_mutex_lock(&rt->registry.lock);
+    rusmi_lock_take(&rt->registry.lock);
     err = insert(rt, name);
-    (void)pthread_mutex_unlock(&rt->registry.lock);
+    rusmi_lock_give(&rt->registry.lock);
     if (err != RUSM_OK) {
         rusmi_free(name);
         return rusm_set_err_detail(err, "the name %s can not be registered: %s", text,
@@ -108,14 +108,14 @@ rusm_err rusm_unregister(rusm_runtime *rt, const char *text)
     if (text == NULL) {
         return bad_name();
     }
-    (void)pthread_mutex_lock(&rt->registry.lock);
+    rusmi_lock_take(&rt->registry.lock);
     entry = rusmi_map_find(&rt->registry.names, text, strlen(text));
     if (entry != NULL) {
         name = rusmi_container(entry, struct name, entry);
         rusmi_map_remove(&rt->registry.names, entry);
         rusmi_list_remove(&name->node);
     }
-    (void)pthread_mutex_unlock(&rt->registry.lock);
+    rusmi_lock_give(&rt->registry.lock);
     if (name == NULL) {
         return rusm_set_err_detail(RUSM_ENONAME, "no process of %s has the name %s", rt->name,
                                    text);
@@ -142,16 +142,16 @@ rusm_err rusm_whereis(rusm_runtime *rt, const char *text, rusm_pid *out_pid)
 
 void rusmi_registered_open(rusm_runtime *rt, struct rusmi_process *proc)
 {
-    (void)pthread_mutex_lock(&rt->registry.lock);
+    rusmi_lock_take(&rt->registry.lock);
     proc->names_closed = false;
-    (void)pthread_mutex_unlock(&rt->registry.lock);
+    rusmi_lock_give(&rt->registry.lock);
 }
 
 void rusmi_registered_release(rusm_runtime *rt, struct rusmi_process *proc)
 {
     struct rusmi_list *node;
 
-    (void)pthread_mutex_lock(&rt->registry.lock);
+    rusmi_lock_take(&rt->registry.lock);
     proc->names_closed = true;
     while ((node = rusmi_list_pop(&proc->names)) != NULL) {
         struct name *name = rusmi_container(node, struct name, node);
@@ -159,14 +159,14 @@ void rusmi_registered_release(rusm_runtime *rt, struct rusmi_process *proc)
         rusmi_map_remove(&rt->registry.names, &name->entry);
         rusmi_free(name);
     }
-    (void)pthread_mutex_unlock(&rt->registry.lock);
+    rusmi_lock_give(&rt->registry.lock);
 }
 
 void rusmi_registered_first(rusm_runtime *rt, struct rusmi_process *proc, uint64_t serial,
                             char *buf)
 {
     buf[0] = '\0';
-    (void)pthread_mutex_lock(&rt->registry.lock);
+    rusmi_lock_take(&rt->registry.lock);
     if (atomic_load(&proc->serial) == serial &&
         atomic_load(&proc->owner_incarnation) == rt->incarnation &&
         !rusmi_list_empty(&proc->names)) {
@@ -174,5 +174,5 @@ void rusmi_registered_first(rusm_runtime *rt, struct rusmi_process *proc, uint64
 
         memcpy(buf, name->text, name->len + 1);
     }
-    (void)pthread_mutex_unlock(&rt->registry.lock);
+    rusmi_lock_give(&rt->registry.lock);
 }

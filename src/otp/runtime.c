@@ -25,11 +25,19 @@
 
 /* All runtimes of the OS process by incarnation, and the default pool. */
 static struct {
-    pthread_mutex_t lock;
-    struct rusmi_map runtimes;
-    rusm_pool *pool;
+    pthread_rwlock_t table_lock;
+    struct rusmi_map runtimes; /* under table_lock */
+    struct rusmi_lock lock;
+    rusm_pool *pool; /* this and the next under lock */
     unsigned pool_users;
-} all = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} all = {
+    /* A runtime that is to go is not kept by a stream of senders. */
+    .table_lock = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP,
+    .lock = RUSMI_LOCK_INIT,
+};
+
+/* How often the calling thread holds the table: the lock itself may not be taken twice. */
+static _Thread_local unsigned tls_held;
 
 /* ---- pools ----------------------------------------------------------------------------------- */
 
@@ -55,12 +63,12 @@ static void pool_free(rusm_pool *pool)
     rusmi_fds_fini(pool);
     rusmi_poll_fini(&pool->poll);
     rusmi_slots_fini(pool);
-    (void)pthread_mutex_destroy(&pool->inject_lock);
+    rusmi_lock_fini(&pool->inject_lock);
     rusmi_drivers_fini(&pool->drivers);
     for (unsigned i = 0; i < pool->workers_len; i++) {
         rusmi_drivers_fini(&pool->workers[i].drivers);
     }
-    (void)pthread_mutex_destroy(&pool->runtimes_lock);
+    rusmi_lock_fini(&pool->runtimes_lock);
     rusmi_free(pool->watchdog_seen);
     rusmi_free(pool->workers);
     rusmi_free(pool);
@@ -92,12 +100,12 @@ static rusm_pool *pool_make(const rusm_pool_config *cfg)
         rusmi_free(pool);
         return NULL;
     }
-    (void)pthread_mutex_init(&pool->inject_lock, NULL);
+    rusmi_lock_init(&pool->inject_lock);
     rusmi_drivers_init(&pool->drivers);
     for (unsigned i = 0; i < pool->workers_len; i++) {
         rusmi_drivers_init(&pool->workers[i].drivers);
     }
-    (void)pthread_mutex_init(&pool->runtimes_lock, NULL);
+    rusmi_lock_init(&pool->runtimes_lock);
     rusmi_list_init(&pool->runtimes);
     rusmi_timers_init(&pool->timers);
     rusmi_fds_init(pool);
@@ -149,7 +157,7 @@ static rusm_err default_pool_hold(rusm_pool **out_pool)
 {
     rusm_err err = RUSM_OK;
 
-    (void)pthread_mutex_lock(&all.lock);
+    rusmi_lock_take(&all.lock);
     if (all.pool == NULL) {
         err = rusm_pool_new(&all.pool, NULL);
         if (err == RUSM_OK) {
@@ -160,7 +168,7 @@ static rusm_err default_pool_hold(rusm_pool **out_pool)
         all.pool_users++;
         *out_pool = all.pool;
     }
-    (void)pthread_mutex_unlock(&all.lock);
+    rusmi_lock_give(&all.lock);
     return err;
 }
 
@@ -171,12 +179,12 @@ static void pool_drop(rusm_pool *pool)
     if (!pool->is_default) {
         return;
     }
-    (void)pthread_mutex_lock(&all.lock);
+    rusmi_lock_take(&all.lock);
     if (--all.pool_users == 0) {
         all.pool = NULL;
         last = true;
     }
-    (void)pthread_mutex_unlock(&all.lock);
+    rusmi_lock_give(&all.lock);
     if (last) {
         rusm_pool_del(pool);
     }
@@ -189,14 +197,32 @@ void rusm_runtime_config_init(rusm_runtime_config *cfg)
     *cfg = (rusm_runtime_config){.size = sizeof(*cfg)};
 }
 
+__attribute__((noinline)) void rusmi_runtimes_hold(void)
+{
+    if (tls_held++ == 0) {
+        (void)pthread_rwlock_rdlock(&all.table_lock);
+    }
+}
+
+__attribute__((noinline)) void rusmi_runtimes_release(void)
+{
+    if (--tls_held == 0) {
+        (void)pthread_rwlock_unlock(&all.table_lock);
+    }
+}
+
 rusm_runtime *rusmi_runtime_find(uint64_t incarnation)
 {
-    struct rusmi_map_entry *entry;
+    struct rusmi_map_entry *entry =
+        rusmi_map_find(&all.runtimes, &incarnation, sizeof(incarnation));
 
-    (void)pthread_mutex_lock(&all.lock);
-    entry = rusmi_map_find(&all.runtimes, &incarnation, sizeof(incarnation));
-    (void)pthread_mutex_unlock(&all.lock);
     return entry == NULL ? NULL : rusmi_container(entry, rusm_runtime, by_incarnation);
+}
+
+struct rusmi_process *rusmi_runtime_find_process(rusm_pid pid, rusm_runtime **out_rt)
+{
+    *out_rt = rusmi_runtime_find(pid.incarnation);
+    return *out_rt == NULL ? NULL : rusmi_process_find((*out_rt)->pool, pid.serial);
 }
 
 /* Put it into the tables. False without memory. */
@@ -204,35 +230,35 @@ static bool publish(rusm_runtime *rt)
 {
     bool ok;
 
-    (void)pthread_mutex_lock(&all.lock);
+    (void)pthread_rwlock_wrlock(&all.table_lock);
     ok = rusmi_map_insert(&all.runtimes, &rt->by_incarnation, &rt->incarnation,
                           sizeof(rt->incarnation));
-    (void)pthread_mutex_unlock(&all.lock);
+    (void)pthread_rwlock_unlock(&all.table_lock);
     if (ok) {
-        (void)pthread_mutex_lock(&rt->pool->runtimes_lock);
+        rusmi_lock_take(&rt->pool->runtimes_lock);
         rusmi_list_push(&rt->pool->runtimes, &rt->node);
-        (void)pthread_mutex_unlock(&rt->pool->runtimes_lock);
+        rusmi_lock_give(&rt->pool->runtimes_lock);
     }
     return ok;
 }
 
 static void withdraw(rusm_runtime *rt)
 {
-    (void)pthread_mutex_lock(&all.lock);
+    (void)pthread_rwlock_wrlock(&all.table_lock);
     rusmi_map_remove(&all.runtimes, &rt->by_incarnation);
     if (all.runtimes.len == 0) {
         rusmi_map_fini(&all.runtimes);
     }
-    (void)pthread_mutex_unlock(&all.lock);
-    (void)pthread_mutex_lock(&rt->pool->runtimes_lock);
+    (void)pthread_rwlock_unlock(&all.table_lock);
+    rusmi_lock_take(&rt->pool->runtimes_lock);
     rusmi_list_remove(&rt->node);
-    (void)pthread_mutex_unlock(&rt->pool->runtimes_lock);
+    rusmi_lock_give(&rt->pool->runtimes_lock);
 }
 
 static void runtime_free(rusm_runtime *rt)
 {
     rusmi_map_fini(&rt->registry.names);
-    (void)pthread_mutex_destroy(&rt->registry.lock);
+    rusmi_lock_fini(&rt->registry.lock);
     pool_drop(rt->pool);
     rusmi_free(rt);
 }
@@ -271,7 +297,7 @@ rusm_err rusm_runtime_new(rusm_runtime **out_rt, const rusm_runtime_config *cfg)
     rt->incarnation = random[0];
     memcpy(rt->name, name, strlen(name) + 1);
     rusmi_list_init(&rt->node);
-    (void)pthread_mutex_init(&rt->registry.lock, NULL);
+    rusmi_lock_init(&rt->registry.lock);
     rusmi_map_init(&rt->registry.names, random[1], random[2]);
     if (!publish(rt)) {
         runtime_free(rt);

@@ -41,7 +41,7 @@ __attribute__((noinline)) struct rusmi_worker *rusmi_worker_self(void)
 
 static void inject(rusm_pool *pool, struct rusmi_process *proc)
 {
-    (void)pthread_mutex_lock(&pool->inject_lock);
+    rusmi_lock_take(&pool->inject_lock);
     proc->next_free = NULL;
     if (pool->inject_head == NULL) {
         pool->inject_head = proc;
@@ -50,7 +50,7 @@ static void inject(rusm_pool *pool, struct rusmi_process *proc)
     }
     pool->inject_tail = proc;
     (void)atomic_fetch_add(&pool->inject_len, 1);
-    (void)pthread_mutex_unlock(&pool->inject_lock);
+    rusmi_lock_give(&pool->inject_lock);
 }
 
 static struct rusmi_process *take_injected(rusm_pool *pool)
@@ -60,13 +60,13 @@ static struct rusmi_process *take_injected(rusm_pool *pool)
     if (atomic_load(&pool->inject_len) == 0) {
         return NULL;
     }
-    (void)pthread_mutex_lock(&pool->inject_lock);
+    rusmi_lock_take(&pool->inject_lock);
     proc = pool->inject_head;
     if (proc != NULL) {
         pool->inject_head = proc->next_free;
         (void)atomic_fetch_sub(&pool->inject_len, 1);
     }
-    (void)pthread_mutex_unlock(&pool->inject_lock);
+    rusmi_lock_give(&pool->inject_lock);
     return proc;
 }
 

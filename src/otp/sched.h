@@ -17,6 +17,7 @@
 #include "base/map.h"
 #include "otp/process.h"
 #include "otp/timer.h"
+#include "platform/lock.h"
 #include "platform/poll.h"
 
 #include <rusm/otp/runtime.h>
@@ -41,7 +42,7 @@
 
 /* Posted drivers, in order. */
 struct rusmi_drivers {
-    pthread_mutex_t lock;
+    struct rusmi_lock lock;
     struct rusmi_list list; /* under lock */
     _Atomic uint32_t len;   /* written under lock */
 };
@@ -93,15 +94,15 @@ struct rusm_pool {
     /* slots */
     struct rusmi_block *blocks;
     size_t blocks_max;
-    pthread_mutex_t slots_lock;
+    struct rusmi_lock slots_lock;
     _Atomic uint32_t blocks_len;               /* written under slots_lock */
     struct rusmi_process *free[RUSMI_CLASSES]; /* under slots_lock */
     _Atomic uint64_t live;                     /* processes, threads included */
-    pthread_mutex_t stripes[RUSMI_STRIPES];
-    pthread_mutex_t crowd_stripes[RUSMI_STRIPES]; /* see send.c */
+    struct rusmi_lock stripes[RUSMI_STRIPES];
+    struct rusmi_lock crowd_stripes[RUSMI_STRIPES]; /* see send.c */
 
     /* work from outside the workers, and what they can not hold */
-    pthread_mutex_t inject_lock;
+    struct rusmi_lock inject_lock;
     struct rusmi_process *inject_head, *inject_tail; /* linked by next_free; under inject_lock */
     _Atomic uint32_t inject_len;
 
@@ -112,7 +113,7 @@ struct rusm_pool {
     _Atomic uint32_t polling;      /* 1: a thread is the poller */
     _Atomic uint32_t poll_blocked; /* 1: and it sleeps in the poll */
     struct rusmi_timers timers;
-    pthread_mutex_t fds_lock;
+    struct rusmi_lock fds_lock;
     struct rusmi_map fds; /* descriptors that are watched, see fd.c; under fds_lock */
     uint32_t fd_number;   /* of the last watch; under fds_lock */
 
@@ -125,7 +126,7 @@ struct rusm_pool {
     _Atomic uint32_t watchdog_asleep;
     uint64_t *watchdog_seen; /* the watchdog's */
 
-    pthread_mutex_t runtimes_lock;
+    struct rusmi_lock runtimes_lock;
     struct rusmi_list runtimes;
 };
 
@@ -148,7 +149,7 @@ void rusmi_slots_fini(rusm_pool *pool);
  * for fn and names. */
 rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, struct rusmi_process **out_proc);
 void rusmi_slot_give(rusm_pool *pool, struct rusmi_process *proc);
-pthread_mutex_t *rusmi_slot_stripe(rusm_pool *pool, const struct rusmi_process *proc);
+struct rusmi_lock *rusmi_slot_stripe(rusm_pool *pool, const struct rusmi_process *proc);
 /* The control block of a slot by its number; NULL beyond what was ever used. */
 struct rusmi_process *rusmi_slot_at(rusm_pool *pool, uint32_t slot);
 uint32_t rusmi_slots_used(const rusm_pool *pool);
@@ -174,7 +175,7 @@ void rusmi_fds_ready(rusm_pool *pool, uint64_t key);
 
 /* ---- runtime.c ---- */
 struct rusmi_name_table {
-    pthread_mutex_t lock;
+    struct rusmi_lock lock;
     struct rusmi_map names;
 };
 
@@ -201,9 +202,18 @@ struct rusm_runtime {
     void *crowd_arg;
 };
 
-/* The runtime of an incarnation in this OS process, for a moment: valid as the caller's contract
- * says. */
+/*
+ * Keep every runtime of this OS process, and its pool, from being freed: for threads that touch a
+ * runtime, or a control block, which is not their own. May be nested; no switch to another process
+ * may happen before the release.
+ */
+void rusmi_runtimes_hold(void);
+void rusmi_runtimes_release(void);
+/* The runtime of an incarnation in this OS process, or NULL. While held. */
 rusm_runtime *rusmi_runtime_find(uint64_t incarnation);
+/* The control block that has, or once had, the process with that pid, and its runtime; NULL if
+ * there is none here. While held. */
+struct rusmi_process *rusmi_runtime_find_process(rusm_pid pid, rusm_runtime **out_rt);
 /* A process of rt has ended and given its slot back. The runtime may be gone after this. */
 void rusmi_runtime_left(rusm_runtime *rt);
 /* rt, or for NULL the caller's; NULL with the detail set if there is none. */

@@ -12,7 +12,7 @@
 
 /* ---- crowded mailboxes ----------------------------------------------------------------------- */
 
-static pthread_mutex_t *crowd_stripe(const struct rusmi_process *proc)
+static struct rusmi_lock *crowd_stripe(const struct rusmi_process *proc)
 {
     return &proc->pool->crowd_stripes[proc->slot % RUSMI_STRIPES];
 }
@@ -24,13 +24,13 @@ static pthread_mutex_t *crowd_stripe(const struct rusmi_process *proc)
  */
 static void crowd_pushed(struct rusmi_process *proc, rusm_runtime *rt, uint64_t serial)
 {
-    (void)pthread_mutex_lock(crowd_stripe(proc));
+    rusmi_lock_take(crowd_stripe(proc));
     if (atomic_load(&proc->crowded) == 0 && atomic_load(&proc->serial) == serial &&
         rusmi_mailbox_depth(&proc->mailbox) > rt->crowd_high) {
         atomic_store(&proc->crowded, 1);
         rt->crowd_fn(rt->crowd_arg, (rusm_pid){rt->incarnation, serial}, true);
     }
-    (void)pthread_mutex_unlock(crowd_stripe(proc));
+    rusmi_lock_give(crowd_stripe(proc));
 }
 
 void rusmi_crowd_taken(struct rusmi_process *proc, bool closed)
@@ -48,12 +48,12 @@ void rusmi_crowd_taken(struct rusmi_process *proc, bool closed)
                     rusmi_mailbox_depth(&proc->mailbox) > rt->crowd_low)) {
         return;
     }
-    (void)pthread_mutex_lock(crowd_stripe(proc));
+    rusmi_lock_take(crowd_stripe(proc));
     if (atomic_load(&proc->crowded) != 0) {
         atomic_store(&proc->crowded, 0);
         rt->crowd_fn(rt->crowd_arg, (rusm_pid){rt->incarnation, proc->own_serial}, false);
     }
-    (void)pthread_mutex_unlock(crowd_stripe(proc));
+    rusmi_lock_give(crowd_stripe(proc));
 }
 
 /* ---- delivery -------------------------------------------------------------------------------- */
@@ -161,6 +161,15 @@ bool rusmi_route_name(struct rusmi_process *self, uint64_t incarnation, char *bu
     return known;
 }
 
+/* End the process here if it was killed; the message, which was to be handed over, goes with it. */
+static void checkpoint_with(struct rusmi_process *self, rusm_msg *msg)
+{
+    if (self != NULL && !self->is_thread && rusmi_process_killed(self)) {
+        rusm_msg_del(msg);
+        rusm_checkpoint();
+    }
+}
+
 static rusm_err route_send(struct rusmi_process *self, rusm_pid to, rusm_msg *msg)
 {
     const struct rusm_router *router = router_hold(self);
@@ -174,37 +183,49 @@ static rusm_err route_send(struct rusmi_process *self, rusm_pid to, rusm_msg *ms
     err = router->send(rt->router_arg, rusmi_process_pid(self), to, msg);
     router_drop(rt);
     /* A router leaves the end of a killed process to us, so that the count above is given back. */
-    rusm_checkpoint();
+    if (err == RUSM_OK) {
+        rusm_checkpoint();
+    } else {
+        checkpoint_with(self, msg);
+    }
     return err;
 }
 
-/* The runtime in this OS process that may deliver to that pid directly, for this caller; NULL:
- * route it. */
-static rusm_runtime *direct(struct rusmi_process *self, rusm_pid to)
+/* To a process of a runtime that is not the caller's. */
+static rusm_err send_elsewhere(struct rusmi_process *self, rusm_pid to, rusm_msg *msg)
 {
-    if (self != NULL && self->runtime->incarnation == to.incarnation) {
-        return self->runtime;
-    }
+    rusm_runtime *rt;
+    rusm_err err = RUSM_OK;
+
+    /* A node's processes reach other nodes through links, wherever those live. */
     if (self != NULL && atomic_load(&self->runtime->router) != NULL) {
-        return NULL; /* a node's processes reach other nodes through links, wherever those live */
+        return route_send(self, to, msg);
     }
-    return rusmi_runtime_find(to.incarnation);
+    rusmi_runtimes_hold();
+    rt = rusmi_runtime_find(to.incarnation);
+    if (rt != NULL) {
+        err = rusm_deliver(rt, to.serial, msg);
+    }
+    rusmi_runtimes_release();
+    return rt != NULL ? err : route_send(self, to, msg);
 }
 
 rusm_err rusm_send_msg(rusm_pid to, rusm_msg *msg)
 {
     struct rusmi_process *self = rusmi_process_self();
-    rusm_runtime *rt;
     rusm_err err;
 
     if (rusm_pid_is_none(to) || msg == NULL) {
         return rusm_set_err_detail(RUSM_EINVAL, "a message needs bytes and a process to go to");
     }
-    rusm_checkpoint();
+    checkpoint_with(self, msg);
     msg->sender = self == NULL ? RUSM_PID_NONE : rusmi_process_pid(self);
-    rt = direct(self, to);
-    err = rt == NULL ? route_send(self, to, msg) : rusm_deliver(rt, to.serial, msg);
-    if (self != NULL) {
+    err = self != NULL && self->runtime->incarnation == to.incarnation
+              ? rusm_deliver(self->runtime, to.serial, msg)
+              : send_elsewhere(self, to, msg);
+    /* Only with the message gone: a process that is killed while others have their turn could not
+     * give it back. */
+    if (self != NULL && err == RUSM_OK) {
         rusmi_process_work(self, 1);
     }
     return err;

@@ -31,10 +31,10 @@ rusm_err rusmi_slots_init(rusm_pool *pool)
     if (pool->blocks == NULL) {
         return RUSM_ENOMEM;
     }
-    (void)pthread_mutex_init(&pool->slots_lock, NULL);
+    rusmi_lock_init(&pool->slots_lock);
     for (size_t i = 0; i < RUSMI_STRIPES; i++) {
-        (void)pthread_mutex_init(&pool->stripes[i], NULL);
-        (void)pthread_mutex_init(&pool->crowd_stripes[i], NULL);
+        rusmi_lock_init(&pool->stripes[i]);
+        rusmi_lock_init(&pool->crowd_stripes[i]);
     }
     return RUSM_OK;
 }
@@ -55,14 +55,14 @@ void rusmi_slots_fini(rusm_pool *pool)
         rusmi_stacks_unmap(atomic_load(&block->base), RUSMI_BLOCK_SLOTS, block->stack_size);
     }
     rusmi_free(pool->blocks);
-    (void)pthread_mutex_destroy(&pool->slots_lock);
+    rusmi_lock_fini(&pool->slots_lock);
     for (size_t i = 0; i < RUSMI_STRIPES; i++) {
-        (void)pthread_mutex_destroy(&pool->stripes[i]);
-        (void)pthread_mutex_destroy(&pool->crowd_stripes[i]);
+        rusmi_lock_fini(&pool->stripes[i]);
+        rusmi_lock_fini(&pool->crowd_stripes[i]);
     }
 }
 
-pthread_mutex_t *rusmi_slot_stripe(rusm_pool *pool, const struct rusmi_process *proc)
+struct rusmi_lock *rusmi_slot_stripe(rusm_pool *pool, const struct rusmi_process *proc)
 {
     return &pool->stripes[proc->slot % RUSMI_STRIPES];
 }
@@ -159,7 +159,7 @@ rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, struct rusmi_proces
         }
     }
     if (proc == NULL) {
-        (void)pthread_mutex_lock(&pool->slots_lock);
+        rusmi_lock_take(&pool->slots_lock);
         if (pool->free[size_class] == NULL) {
             err = map_block(pool, size_class);
         }
@@ -167,7 +167,7 @@ rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, struct rusmi_proces
             proc = pool->free[size_class];
             pool->free[size_class] = proc->next_free;
         }
-        (void)pthread_mutex_unlock(&pool->slots_lock);
+        rusmi_lock_give(&pool->slots_lock);
     }
     *out_proc = proc;
     return err;
@@ -185,8 +185,8 @@ void rusmi_slot_give(rusm_pool *pool, struct rusmi_process *proc)
         worker->free_len[size_class]++;
         return;
     }
-    (void)pthread_mutex_lock(&pool->slots_lock);
+    rusmi_lock_take(&pool->slots_lock);
     proc->next_free = pool->free[size_class];
     pool->free[size_class] = proc;
-    (void)pthread_mutex_unlock(&pool->slots_lock);
+    rusmi_lock_give(&pool->slots_lock);
 }

@@ -10,7 +10,7 @@
 
 void rusmi_timers_init(struct rusmi_timers *timers)
 {
-    (void)pthread_mutex_init(&timers->lock, NULL);
+    rusmi_lock_init(&timers->lock);
     timers->heap = NULL;
     timers->len = timers->cap = 0;
     atomic_init(&timers->next_ns, UINT64_MAX);
@@ -20,7 +20,7 @@ void rusmi_timers_fini(struct rusmi_timers *timers)
 {
     rusmi_assert(timers->len == 0);
     rusmi_free(timers->heap);
-    (void)pthread_mutex_destroy(&timers->lock);
+    rusmi_lock_fini(&timers->lock);
 }
 
 static void put(struct rusmi_timers *timers, size_t at, struct rusmi_timer *timer)
@@ -104,7 +104,7 @@ bool rusmi_timers_set(struct rusmi_timers *timers, struct rusmi_timer *timer, ui
 {
     bool set = true;
 
-    (void)pthread_mutex_lock(&timers->lock);
+    rusmi_lock_take(&timers->lock);
     if (timer->index != 0) {
         remove_locked(timers, timer);
     }
@@ -116,18 +116,18 @@ bool rusmi_timers_set(struct rusmi_timers *timers, struct rusmi_timer *timer, ui
     }
     publish(timers);
     *out_first = set && timers->heap[0] == timer;
-    (void)pthread_mutex_unlock(&timers->lock);
+    rusmi_lock_give(&timers->lock);
     return set;
 }
 
 void rusmi_timers_cancel(struct rusmi_timers *timers, struct rusmi_timer *timer)
 {
-    (void)pthread_mutex_lock(&timers->lock);
+    rusmi_lock_take(&timers->lock);
     if (timer->index != 0) {
         remove_locked(timers, timer);
         publish(timers);
     }
-    (void)pthread_mutex_unlock(&timers->lock);
+    rusmi_lock_give(&timers->lock);
 }
 
 bool rusmi_timers_run(struct rusmi_timers *timers, uint64_t now_ns)
@@ -137,7 +137,7 @@ bool rusmi_timers_run(struct rusmi_timers *timers, uint64_t now_ns)
     if (rusmi_timers_next(timers) > now_ns) {
         return false;
     }
-    (void)pthread_mutex_lock(&timers->lock);
+    rusmi_lock_take(&timers->lock);
     while (timers->len > 0 && timers->heap[0]->at_ns <= now_ns && fired < FIRE_AT_MAX) {
         struct rusmi_timer *timer = timers->heap[0];
 
@@ -146,7 +146,7 @@ bool rusmi_timers_run(struct rusmi_timers *timers, uint64_t now_ns)
         fired++;
     }
     publish(timers);
-    (void)pthread_mutex_unlock(&timers->lock);
+    rusmi_lock_give(&timers->lock);
     return fired > 0;
 }
 

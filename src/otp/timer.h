@@ -7,7 +7,8 @@
 #ifndef RUSMI_OTP_TIMER_H
 #define RUSMI_OTP_TIMER_H
 
-#include <pthread.h>
+#include "platform/lock.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,7 +21,7 @@ struct rusmi_timer {
 };
 
 struct rusmi_timers {
-    pthread_mutex_t lock;
+    struct rusmi_lock lock;
     struct rusmi_timer **heap;
     size_t len, cap;
     _Atomic uint64_t next_ns; /* the earliest, UINT64_MAX without one */

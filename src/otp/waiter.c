@@ -5,7 +5,7 @@
  * the waiter by the waker.
  */
 #include "base/mem.h"
-#include "otp/process.h"
+#include "otp/sched.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
 
@@ -46,6 +46,8 @@ void rusm_waiter_wake(rusm_waiter *waiter)
 {
     struct rusmi_process *sleeper;
 
+    /* The sleeper may go on, end, and take its pool with it, before it is touched below. */
+    rusmi_runtimes_hold();
     atomic_store(&waiter->signalled, 1);
     sleeper = atomic_load(&waiter->sleeper);
     if (sleeper != NULL) {
@@ -54,6 +56,7 @@ void rusm_waiter_wake(rusm_waiter *waiter)
     } else {
         rusmi_futex_wake(&waiter->signalled, 1);
     }
+    rusmi_runtimes_release();
 }
 
 static rusm_err thread_wait(rusm_waiter *waiter, rusm_time deadline)

@@ -11,15 +11,17 @@
 
 rusm_err rusm_watch_exit(rusm_exit_watch *watch, rusm_pid pid)
 {
-    rusm_runtime *rt = rusmi_runtime_find(pid.incarnation);
-    struct rusmi_process *proc = rt == NULL ? NULL : rusmi_process_find(rt->pool, pid.serial);
+    struct rusmi_process *proc;
+    rusm_runtime *rt;
     rusm_err err = RUSM_ENOPROC;
 
     if (watch == NULL || watch->fn == NULL) {
         return rusm_set_err_detail(RUSM_EINVAL, "a watch needs a function");
     }
+    rusmi_runtimes_hold();
+    proc = rusmi_runtime_find_process(pid, &rt);
     if (proc != NULL) {
-        (void)pthread_mutex_lock(rusmi_slot_stripe(rt->pool, proc));
+        rusmi_lock_take(rusmi_slot_stripe(rt->pool, proc));
         if (atomic_load(&proc->serial) == pid.serial &&
             atomic_load(&proc->owner_incarnation) == pid.incarnation && proc->watchable) {
             watch->pid = pid;
@@ -28,8 +30,9 @@ rusm_err rusm_watch_exit(rusm_exit_watch *watch, rusm_pid pid)
             proc->watches = watch;
             err = RUSM_OK;
         }
-        (void)pthread_mutex_unlock(rusmi_slot_stripe(rt->pool, proc));
+        rusmi_lock_give(rusmi_slot_stripe(rt->pool, proc));
     }
+    rusmi_runtimes_release();
     if (err != RUSM_OK) {
         return rusm_set_err_detail(err, "%s", rusm_err_text(err));
     }
@@ -38,15 +41,17 @@ rusm_err rusm_watch_exit(rusm_exit_watch *watch, rusm_pid pid)
 
 bool rusm_unwatch_exit(rusm_exit_watch *watch)
 {
-    rusm_runtime *rt = rusmi_runtime_find(watch->pid.incarnation);
-    struct rusmi_process *proc =
-        rt == NULL ? NULL : rusmi_process_find(rt->pool, watch->pid.serial);
+    struct rusmi_process *proc;
+    rusm_runtime *rt;
     bool taken_back = false;
 
+    rusmi_runtimes_hold();
+    proc = rusmi_runtime_find_process(watch->pid, &rt);
     if (proc == NULL) {
+        rusmi_runtimes_release();
         return false;
     }
-    (void)pthread_mutex_lock(rusmi_slot_stripe(rt->pool, proc));
+    rusmi_lock_take(rusmi_slot_stripe(rt->pool, proc));
     if (watch->prev != NULL) {
         rusm_exit_watch **at = &proc->watches;
 
@@ -57,7 +62,8 @@ bool rusm_unwatch_exit(rusm_exit_watch *watch)
         watch->prev = watch->next = NULL;
         taken_back = true;
     }
-    (void)pthread_mutex_unlock(rusmi_slot_stripe(rt->pool, proc));
+    rusmi_lock_give(rusmi_slot_stripe(rt->pool, proc));
+    rusmi_runtimes_release();
     return taken_back;
 }
 
@@ -65,14 +71,14 @@ void rusmi_watches_fire(struct rusmi_process *proc, rusm_pid pid, const rusm_rea
 {
     rusm_exit_watch *first, *watch;
 
-    (void)pthread_mutex_lock(rusmi_slot_stripe(proc->pool, proc));
+    rusmi_lock_take(rusmi_slot_stripe(proc->pool, proc));
     proc->watchable = false;
     first = proc->watches;
     proc->watches = NULL;
     for (watch = first; watch != NULL; watch = watch->next) {
         watch->prev = NULL;
     }
-    (void)pthread_mutex_unlock(rusmi_slot_stripe(proc->pool, proc));
+    rusmi_lock_give(rusmi_slot_stripe(proc->pool, proc));
     while (first != NULL) {
         watch = first;
         first = watch->next; /* the watch may be freed by its function */

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/* Registered names of one runtime. */
+#include "otp/fixture_test.h"
+
+#include <sched.h>
+
+static void body_wait(void *arg)
+{
+    rusm_msg *msg;
+
+    (void)arg;
+    if (rusm_receive(&msg, RUSM_INFINITY) == RUSM_OK) {
+        rusm_msg_del(msg);
+    }
+}
+
+static rusm_pid spawn_waiting(struct fixture *fixture)
+{
+    rusm_pid pid;
+
+    assert_int_equal(rusm_spawn(fixture->rt, body_wait, NULL, &pid), RUSM_OK);
+    return pid;
+}
+
+static void test_name_is_found_until_it_is_released(void **state)
+{
+    struct fixture *fixture = *state;
+    rusm_pid pid = spawn_waiting(fixture), found = {0};
+
+    assert_int_equal(rusm_whereis(fixture->rt, "shop", &found), RUSM_ENONAME);
+    assert_int_equal(rusm_register(fixture->rt, "shop", pid), RUSM_OK);
+    assert_int_equal(rusm_whereis(fixture->rt, "shop", &found), RUSM_OK);
+    assert_true(rusm_pid_equal(found, pid));
+    assert_int_equal(rusm_unregister(fixture->rt, "shop"), RUSM_OK);
+    assert_int_equal(rusm_whereis(fixture->rt, "shop", &found), RUSM_ENONAME);
+    assert_int_equal(rusm_unregister(fixture->rt, "shop"), RUSM_ENONAME);
+}
+
+static void test_taken_name_is_refused_until_its_process_ends(void **state)
+{
+    struct fixture *fixture = *state;
+    rusm_pid first = spawn_waiting(fixture), second = spawn_waiting(fixture), found;
+
+    assert_int_equal(rusm_register(fixture->rt, "shop", first), RUSM_OK);
+    assert_int_equal(rusm_register(fixture->rt, "shop", second), RUSM_EEXIST);
+    assert_int_equal(rusm_register(fixture->rt, "shop", first), RUSM_EEXIST);
+    assert_int_equal(rusm_register(fixture->rt, "stall", first), RUSM_OK);
+    assert_int_equal(rusm_kill(first), RUSM_OK);
+    fixture_until(rusm_register(fixture->rt, "shop", second) == RUSM_OK);
+    assert_int_equal(rusm_whereis(fixture->rt, "stall", &found), RUSM_ENONAME);
+    fixture_until(!rusm_is_alive(first));
+    assert_int_equal(rusm_register(fixture->rt, "other", first), RUSM_ENOPROC);
+}
+
+static void test_bad_names_and_pids_are_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    rusm_pid pid = spawn_waiting(fixture), found;
+    char text[RUSM_NAME_MAX + 2];
+
+    memset(text, 'n', sizeof(text) - 1);
+    text[RUSM_NAME_MAX + 1] = '\0';
+    assert_int_equal(rusm_register(fixture->rt, text, pid), RUSM_EINVAL);
+    text[RUSM_NAME_MAX] = '\0';
+    assert_int_equal(rusm_register(fixture->rt, text, pid), RUSM_OK);
+    assert_int_equal(rusm_whereis(fixture->rt, text, &found), RUSM_OK);
+    assert_int_equal(rusm_register(fixture->rt, "", pid), RUSM_EINVAL);
+    assert_int_equal(rusm_register(fixture->rt, NULL, pid), RUSM_EINVAL);
+    assert_int_equal(rusm_register(fixture->rt, "a\xff", pid), RUSM_EINVAL);
+    assert_int_equal(rusm_register(fixture->rt, "a\x1b[2J", pid), RUSM_EINVAL);
+    assert_int_equal(rusm_register(fixture->rt, "shop", RUSM_PID_NONE), RUSM_EINVAL);
+    pid.incarnation ^= 1;
+    assert_int_equal(rusm_register(fixture->rt, "shop", pid), RUSM_EINVAL);
+    assert_int_equal(rusm_unregister(fixture->rt, NULL), RUSM_EINVAL);
+    assert_int_equal(rusm_whereis(fixture->rt, NULL, &found), RUSM_EINVAL);
+    assert_int_equal(rusm_whereis(NULL, "shop", &found), RUSM_ENOCONTEXT);
+    assert_int_equal(rusm_register(NULL, "shop", pid), RUSM_ENOCONTEXT);
+    assert_int_equal(rusm_unregister(NULL, "shop"), RUSM_ENOCONTEXT);
+}
+
+/* Names of one runtime mean nothing to another on the same pool. */
+static void test_runtimes_have_names_of_their_own(void **state)
+{
+    struct fixture *fixture = *state;
+    rusm_pid pid = spawn_waiting(fixture), found;
+    rusm_runtime_config cfg;
+    rusm_runtime *other;
+
+    rusm_runtime_config_init(&cfg);
+    cfg.pool = fixture->pool;
+    cfg.name = "other";
+    assert_int_equal(rusm_runtime_new(&other, &cfg), RUSM_OK);
+    assert_int_equal(rusm_register(fixture->rt, "shop", pid), RUSM_OK);
+    assert_int_equal(rusm_whereis(other, "shop", &found), RUSM_ENONAME);
+    assert_int_equal(rusm_register(other, "shop", pid), RUSM_EINVAL);
+    rusm_runtime_del(other);
+    assert_int_equal(rusm_whereis(fixture->rt, "shop", &found), RUSM_OK);
+}
+
+static void body_register_itself(void *arg)
+{
+    struct fixture *fixture = arg;
+
+    (void)!rusm_register(NULL, "crowded", rusm_self());
+    (void)!rusm_unregister(NULL, "crowded");
+    (void)!rusm_register(NULL, "crowded", rusm_self());
+    (void)atomic_fetch_add(&fixture->count, 1);
+}
+
+/* Processes fight for one name and end: at the end it is free, and nothing is left of them. */
+static void test_name_survives_a_fight(void **state)
+{
+    struct fixture *fixture = *state;
+    rusm_pid found;
+
+    for (int i = 0; i < 2000; i++) {
+        rusm_pid pid;
+
+        assert_int_equal(rusm_spawn(fixture->rt, body_register_itself, fixture, &pid), RUSM_OK);
+        (void)!rusm_register(fixture->rt, "crowded", pid);
+    }
+    fixture_until(atomic_load(&fixture->count) == 2000);
+    assert_int_equal(rusm_runtime_stop(fixture->rt, TEST_LIMIT_MS), RUSM_OK);
+    assert_int_equal(rusm_whereis(fixture->rt, "crowded", &found), RUSM_ENONAME);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        fixture_test(test_name_is_found_until_it_is_released),
+        fixture_test(test_taken_name_is_refused_until_its_process_ends),
+        fixture_test(test_bad_names_and_pids_are_refused),
+        fixture_test(test_runtimes_have_names_of_their_own),
+        fixture_test(test_name_survives_a_fight),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
