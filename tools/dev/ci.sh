@@ -40,7 +40,7 @@ cmd_ci() {
         --extra "ci.docs=./dev docs"
         --extra "ci.fuzz-replay=./dev ci --step replay_corpus"
         --extra "ci.bench=./dev ci --step short_bench"
-        --extra "ci.demo=tools/demo.sh"
+        --extra "ci.demo=./dev demo"
     )
     for preset in debug asan tsan release fuzz; do
         build "$preset"
