@@ -61,8 +61,10 @@ found=("${found[@]/#-lrusm-otp/-l:librusm-otp.a}" -pthread -ldl)
 "$work/static"
 
 echo "find_package, shared and static"
-cmake -S "$here/consumer" -B "$work/consumer" -DCMAKE_PREFIX_PATH="$prefix" -DCONSUMER_LANGUAGE="$cmake_language" \
-    >"$work/log" || {
+# By the same program as the build: a machine with ninja need not have make.
+generator=$(sed -n 's/^CMAKE_GENERATOR:INTERNAL=//p' "$build/CMakeCache.txt")
+cmake -G "$generator" -S "$here/consumer" -B "$work/consumer" -DCMAKE_PREFIX_PATH="$prefix" \
+    -DCONSUMER_LANGUAGE="$cmake_language" >"$work/log" || {
     cat "$work/log"
     exit 1
 }
