@@ -4,12 +4,14 @@
  * threads), of an ordinary thread in a thread-local.
  */
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "otp/process.h"
 
 #include <rusm/err.h>
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 static _Thread_local struct {
     char detail[RUSMI_DETAIL_TEXT_MAX];
@@ -69,15 +71,18 @@ const char *rusm_err_detail(void)
 rusm_err rusm_set_err_detail(rusm_err err, const char *format, ...)
 {
     char *place = detail_place(true);
-    char text[RUSMI_DETAIL_TEXT_MAX];
+    char text[RUSMI_DETAIL_TEXT_MAX + 4]; /* room for a whole character across the limit */
     va_list args;
+    size_t len;
 
     if (place != NULL) {
         /* Through a copy: an argument may be the present detail. */
         va_start(args, format);
         (void)vsnprintf(text, sizeof(text), format, args);
         va_end(args);
-        (void)snprintf(place, sizeof(text), "%s", text);
+        len = rusmi_utf8_cut(text, strlen(text), RUSMI_DETAIL_TEXT_MAX - 1);
+        memcpy(place, text, len);
+        place[len] = '\0';
     }
     return err;
 }

@@ -274,12 +274,26 @@ static void wind_up(struct rusmi_process *proc, const rusm_reason *reason)
     atomic_fetch_add(&rt->exited, 1);
 }
 
+void rusmi_process_finish(struct rusmi_process *proc)
+{
+    rusm_runtime *rt = proc->runtime;
+    rusm_pool *pool = proc->pool;
+
+    wind_up(proc, proc->reason);
+    if (!proc->is_thread) {
+        rusmi_context_fini(&proc->context);
+    }
+    atomic_store(&proc->state, PROC_FREE);
+    rusmi_slot_give(pool, proc);
+    (void)atomic_fetch_sub(&pool->live, 1);
+    rusmi_runtime_left(rt);
+}
+
 void rusmi_process_end(struct rusmi_process *proc, const rusm_reason *reason)
 {
     rusm_reason copy = *reason;
     struct rusmi_worker *worker;
 
-    wind_up(proc, &copy);
     if (!rusmi_block_guarded(proc)) {
         size_t size;
 
@@ -287,8 +301,9 @@ void rusmi_process_end(struct rusmi_process *proc, const rusm_reason *reason)
          * nothing can go on. */
         rusmi_assert(rusmi_stack_intact((char *)rusmi_slot_stack(proc, &size) - rusmi_vm_page()));
     }
+    proc->reason = &copy; /* the stack stays what it is until the slot is another's */
     worker = rusmi_worker_self();
-    worker->ended = proc;
+    worker->ended = true;
     rusmi_context_leave(&proc->context, &worker->context);
     rusmi_unreachable();
 }
@@ -464,12 +479,10 @@ static void appear(struct rusmi_process *proc, uint32_t state, rusm_process_stat
 /* Undo begin() and appear() of a process that has never run. */
 static void vanish(struct rusmi_process *proc)
 {
-    rusm_runtime *rt = proc->runtime;
+    const rusm_reason normal = {.kind = RUSM_REASON_NORMAL};
 
-    wind_up(proc, &(rusm_reason){.kind = RUSM_REASON_NORMAL});
-    atomic_store(&proc->state, PROC_FREE);
-    rusmi_slot_give(rt->pool, proc);
-    rusmi_runtime_left(rt);
+    proc->reason = &normal;
+    rusmi_process_finish(proc);
 }
 
 rusm_err rusm_spawn_with(rusm_runtime *rt, rusm_process_fn fn, void *arg,

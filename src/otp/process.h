@@ -80,6 +80,7 @@ struct rusmi_process {
     uint32_t generation;
     int saved_errno;
     bool ending;
+    const rusm_reason *reason; /* why it ends, from then on */
 
     /* under the stripe lock of the slot */
     rusm_exit_watch *watches; /* see watch.c */
@@ -109,8 +110,13 @@ void rusmi_process_suspend(struct rusmi_process *proc, rusm_process_state doing,
                            rusm_time deadline);
 /* Count n units of work; gives others a turn once the budget is used up. */
 void rusmi_process_work(struct rusmi_process *proc, unsigned n);
-/* End the running process. */
+/*
+ * End the running process: it leaves its stack for good, and the scheduler that it was on does the
+ * rest, on the stack of its thread.
+ */
 _Noreturn void rusmi_process_end(struct rusmi_process *proc, const rusm_reason *reason);
+/* All that ending means; proc->reason is set. Afterwards the slot may be another's. */
+void rusmi_process_finish(struct rusmi_process *proc);
 /* The absolute time of a timeout; RUSMI_NEVER for RUSM_INFINITY. */
 rusm_time rusmi_deadline(int64_t timeout_ms);
 /* The full pid of a process. */

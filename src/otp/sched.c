@@ -369,14 +369,9 @@ static void after_switch(struct rusmi_worker *worker, struct rusmi_process *proc
 {
     uint32_t running = PROC_RUNNING;
 
-    if (worker->ended != NULL) {
-        rusm_runtime *rt = proc->runtime;
-
-        worker->ended = NULL;
-        rusmi_context_fini(&proc->context);
-        atomic_store(&proc->state, PROC_FREE);
-        rusmi_slot_give(worker->pool, proc);
-        rusmi_runtime_left(rt);
+    if (worker->ended) {
+        worker->ended = false;
+        rusmi_process_finish(proc);
         return;
     }
     if (!atomic_compare_exchange_strong(&proc->state, &running, PROC_IDLE)) {

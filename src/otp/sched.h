@@ -60,7 +60,7 @@ struct rusmi_worker {
     /* the worker alone */
     _Alignas(64) struct rusmi_context context; /* of the scheduler loop */
     struct rusmi_process *current;
-    struct rusmi_process *ended; /* just switched away from, its slot is to be freed */
+    bool ended; /* the process that switched here has ended */
     int budget;
     unsigned tick;
     unsigned work; /* units since drivers had a turn */

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #if RUSMI_ASAN
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 #if RUSMI_TSAN
@@ -126,6 +127,10 @@ void rusmi_context_init(struct rusmi_context *context, void *low, void *top, voi
     struct start *start =
         (struct start *)((uintptr_t)((char *)top - sizeof(*start)) & ~(uintptr_t)15);
 
+#if RUSMI_ASAN
+    /* The last user of the stack may have left it in the middle of its frames. */
+    __asan_unpoison_memory_region(low, (size_t)((char *)top - (char *)low));
+#endif
     *start = (struct start){.fn = fn, .arg = arg, .context = context};
     *context = (struct rusmi_context){.sp = prepare(low, (char *)start, start)};
 #if RUSMI_ASAN
