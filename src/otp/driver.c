@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Drivers: see rusm/otp/driver.h. State, moved by compare-and-swap:
+ * Drivers: see rusm/otp/driver.h.
  *
- *     IDLE -> POSTED -> RUNNING -> IDLE
- *                       RUNNING -> AGAIN (posted while it ran) -> POSTED
+ * `posts` counts what has been asked since the last run began. Who raises it from 0 puts the driver
+ * into a list; who takes it from there runs it, and sets the count back to 0 if it has not changed
+ * meanwhile, else puts it into the list again. So while the count is not 0, the driver is in one
+ * list or in the hands of one thread. A post is always a read-modify-write, so that what was
+ * written before it is seen by the run whose count it is in.
  *
- * Only who takes it from the list of posted drivers runs it, and it is in the list only while
- * POSTED, so one thread at a time does. Closing is a flag and one more post: the run that sees it
- * tears down instead.
+ * Closing is a post that also sets the lowest bit: the thread that sees it tears the driver down
+ * instead of running it. The poster must not touch the driver after that one operation.
  */
 #include "base/assert.h"
 #include "base/mem.h"
@@ -15,16 +17,11 @@
 
 #include <string.h>
 
-enum {
-    DRIVER_IDLE,
-    DRIVER_POSTED,
-    DRIVER_RUNNING,
-    DRIVER_AGAIN
-};
+#define POST_CLOSE 1u
+#define POST_ONE   2u
 
 struct rusm_driver {
-    _Atomic uint32_t state;
-    _Atomic uint32_t closing;
+    _Atomic uint32_t posts; /* POST_ONE each, with POST_CLOSE */
     _Atomic uint32_t ready; /* a descriptor was reported */
     rusm_pool *pool;
     rusm_runtime *runtime;
@@ -71,21 +68,8 @@ static void enqueue(rusm_driver *driver)
 
 void rusm_driver_post(rusm_driver *driver)
 {
-    uint32_t state = atomic_load(&driver->state);
-
-    for (;;) {
-        if (state == DRIVER_IDLE) {
-            if (atomic_compare_exchange_weak(&driver->state, &state, DRIVER_POSTED)) {
-                enqueue(driver);
-                return;
-            }
-        } else if (state == DRIVER_RUNNING) {
-            if (atomic_compare_exchange_weak(&driver->state, &state, DRIVER_AGAIN)) {
-                return;
-            }
-        } else {
-            return;
-        }
+    if (atomic_fetch_add(&driver->posts, POST_ONE) == 0) {
+        enqueue(driver);
     }
 }
 
@@ -109,9 +93,10 @@ static void arm(rusm_driver *driver, rusm_time now)
     if (driver->wanted == 0 || (driver->armed != 0 && driver->armed <= driver->wanted)) {
         return;
     }
-    if (rusmi_sched_set_timer(driver->pool, &driver->timer, driver->wanted)) {
-        driver->armed = driver->wanted;
-    } else {
+    /* Before: once it is set, the timer may fire, and another thread be in the run. */
+    driver->armed = driver->wanted;
+    if (!rusmi_sched_set_timer(driver->pool, &driver->timer, driver->armed)) {
+        driver->armed = 0;
         rusm_driver_post(driver); /* no memory for a timer: run again and try again */
     }
 }
@@ -133,19 +118,21 @@ static void tear_down(rusm_driver *driver)
 /* Run one that was taken from the list. */
 static void run(rusm_driver *driver, rusm_time now)
 {
-    uint32_t running = DRIVER_RUNNING;
+    uint32_t posts = atomic_load(&driver->posts);
 
-    atomic_store(&driver->state, DRIVER_RUNNING);
-    if (atomic_load(&driver->closing) == 0) {
+    if ((posts & POST_CLOSE) == 0) {
+        if (driver->wanted <= now) {
+            driver->wanted = 0; /* this is the run that the timer was set for */
+        }
         driver->cfg.run(driver->cfg.arg, now);
+        arm(driver, now);
+        if (atomic_compare_exchange_strong(&driver->posts, &posts, 0)) {
+            return;
+        }
     }
-    if (atomic_load(&driver->closing) != 0) {
+    if ((posts & POST_CLOSE) != 0) {
         tear_down(driver);
-        return;
-    }
-    arm(driver, now);
-    if (!atomic_compare_exchange_strong(&driver->state, &running, DRIVER_IDLE)) {
-        atomic_store(&driver->state, DRIVER_POSTED);
+    } else {
         enqueue(driver);
     }
 }
@@ -230,13 +217,14 @@ rusm_err rusm_driver_set_fd(rusm_driver *driver, int fd, unsigned events)
 void rusm_driver_set_timer(rusm_driver *driver, rusm_time at_ns)
 {
     driver->wanted = at_ns;
-    if (atomic_load(&driver->state) == DRIVER_IDLE) {
+    if (atomic_load(&driver->posts) == 0) {
         arm(driver, rusm_now()); /* before the first post: nobody else is in it */
     }
 }
 
 void rusm_driver_close(rusm_driver *driver)
 {
-    atomic_store(&driver->closing, 1);
-    rusm_driver_post(driver);
+    if (atomic_fetch_add(&driver->posts, POST_ONE | POST_CLOSE) == 0) {
+        enqueue(driver);
+    }
 }

@@ -234,6 +234,25 @@ static void step_pull_in(struct machine *machine, rusm_time now_ns)
     }
 }
 
+/* A timer that has led to a run is over: it does not lead to another. */
+static void test_timer_fires_once(void **state)
+{
+    struct machine machine, later;
+
+    machine_open(&machine, *state, NULL);
+    machine_open(&later, *state, NULL);
+    rusm_driver_set_timer(machine.driver, rusm_now() + 1000000);
+    fixture_wait_count(*state, &machine.runs, 1);
+    for (uint64_t i = 1; i <= 3; i++) {
+        rusm_driver_post(later.driver);
+        fixture_wait_count(*state, &later.runs, i);
+        fixture_until(atomic_load(&later.inside) == 0);
+    }
+    machine_close(&later);
+    machine_close(&machine);
+    assert_int_equal(atomic_load(&machine.runs), 1);
+}
+
 /* An earlier time replaces one that was far away. */
 static void test_timer_is_replaced_by_an_earlier_one(void **state)
 {
@@ -425,6 +444,7 @@ int main(void)
         fixture_test(test_driver_posts_and_closes_itself),
         fixture_test(test_closed_comes_once_and_last),
         fixture_test(test_timer_runs_the_driver_again_and_again),
+        fixture_test(test_timer_fires_once),
         fixture_test(test_timer_is_replaced_by_an_earlier_one),
         fixture_test(test_descriptor_is_level_triggered),
         fixture_test(test_descriptors_that_cannot_be_polled_are_refused),
