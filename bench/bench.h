@@ -19,10 +19,10 @@ double bench_rss_mib(void);
 /* Sort samples and return the given percentile (0 to 100); 0 if there are none. */
 uint64_t bench_percentile(uint64_t *samples, size_t samples_len, double percent);
 /*
- * Round trips of 40 bytes between two connected UDP sockets on loopback that one thread owns: what the kernel costs
- * before any protocol. polled: the thread waits with epoll for whichever socket is ready, as any program that serves
- * more than one must; else it blocks in recv on the one that it knows is next. Fills samples with nanoseconds; false
- * if a socket could not be made.
+ * Round trips of 40 bytes between two connected UDP sockets on loopback that one thread owns:
+ * what the kernel costs before any protocol. polled: the thread waits with epoll for whichever
+ * socket is ready, as any program that serves more than one must; else it blocks in recv on the
+ * one that it knows is next. Fills samples with nanoseconds; false if a socket could not be made.
  */
 bool bench_udp_floor(uint64_t *samples, size_t samples_len, bool polled);
 /* Print "program: what: rusm_err_detail()" and exit 1 unless err is RUSM_OK. */

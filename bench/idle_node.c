@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a node costs that does nothing but keep its links up: a hub with N peers, all in one OS process, so that the CPU
- * time of the process is that of N + 1 idle nodes and their 2 N link ends.
+ * What a node costs that does nothing but keep its links up: a hub with N peers, all in one OS
+ * process, so that the CPU time of the process is that of N + 1 idle nodes and their 2 N link
+ * ends.
  *
  *   idle_node [seconds] [peers] [--json]
  */

@@ -87,7 +87,10 @@ struct rusmi_link {
     uint64_t close_code;
     char close_text[RUSMI_QUIC_TEXT_MAX];
     rusm_time flush_until; /* closing: let the queue drain until then */
-    /* any thread: written under lock, read by the owner without it as a hint that is set before each post */
+    /*
+     * any thread: written under lock, read by the owner without it as a hint that is set before
+     * each post
+     */
     _Atomic uint32_t attention; /* datagrams, control bytes, a close or `up` wait for the owner */
     _Atomic uint32_t queue_len; /* messages in the queue */
 

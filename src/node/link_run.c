@@ -373,8 +373,8 @@ static void take_control(struct rusmi_link *link, struct rusmi_buf *control)
 }
 
 /*
- * Take what was asked for since the last time. `attention` is cleared first: whoever asks afterwards sets it again and
- * posts the driver.
+ * Take what was asked for since the last time. `attention` is cleared first: whoever asks
+ * afterwards sets it again and posts the driver.
  */
 static void take_asked(struct rusmi_link *link, rusm_time now)
 {

@@ -12,8 +12,8 @@
  * runtime, so that no process can be in a call on the node while it goes. docs/design/node.md tells
  * the whole story.
  *
- * Locks: in this order: lock, then a link's lock; peers_lock and cids_lock are leaves; crowd_lock is
- * never held while another is taken.
+ * Locks: in this order: lock, then a link's lock; peers_lock and cids_lock are leaves; crowd_lock
+ * is never held while another is taken.
  */
 #ifndef RUSMI_NODE_NODE_H
 #define RUSMI_NODE_NODE_H

@@ -49,7 +49,10 @@ void rusmi_drivers_fini(struct rusmi_drivers *drivers)
     rusmi_lock_fini(&drivers->lock);
 }
 
-/* To the end of the list of the worker that this is, or of the pool. From here on it may run, and be closed. */
+/*
+ * To the end of the list of the worker that this is, or of the pool. From here on it may run,
+ * and be closed.
+ */
 static void enqueue(rusm_driver *driver)
 {
     rusm_pool *pool = driver->pool;

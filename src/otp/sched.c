@@ -346,7 +346,10 @@ static void sleep_parked(struct rusmi_worker *worker)
     (void)atomic_fetch_sub(&pool->sleepers, 1);
 }
 
-/* The last worker awake sleeps in the poll, all others on their futex: so somebody polls whenever all sleep. */
+/*
+ * The last worker awake sleeps in the poll, all others on their futex: so somebody polls
+ * whenever all sleep.
+ */
 static void go_to_sleep(struct rusmi_worker *worker)
 {
     rusm_pool *pool = worker->pool;
@@ -492,7 +495,10 @@ static void idle(struct rusmi_worker *worker)
         for (int i = 0; i < 16; i++) {
             rusmi_thread_pause();
         }
-        /* We are counted as searching: whoever is awake and is not, works, and keeps what it can do. */
+        /*
+         * We are counted as searching: whoever is awake and is not, works, and keeps what it
+         * can do.
+         */
         found = atomic_load(&pool->awake) != atomic_load(&pool->searching)
                     ? has_surplus(pool)
                     : has_work(pool) || poll_now(pool);
@@ -521,8 +527,9 @@ static void *worker_main(void *arg)
 /* ---- the watchdog ---------------------------------------------------------------------------- */
 
 /*
- * A process holds its worker for longer than a watch: what waits goes on without that worker. A worker that sleeps is
- * woken for it; only when every worker is held does the watchdog itself poll and run drivers.
+ * A process holds its worker for longer than a watch: what waits goes on without that worker. A
+ * worker that sleeps is woken for it; only when every worker is held does the watchdog itself
+ * poll and run drivers.
  */
 static void relieve(rusm_pool *pool, struct rusmi_worker *held)
 {

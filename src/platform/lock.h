@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A lock for short critical sections that neither block nor switch processes: one word, one exchange each way while
- * nobody competes, a short spin and then the futex when somebody does (U. Drepper, "Futexes Are Tricky", mutex 2).
+ * A lock for short critical sections that neither block nor switch processes: one word, one
+ * exchange each way while nobody competes, a short spin and then the futex when somebody does (U.
+ * Drepper, "Futexes Are Tricky", mutex 2).
  *
  * Word: 0 free, 1 taken, 2 taken and somebody may sleep.
  */

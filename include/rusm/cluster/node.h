@@ -64,12 +64,12 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_bind_with(rusm_node **out_node, rusm
                                                       const rusm_node_config *cfg);
 
 /**
- * Stop the node's runtime (rusm_runtime_stop(): every process ends), close every link (peers see *closed
- * by peer*) and free the node; NULL is allowed. Messages that were accepted before are handed to the
- * network first where the links still take them, for at most a second.
+ * Stop the node's runtime (rusm_runtime_stop(): every process ends), close every link (peers see
+ * *closed by peer*) and free the node; NULL is allowed. Messages that were accepted before are
+ * handed to the network first where the links still take them, for at most a second.
  *
- * Threads: an ordinary thread that has not entered the runtime; no other call on the node may be running
- * or follow. Waits for as long as a process of the runtime does not end.
+ * Threads: an ordinary thread that has not entered the runtime; no other call on the node may be
+ * running or follow. Waits for as long as a process of the runtime does not end.
  */
 RUSM_API void rusm_node_del(rusm_node *node);
 

@@ -124,8 +124,8 @@ RUSM_API void rusm_driver_post(rusm_driver *driver);
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_driver_set_fd(rusm_driver *driver, int fd, unsigned events);
 
 /**
- * Whether a descriptor was reported ready since the last call: lets a run that was posted for another reason spare
- * itself a read that would find nothing. What is not read is reported again.
+ * Whether a descriptor was reported ready since the last call: lets a run that was posted for
+ * another reason spare itself a read that would find nothing. What is not read is reported again.
  *
  * Threads: within run.
  */
