@@ -60,7 +60,11 @@ typedef struct rusm_pid {
 } rusm_pid;
 
 /** The pid that names no process. */
+#ifdef __cplusplus
+#define RUSM_PID_NONE (rusm_pid{0, 0}) /* ISO C++ has no compound literals */
+#else
 #define RUSM_PID_NONE ((rusm_pid){0, 0})
+#endif
 
 /** A pool of scheduler threads. See rusm/otp/runtime.h. */
 typedef struct rusm_pool rusm_pool;
