@@ -14,6 +14,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A message to another node costs about so many receives. */
+#define SEND_REDUCTIONS 4
+
 static uint64_t sender_serial(const rusm_node *node)
 {
     rusm_pid self = rusm_self();
@@ -21,7 +24,10 @@ static uint64_t sender_serial(const rusm_node *node)
     return self.incarnation == node->incarnation ? self.serial : 0;
 }
 
-/* Queue out on the link, which is given back; out is freed unless it was taken. */
+/*
+ * Queue out on the link, which is given back; out is freed unless it was taken. After RUSM_EKILLED
+ * nothing is held, and the caller ends the process as soon as that is true of itself.
+ */
 static rusm_err queue(struct rusmi_link *link, struct rusmi_out *out,
                       const struct rusmi_message_head *head, bool wait)
 {
@@ -36,9 +42,16 @@ static rusm_err queue(struct rusmi_link *link, struct rusmi_out *out,
         }
     }
     rusmi_link_drop(link);
+    return err;
+}
+
+/* The end of a public call: a killed process ends here, and a busy one gives others a turn. */
+static rusm_err done(rusm_err err)
+{
     if (err == RUSM_EKILLED) {
-        rusm_checkpoint(); /* a process ends here */
+        rusm_checkpoint();
     }
+    rusm_bump_reductions(SEND_REDUCTIONS);
     return err;
 }
 
@@ -121,13 +134,13 @@ static rusm_err node_send(rusm_node *node, const char *peer, const char *name, c
 rusm_err rusm_node_send(rusm_node *node, const char *peer, const char *name, const void *data,
                         size_t len)
 {
-    return node_send(node, peer, name, data, len, true);
+    return done(node_send(node, peer, name, data, len, true));
 }
 
 rusm_err rusm_node_try_send(rusm_node *node, const char *peer, const char *name, const void *data,
                             size_t len)
 {
-    return node_send(node, peer, name, data, len, false);
+    return done(node_send(node, peer, name, data, len, false));
 }
 
 /* The link to the node of that incarnation, held; sets the detail if there is none. */
@@ -157,7 +170,7 @@ rusm_err rusmi_send_pid(rusm_node *node, rusm_pid to, const void *data, size_t l
         return rusm_send(to, data, len);
     }
     link = link_to(node, to);
-    return link == NULL ? RUSM_ENONODE : send_head(link, &head, data, len, true);
+    return link == NULL ? RUSM_ENONODE : done(send_head(link, &head, data, len, true));
 }
 
 /* ---- the runtime's router -------------------------------------------------------------------- */
