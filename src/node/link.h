@@ -109,6 +109,7 @@ struct rusmi_link {
     size_t early_bytes;
     uint8_t *unsent; /* a batch that the full socket did not take */
     size_t unsent_len, unsent_segment;
+    rusm_time stats_at;
     rusm_time read_at; /* when the socket was last read */
     struct rusmi_peer_identity peer;
 

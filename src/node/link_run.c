@@ -15,6 +15,9 @@
 
 #include <string.h>
 
+/* What QUIC knows of a link (round-trip time, bytes, losses) is published that often at most. */
+#define STATS_EVERY_NS ((rusm_time)1000 * 1000)
+
 /* A busy link looks at its socket that often even if the poller has not come to it. */
 #define READ_EVERY_NS ((rusm_time)20 * 1000)
 
@@ -440,7 +443,7 @@ static void set_timer(struct rusmi_link *link, rusm_time now)
     rusm_driver_set_timer(link->driver, deadline == UINT64_MAX ? 0 : deadline);
 }
 
-static void publish_stats(struct rusmi_link *link)
+static void publish_stats(struct rusmi_link *link, rusm_time now)
 {
     struct rusmi_quic_stats stats;
 
@@ -453,6 +456,11 @@ static void publish_stats(struct rusmi_link *link)
         atomic_store_explicit(&link->stat_received, link->inbox.delivered_count,
                               memory_order_relaxed);
     }
+    if (now - link->stats_at < STATS_EVERY_NS &&
+        rusmi_quic_conn_state(link->conn) == RUSMI_QUIC_UP) {
+        return;
+    }
+    link->stats_at = now;
     rusmi_quic_conn_get_stats(link->conn, &stats);
     atomic_store_explicit(&link->stat_rtt_ns, stats.rtt_ns, memory_order_relaxed);
     atomic_store_explicit(&link->stat_lost, stats.packets_lost, memory_order_relaxed);
@@ -500,7 +508,7 @@ void rusmi_link_run(void *arg, rusm_time now)
     rusmi_link_fill_outbox(link);
     close_if_asked(link, now);
     rusmi_link_write(link, now);
-    publish_stats(link);
+    publish_stats(link, now);
     why = rusmi_quic_conn_end(link->conn);
     if (why->cause != RUSMI_QUIC_NONE) {
         tell_end(link, why);
