@@ -76,6 +76,11 @@ static enum rusmi_exit find_target(struct rusmi_attach *attach, const char *oper
     char text[RUSMI_PID_TEXT_MAX];
     rusm_err err;
 
+    if (attach->role == RUSM_ROLE_OBSERVER) {
+        /* The node would drop the message, count it, and nobody would be told. */
+        rusmi_say("an observer may look, not act");
+        return RUSMI_EXIT_REFUSED;
+    }
     if (operand[0] == '<') {
         return rusmi_attach_pid(attach, operand, out_pid);
     }

@@ -11,13 +11,11 @@
 #define PEERS_PAGE 16
 
 /* A shared identity has no name of its own, and peers want one that nobody else has. */
-static const char *own_name(const rusm_identity *identity, char buf[RUSM_NAME_MAX + 1])
+static const char *own_name(const rusm_cert_info *info, char buf[RUSM_NAME_MAX + 1])
 {
-    rusm_cert_info info;
     char host[64] = "host";
 
-    rusm_identity_get_info(identity, &info);
-    if (!info.shared) {
+    if (!info->shared) {
         return NULL;
     }
     if (gethostname(host, sizeof(host) - 1) != 0) {
@@ -33,8 +31,11 @@ static rusm_err start(struct rusmi_attach *attach, rusm_identity *identity)
     char buf[RUSM_NAME_MAX + 1];
     rusm_pool_config pool;
     rusm_runtime_config runtime;
+    rusm_cert_info info;
     rusm_err err;
 
+    rusm_identity_get_info(identity, &info);
+    attach->role = info.role;
     rusm_pool_config_init(&pool);
     pool.threads = 1;
     err = rusm_pool_new(&attach->pool, &pool);
@@ -48,7 +49,7 @@ static rusm_err start(struct rusmi_attach *attach, rusm_identity *identity)
     if (err != RUSM_OK) {
         return err;
     }
-    err = rusm_node_bind(&attach->node, attach->runtime, own_name(identity, buf), "127.0.0.1:0",
+    err = rusm_node_bind(&attach->node, attach->runtime, own_name(&info, buf), "127.0.0.1:0",
                          identity);
     if (err == RUSM_OK) {
         err = rusm_thread_enter(attach->runtime, "rusm");
@@ -94,7 +95,7 @@ static enum rusmi_exit connect_fail(const struct rusmi_attach *attach, rusm_err 
         rusmi_say("--at: %s", rusm_err_detail());
         return RUSMI_EXIT_USAGE;
     }
-    rusmi_say("cannot connect to %s: %s", attach->args->at, rusm_err_detail());
+    rusmi_say("cannot connect to %s: %s", attach->args->at, rusmi_detail_of(attach->args->at));
     return RUSMI_EXIT_NO_LINK;
 }
 

@@ -17,6 +17,7 @@ struct rusmi_attach {
     rusm_runtime *runtime;
     rusm_node *node; /* ours, which is nobody's peer unless the certificate is a member's */
     bool entered;
+    rusm_role role;               /* ours */
     char peer[RUSM_NAME_MAX + 1]; /* the node that answers at --at */
     uint64_t incarnation;         /* the peer's */
 };

@@ -48,8 +48,8 @@ const struct rusmi_command rusmi_commands[] = {
     {"send", "NAME|PID DATA", 2, 2, ATTACH, NEEDED,
      "Send a message to a process of a node, by its name or pid",
      "DATA is the message, or - to read it from standard input (at most 16 MiB). A pid is written "
-     "as ps prints it, with its brackets: '<london.7>'. The process was alive when it was asked "
-     "for; whether it reads the message is its own business.",
+     "as ps prints it, with its brackets: '<london.7>'. The node took the message; one for a "
+     "process that has ended is dropped and counted there.",
      rusmi_run_send},
     {"spawn", "FACTORY [DATA]", 1, 2, ATTACH, NEEDED,
      "Start a process on a node by one of its factories, and print the pid",

@@ -99,7 +99,7 @@ static void give_up(struct dial *dial, rusm_err err)
     enum rusmi_exit code = rusmi_exit_code(err);
     int none = 0;
 
-    rusmi_say("cannot link to %s: %s", dial->address, rusm_err_detail());
+    rusmi_say("cannot link to %s: %s", dial->address, rusmi_detail_of(dial->address));
     if (code != RUSMI_EXIT_REFUSED) {
         code = err == RUSM_EINVAL ? RUSMI_EXIT_USAGE : RUSMI_EXIT_NO_LINK;
     }
@@ -135,7 +135,7 @@ static void dial_main(void *arg)
         }
         if (!told) {
             told = true;
-            rusmi_say("no link to %s yet: %s", dial->address, rusm_err_detail());
+            rusmi_say("no link to %s yet: %s", dial->address, rusmi_detail_of(dial->address));
         }
         (void)!rusm_sleep(jitter(wait_ms));
         wait_ms = 2 * wait_ms < BACK_OFF_MAX_MS ? 2 * wait_ms : BACK_OFF_MAX_MS;
@@ -250,6 +250,10 @@ static rusm_err bind_node(struct host *host)
         return err;
     }
     rusm_identity_get_info(host->identity, &info);
+    if (info.role != RUSM_ROLE_MEMBER) {
+        return rusm_set_err_detail(RUSM_EPERM, "%s is an %s: a node needs a member's certificate",
+                                   info.node, rusm_role_name(info.role));
+    }
     rusm_runtime_config_init(&runtime);
     runtime.name = args->name != NULL ? args->name : info.node;
     err = rusm_runtime_new(&host->runtime, &runtime);

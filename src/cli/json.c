@@ -45,13 +45,11 @@ static void write_key(struct rusmi_json *json, const char *key)
     }
     if (json->depth == 1 && key == NULL) {
         (void)fputc('\n', json->out);
-    } else if (!json->empty) {
-        (void)fputc(' ', json->out);
     }
     json->empty = false;
     if (key != NULL) {
         write_string(json->out, key);
-        (void)fputs(": ", json->out);
+        (void)fputc(':', json->out);
     }
 }
 

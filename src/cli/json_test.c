@@ -62,8 +62,8 @@ static void test_object_has_every_kind_of_value(void **state)
     rusmi_json_bool(json, "yes", true);
     rusmi_json_bool(json, "no", false);
     rusmi_json_end(json);
-    assert_document(fixture, "{\"text\": \"a\", \"none\": null, \"number\": 18446744073709551615, "
-                             "\"integer\": -9223372036854775808, \"yes\": true, \"no\": false}\n");
+    assert_document(fixture, "{\"text\":\"a\",\"none\":null,\"number\":18446744073709551615,"
+                             "\"integer\":-9223372036854775808,\"yes\":true,\"no\":false}\n");
 }
 
 static void test_list_has_a_line_for_each_record(void **state)
@@ -82,8 +82,7 @@ static void test_list_has_a_line_for_each_record(void **state)
         rusmi_json_end(json);
     }
     rusmi_json_end(json);
-    assert_document(fixture,
-                    "[\n{\"n\": 1, \"inner\": [1, 1]},\n{\"n\": 2, \"inner\": [2, 2]}\n]\n");
+    assert_document(fixture, "[\n{\"n\":1,\"inner\":[1,1]},\n{\"n\":2,\"inner\":[2,2]}\n]\n");
 }
 
 static void test_empty_list_and_object(void **state)
@@ -104,7 +103,7 @@ static void test_empty_object_inside_an_object(void **state)
     rusmi_json_end(&fixture->json);
     rusmi_json_text(&fixture->json, "after", "");
     rusmi_json_end(&fixture->json);
-    assert_document(fixture, "{\"o\": {}, \"after\": \"\"}\n");
+    assert_document(fixture, "{\"o\":{},\"after\":\"\"}\n");
 }
 
 static void test_strings_are_escaped(void **state)

@@ -14,7 +14,10 @@ bool rusmi_pid_parse(const char *text, struct rusmi_pid_text *out_pid)
     const char *stop;
     uint64_t number;
 
-    if (len >= 2 && text[0] == '<' && text[len - 1] == '>') {
+    if (len >= 2 && (text[0] == '<') != (text[len - 1] == '>')) {
+        return false;
+    }
+    if (len >= 2 && text[0] == '<') {
         text++;
         len -= 2;
     }

@@ -63,6 +63,16 @@ enum rusmi_exit rusmi_fail(rusm_err err)
     return rusmi_exit_code(err);
 }
 
+const char *rusmi_detail_of(const char *address)
+{
+    const char *detail = rusm_err_detail();
+    size_t len = strlen(address);
+
+    return strncmp(detail, address, len) == 0 && strncmp(detail + len, ": ", 2) == 0
+               ? detail + len + 2
+               : detail;
+}
+
 enum rusmi_exit rusmi_flush(enum rusmi_exit code)
 {
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == RUSMI_EXIT_OK) {
