@@ -7,7 +7,7 @@
  *
  *   echo       sends back what it gets
  *   greeter    the same with a greeting; known to the whole cluster as greeter.<node>
- *   postman    does errands for people, who have no mailbox: it sends for them and prints the answer
+ *   postman    does errands for people, who have no mailbox: sends for them, prints the answer
  *                send <node> <name> <text>       a message by node and name
  *                global <name> <text>            a message by global name
  *                spawn <node> <factory> <text>   a new process there, and a message to it
@@ -31,7 +31,7 @@ static void text_of(const rusm_msg *msg, char text[TEXT_MAX])
     text[len] = '\0';
 }
 
-/* Answer whoever sent msg. Nobody is told when that fails: the sender has gone, or is no process. */
+/* Answer whoever sent msg; if that fails, the sender has gone, or is no process. */
 static void answer(const rusm_msg *msg, const char *text)
 {
     (void)!rusm_send(rusm_msg_sender(msg), text, strlen(text));

@@ -108,15 +108,17 @@ ready() {
     printf '    %s\n' "$(grep -m 1 ' ready at ' "$1.log")"
 }
 
-# linked NODE N: NODE has links to N others.
+# linked NODE N: NODE has links to N others, no more and no fewer.
 linked() {
     [[ $("$rusm" peers --at "${at[$1]}" --json 2>/dev/null | grep -o '"incarnation"' | wc -l) -eq $2 ]]
 }
 
-has_name() { [[ $("$rusm" names --at "${at[$1]}" --json 2>/dev/null) == *"\"name\": \"$2\""* ]]; }
+# names_of NODE: the global names that it knows, one a line.
+names_of() { "$rusm" names --at "${at[$1]}" 2>/dev/null | awk 'NR > 1 { print $1 }'; }
+has_name() { names_of "$1" | grep -qxF "$2"; }
 lost_name() {
     local names
-    names=$("$rusm" names --at "${at[$1]}" --json 2>/dev/null) && [[ $names != *"\"name\": \"$2\""* ]]
+    names=$(names_of "$1") && [[ -n $names ]] && ! grep -qxF "$2" <<<"$names"
 }
 
 stop() {
