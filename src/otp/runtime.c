@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "otp/fault.h"
 #include "otp/sched.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
@@ -131,8 +132,10 @@ rusm_err rusm_pool_new(rusm_pool **out_pool, const rusm_pool_config *cfg)
     if (pool == NULL) {
         return rusm_set_err_detail(RUSM_ENOMEM, "no memory or descriptors for a pool");
     }
+    rusmi_faults_hold();
     err = rusmi_sched_start(pool);
     if (err != RUSM_OK) {
+        rusmi_faults_release();
         pool_free(pool);
         return err;
     }
@@ -148,6 +151,7 @@ void rusm_pool_del(rusm_pool *pool)
     rusmi_assert(rusmi_list_empty(&pool->runtimes));
     rusmi_assert(rusmi_worker_self() == NULL);
     rusmi_sched_stop(pool);
+    rusmi_faults_release();
     rusmi_assert(atomic_load(&pool->drivers_alive) == 0);
     pool_free(pool);
 }

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/prng.h"
+#include "otp/fault.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
 #include "platform/thread.h"
@@ -515,11 +516,13 @@ static void *worker_main(void *arg)
 
     tls_worker = worker;
     rusmi_context_init_thread(&worker->context);
+    rusmi_faults_thread_init(worker);
     while (atomic_load(&worker->pool->stop) == 0) {
         if (!work_once(worker)) {
             idle(worker);
         }
     }
+    rusmi_faults_thread_fini(worker);
     tls_worker = NULL;
     return NULL;
 }

@@ -23,6 +23,7 @@
 #include <rusm/otp/runtime.h>
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 /* Processes in a worker's own queue; a power of two. More overflow into the pool's queue. */
@@ -61,6 +62,9 @@ struct rusmi_worker {
     _Alignas(64) struct rusmi_context context; /* of the scheduler loop */
     struct rusmi_process *current;
     bool ended; /* the process that switched here has ended */
+    rusm_reason fault;       /* of the process that runs, see fault.c */
+    void *fault_stack;       /* the alternate signal stack */
+    stack_t fault_stack_old; /* and the one before */
     int budget;
     unsigned tick;
     unsigned work; /* units since drivers had a turn */

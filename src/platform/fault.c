@@ -68,8 +68,8 @@ bool rusmi_fault_divert(void *ucontext, void *top, void (*fn)(void *), void *arg
 
 void *rusmi_fault_stack_set(stack_t *out_old)
 {
-    void *stack = mmap(NULL, FAULT_STACK_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                       -1, 0);
+    void *stack =
+        mmap(NULL, FAULT_STACK_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     stack_t mine = {.ss_sp = stack, .ss_size = FAULT_STACK_LEN};
 
     if (stack == MAP_FAILED) {

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The handler runs on the scheduler thread's alternate stack, with the process's frames below it as
+ * the fault left them. To end only the process it lets the kernel return not to the faulting
+ * instruction but to a function at the top of the process's own stack, whose frames are condemned;
+ * from there the process ends as any other does. The kernel restores the signal mask on that way.
+ *
+ * Ending a process in the middle of an instruction frees nothing that it held: a lock of the heap,
+ * for one, stays taken. That is why containing is off by default.
+ */
+#include "otp/fault.h"
+
+#include "base/assert.h"
+#include "platform/fault.h"
+#include "platform/tools.h"
+#include "platform/vm.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FAULTS_HANDLED (!RUSMI_ASAN && !RUSMI_TSAN)
+
+static struct {
+    pthread_mutex_t lock;
+    unsigned pools;                            /* under lock */
+    struct sigaction old[RUSMI_FAULT_SIGNALS]; /* written while there is no pool */
+} faults = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Do what would have been done without us. */
+static void chain(int signal, siginfo_t *info, void *ucontext)
+{
+    const struct sigaction *old = NULL;
+
+    for (size_t i = 0; i < RUSMI_FAULT_SIGNALS; i++) {
+        if (rusmi_fault_signals[i] == signal) {
+            old = &faults.old[i];
+        }
+    }
+    if (old == NULL) {
+        return;
+    }
+    if ((old->sa_flags & SA_SIGINFO) != 0) {
+        old->sa_sigaction(signal, info, ucontext);
+    } else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN) {
+        old->sa_handler(signal);
+    } else if (old->sa_handler == SIG_DFL || info->si_code > 0) {
+        struct sigaction plain = {.sa_handler = SIG_DFL};
+
+        /* The instruction faults again, and the kernel does the rest; a signal that was sent is sent
+         * again. */
+        (void)sigaction(signal, &plain, NULL);
+        if (info->si_code <= 0) {
+            (void)raise(signal);
+        }
+    }
+}
+
+static void say(const struct rusmi_process *proc, const rusm_reason *reason)
+{
+    char text[RUSM_NAME_MAX * 2 + 160];
+    const char *label = proc->label == NULL ? "" : proc->label;
+    int len;
+
+    /* No allocation and no lock: numbers and strings only. The label may be read without its lock,
+     * as only the end of this very process frees it. */
+    len = snprintf(
+        text, sizeof(text), "rusm: process <%s.%llu>%s%s: %s, signal %d at address 0x%llx\n",
+        proc->runtime->name, (unsigned long long)proc->own_serial, label[0] == '\0' ? "" : " ",
+        label, rusm_reason_name(reason->kind), reason->signal, (unsigned long long)reason->address);
+    if (len > 0) {
+        ssize_t written = write(STDERR_FILENO, text, (size_t)len);
+
+        (void)written;
+    }
+    rusmi_fault_backtrace(STDERR_FILENO);
+}
+
+/* At the top of the stack of a process that is to end. */
+static void land(void *arg)
+{
+    struct rusmi_process *proc = arg;
+
+    rusmi_process_end(proc, &rusmi_worker_self()->fault);
+}
+
+static void on_fault(int signal, siginfo_t *info, void *ucontext)
+{
+    struct rusmi_worker *worker = rusmi_worker_self();
+    struct rusmi_process *proc = worker == NULL ? NULL : worker->current;
+    struct rusmi_fault fault;
+    uintptr_t low;
+    size_t len;
+
+    rusmi_fault_decode(signal, info, ucontext, &fault);
+    if (proc == NULL || fault.raised) {
+        chain(signal, info, ucontext);
+        return;
+    }
+    low = (uintptr_t)rusmi_slot_stack(proc, &len);
+    worker->fault = (rusm_reason){
+        .kind = RUSM_REASON_FAULT, .signal = signal, .address = (uint64_t)fault.address};
+    if ((signal == SIGSEGV || signal == SIGBUS) && fault.address < low &&
+        fault.address >= low - rusmi_vm_page()) {
+        worker->fault.kind = RUSM_REASON_STACK_OVERFLOW;
+    }
+    say(proc, &worker->fault);
+    /* A process that is on another stack than its own, or that is ending already, is beyond help.
+     */
+    if (!worker->pool->cfg.contain_faults || worker->ended || fault.sp < low - rusmi_vm_page() ||
+        fault.sp > low + len || !rusmi_fault_divert(ucontext, (void *)(low + len), land, proc)) {
+        abort();
+    }
+}
+
+void rusmi_faults_hold(void)
+{
+    struct sigaction mine = {.sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+    if (!FAULTS_HANDLED) {
+        return;
+    }
+    mine.sa_sigaction = on_fault;
+    (void)sigemptyset(&mine.sa_mask);
+    (void)pthread_mutex_lock(&faults.lock);
+    if (faults.pools++ == 0) {
+        rusmi_fault_backtrace_prepare();
+        for (size_t i = 0; i < RUSMI_FAULT_SIGNALS; i++) {
+            (void)sigaction(rusmi_fault_signals[i], NULL, &faults.old[i]);
+            (void)sigaction(rusmi_fault_signals[i], &mine, NULL);
+        }
+    }
+    (void)pthread_mutex_unlock(&faults.lock);
+}
+
+void rusmi_faults_release(void)
+{
+    if (!FAULTS_HANDLED) {
+        return;
+    }
+    (void)pthread_mutex_lock(&faults.lock);
+    rusmi_assert(faults.pools > 0);
+    if (--faults.pools == 0) {
+        for (size_t i = 0; i < RUSMI_FAULT_SIGNALS; i++) {
+            struct sigaction now;
+
+            /* Somebody who has set a handler since keeps it. */
+            if (sigaction(rusmi_fault_signals[i], NULL, &now) == 0 &&
+                (now.sa_flags & SA_SIGINFO) != 0 && now.sa_sigaction == on_fault) {
+                (void)sigaction(rusmi_fault_signals[i], &faults.old[i], NULL);
+            }
+        }
+    }
+    (void)pthread_mutex_unlock(&faults.lock);
+}
+
+void rusmi_faults_thread_init(struct rusmi_worker *worker)
+{
+    worker->fault_stack = FAULTS_HANDLED ? rusmi_fault_stack_set(&worker->fault_stack_old) : NULL;
+}
+
+void rusmi_faults_thread_fini(struct rusmi_worker *worker)
+{
+    rusmi_fault_stack_drop(worker->fault_stack, &worker->fault_stack_old);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Faults of processes: a memory fault or a stack overflow in a process prints which one it was and
+ * where; then the OS process aborts, or, with contain_faults, only that process ends
+ * (docs/design/processes.md).
+ *
+ * The handlers are installed while there is a pool. A fault that is not a process's goes to the
+ * handler that was there before. Under the address and thread sanitizers nothing is installed: they
+ * tell more.
+ */
+#ifndef RUSMI_OTP_FAULT_H
+#define RUSMI_OTP_FAULT_H
+
+#include "otp/sched.h"
+
+/* A pool begins, and ends. */
+void rusmi_faults_hold(void);
+void rusmi_faults_release(void);
+/* A scheduler thread begins, and ends. */
+void rusmi_faults_thread_init(struct rusmi_worker *worker);
+void rusmi_faults_thread_fini(struct rusmi_worker *worker);
+
+#endif

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Faults of processes. What aborts is tried in a child of its own. Under the address and thread
+ * sanitizers the faults are theirs to report, and there is nothing to test.
+ */
+#include "otp/fixture_test.h"
+
+#include "platform/tools.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct victim {
+    rusm_exit_watch watch;
+    struct fixture *fixture;
+    rusm_reason reason;
+    _Atomic(uint64_t) ended;
+};
+
+static void on_end(void *arg, rusm_pid pid, const rusm_reason *reason)
+{
+    struct victim *victim = arg;
+
+    (void)pid;
+    victim->reason = *reason;
+    (void)atomic_fetch_add(&victim->ended, 1);
+    rusm_waiter_wake(victim->fixture->done);
+}
+
+static char *volatile nowhere = (char *)0x1230;
+
+static void await_start(void)
+{
+    rusm_msg *msg;
+
+    if (rusm_receive(&msg, RUSM_INFINITY) == RUSM_OK) {
+        rusm_msg_del(msg);
+    }
+}
+
+static void body_ends(void *arg)
+{
+    (void)arg;
+    await_start();
+}
+
+static void body_touches_nowhere(void *arg)
+{
+    (void)arg;
+    await_start();
+    *nowhere = 1;
+}
+
+static int recurse(volatile char *above, int depth)
+{
+    volatile char frame[512];
+
+    frame[0] = above[0];
+    frame[511] = (char)depth;
+    return depth < 0 ? 0 : recurse(frame, depth + 1) + frame[511];
+}
+
+static void body_overflows(void *arg)
+{
+    volatile char first = 0;
+
+    (void)arg;
+    await_start();
+    (void)recurse(&first, 0);
+}
+
+#if defined(__x86_64__) /* elsewhere a division by zero may have a result */
+static volatile int zero;
+
+static void body_divides_by_zero(void *arg)
+{
+    (void)arg;
+    await_start();
+    zero = 100 / zero;
+}
+#endif
+
+/* Inside the test: cmocka has handlers of its own, which it sets before each test and after each
+ * fixture. */
+static int contained_setup(void **state)
+{
+    static struct fixture fixture;
+    rusm_pool_config pool_cfg;
+    rusm_runtime_config cfg;
+
+    memset(&fixture, 0, sizeof(fixture));
+    rusm_pool_config_init(&pool_cfg);
+    pool_cfg.threads = 2;
+    pool_cfg.contain_faults = true;
+    assert_int_equal(rusm_pool_new(&fixture.pool, &pool_cfg), RUSM_OK);
+    rusm_runtime_config_init(&cfg);
+    cfg.pool = fixture.pool;
+    cfg.name = "test";
+    assert_int_equal(rusm_runtime_new(&fixture.rt, &cfg), RUSM_OK);
+    assert_int_equal(rusm_waiter_new(&fixture.done), RUSM_OK);
+    *state = &fixture;
+    return 0;
+}
+
+static void meet(struct fixture *fixture, rusm_process_fn fn, struct victim *victim)
+{
+    rusm_pid pid;
+
+    memset(victim, 0, sizeof(*victim));
+    victim->fixture = fixture;
+    victim->watch.fn = on_end;
+    victim->watch.arg = victim;
+    assert_int_equal(rusm_spawn(fixture->rt, fn, NULL, &pid), RUSM_OK);
+    assert_int_equal(rusm_watch_exit(&victim->watch, pid), RUSM_OK);
+    assert_int_equal(rusm_register(fixture->rt, "victim", pid), RUSM_OK);
+    assert_int_equal(rusm_send(pid, NULL, 0), RUSM_OK);
+    fixture_wait_count(fixture, &victim->ended, 1);
+    assert_int_equal(rusm_whereis(fixture->rt, "victim", &pid), RUSM_ENONAME);
+}
+
+static void test_contained_fault_ends_only_its_process(void **state)
+{
+    struct fixture *fixture;
+    rusm_runtime_stats stats;
+
+    (void)contained_setup(state);
+    fixture = *state;
+    for (int i = 0; i < 20; i++) {
+        struct victim victim;
+
+        meet(fixture, body_touches_nowhere, &victim);
+        assert_int_equal(victim.reason.kind, RUSM_REASON_FAULT);
+        assert_int_equal(victim.reason.signal, SIGSEGV);
+        assert_int_equal(victim.reason.address, 0x1230);
+        meet(fixture, body_overflows, &victim);
+        assert_int_equal(victim.reason.kind, RUSM_REASON_STACK_OVERFLOW);
+        meet(fixture, body_ends, &victim);
+        assert_int_equal(victim.reason.kind, RUSM_REASON_NORMAL);
+    }
+    assert_int_equal(rusm_runtime_stop(fixture->rt, TEST_LIMIT_MS), RUSM_OK);
+    assert_int_equal(rusm_runtime_get_stats(fixture->rt, &stats), RUSM_OK);
+    assert_int_equal(stats.crashed, 40);
+    assert_int_equal(stats.exited, 60);
+    (void)fixture_teardown(state);
+}
+
+#if defined(__x86_64__)
+static void test_contained_arithmetic_fault(void **state)
+{
+    struct victim victim;
+
+    (void)contained_setup(state);
+    meet(*state, body_divides_by_zero, &victim);
+    assert_int_equal(victim.reason.kind, RUSM_REASON_FAULT);
+    assert_int_equal(victim.reason.signal, SIGFPE);
+    (void)fixture_teardown(state);
+}
+#endif
+
+/* ---- what ends the OS process ---- */
+
+static size_t child_says(void (*body)(void), int *out_status, char *text, size_t text_len)
+{
+    int fds[2];
+    size_t len = 0;
+    ssize_t got;
+    pid_t child;
+
+    assert_int_equal(pipe(fds), 0);
+    (void)fflush(NULL);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)dup2(fds[1], STDERR_FILENO);
+        body();
+        _exit(0);
+    }
+    (void)close(fds[1]);
+    while ((got = read(fds[0], text + len, text_len - 1 - len)) > 0) {
+        len += (size_t)got;
+    }
+    (void)close(fds[0]);
+    text[len] = '\0';
+    assert_int_equal(waitpid(child, out_status, 0), child);
+    return len;
+}
+
+static void child_overflows(void)
+{
+    rusm_spawn_config cfg;
+    rusm_runtime *rt;
+    rusm_pid pid;
+
+    if (rusm_runtime_new(&rt, NULL) != RUSM_OK) {
+        _exit(1);
+    }
+    rusm_spawn_config_init(&cfg);
+    cfg.label = "deep thought";
+    if (rusm_spawn_with(rt, body_overflows, NULL, &cfg, &pid) != RUSM_OK ||
+        rusm_send(pid, NULL, 0) != RUSM_OK) {
+        _exit(1);
+    }
+    (void)pause();
+}
+
+static void test_fault_prints_the_process_and_aborts(void **state)
+{
+    char text[65536];
+    int status;
+
+    (void)state;
+    (void)child_says(child_overflows, &status, text, sizeof(text));
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGABRT);
+    assert_non_null(strstr(text, "<local.1> deep thought: stack overflow"));
+}
+
+static void on_segv_of_the_program(int signal)
+{
+    (void)signal;
+    _exit(42);
+}
+
+static void child_faults_outside(void)
+{
+    rusm_runtime *rt;
+
+    (void)signal(SIGSEGV, on_segv_of_the_program);
+    if (rusm_runtime_new(&rt, NULL) != RUSM_OK) {
+        _exit(1);
+    }
+    *nowhere = 1;
+}
+
+static void child_faults_outside_by_default(void)
+{
+    rusm_runtime *rt;
+
+    (void)signal(SIGSEGV, SIG_DFL);
+    if (rusm_runtime_new(&rt, NULL) != RUSM_OK) {
+        _exit(1);
+    }
+    *nowhere = 1;
+}
+
+static void child_faults_after_the_last_pool(void)
+{
+    rusm_runtime *rt;
+
+    (void)signal(SIGSEGV, on_segv_of_the_program);
+    if (rusm_runtime_new(&rt, NULL) != RUSM_OK) {
+        _exit(1);
+    }
+    rusm_runtime_del(rt);
+    *nowhere = 1;
+}
+
+static void test_fault_of_the_program_goes_to_its_own_handler(void **state)
+{
+    char text[65536];
+    int status;
+
+    (void)state;
+    (void)child_says(child_faults_outside, &status, text, sizeof(text));
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 42);
+    (void)child_says(child_faults_after_the_last_pool, &status, text, sizeof(text));
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 42);
+    (void)child_says(child_faults_outside_by_default, &status, text, sizeof(text));
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGSEGV);
+    assert_string_equal(text, "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_contained_fault_ends_only_its_process),
+#if defined(__x86_64__)
+        cmocka_unit_test(test_contained_arithmetic_fault),
+#endif
+        cmocka_unit_test(test_fault_prints_the_process_and_aborts),
+        cmocka_unit_test(test_fault_of_the_program_goes_to_its_own_handler),
+    };
+
+    if (RUSMI_ASAN || RUSMI_TSAN) {
+        (void)puts("the sanitizer reports faults itself");
+        return 0;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
