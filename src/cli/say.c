@@ -29,7 +29,6 @@ enum rusmi_exit rusmi_exit_code(rusm_err err)
     case RUSM_EAUTH:
     case RUSM_EPERM:
     case RUSM_EREFUSED:
-    case RUSM_ECERT:
         return RUSMI_EXIT_REFUSED;
     case RUSM_ENOPROC:
     case RUSM_ENONODE:
@@ -52,6 +51,7 @@ enum rusmi_exit rusmi_exit_code(rusm_err err)
     case RUSM_ENOCONTEXT:
     case RUSM_EKILLED:
     case RUSM_ESYS:
+    case RUSM_ECERT:
         break;
     }
     return RUSMI_EXIT_FAILED;

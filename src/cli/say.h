@@ -30,7 +30,7 @@ enum rusmi_exit rusmi_exit_code(rusm_err err);
 /* Say what the last call, which returned err, failed of; returns its exit code. */
 enum rusmi_exit rusmi_fail(rusm_err err);
 
-/* The detail of the last error, without the address that it begins with if that is the one given. */
+/* The detail of the last error, less the address that it begins with if that is the one given. */
 const char *rusmi_detail_of(const char *address);
 
 /* Flush standard output; says so and returns a failure if something could not be written. */

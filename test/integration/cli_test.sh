@@ -1,0 +1,349 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# cli_test.sh BUILD_DIR: the real command against real nodes on loopback. Every subcommand, its JSON, its exit codes;
+# who is refused, and what an observer may not do. The application is examples/app_echo.c.
+set -euo pipefail
+rusm=$1/bin/rusm
+app=$1/examples/app_echo.so
+work=$(mktemp -d)
+declare -A node=()
+unset RUSM_AT RUSM_IDENTITY
+
+finish() {
+    local code=$? name
+    trap - EXIT
+    for name in "${!node[@]}"; do
+        kill -KILL "${node[$name]}" 2>/dev/null || true
+    done
+    wait 2>/dev/null || true
+    if [[ $code -ne 0 ]]; then
+        for name in "$work"/*.log; do
+            [[ ! -e $name ]] || sed "s|^|${name##*/}: |" "$name"
+        done
+    fi
+    rm -rf "$work"
+    exit "$code"
+}
+trap finish EXIT
+
+# ---- checks
+
+fail() {
+    printf 'line %s: %s\n' "${BASH_LINENO[1]}" "$1"
+    printf 'standard output: %s\nstandard error: %s\n' "$out" "$err"
+    exit 1
+}
+
+# run CODE ARGS...: `rusm ARGS...` ends with CODE; leaves what it printed in $out and $err.
+run() {
+    local expected=$1 code=0
+    shift
+    out="" err=""
+    "$rusm" "$@" >"$work/out" 2>"$work/err" </dev/null || code=$?
+    out=$(<"$work/out")
+    err=$(<"$work/err")
+    [[ $code -eq $expected ]] || fail "rusm $*: exit code $code instead of $expected"
+    # What failed says why, in one line; what worked says nothing there.
+    if [[ $expected -eq 0 ]]; then
+        [[ -z $err ]] || fail "rusm $*: it worked and complained"
+    fi
+}
+
+# says PATTERN / complains PATTERN: standard output / error of the last run matches (glob).
+says() {
+    # shellcheck disable=SC2053
+    [[ $out == $1 ]] || fail "it does not print $1"
+}
+complains() {
+    # shellcheck disable=SC2053
+    [[ $err == $1 ]] || fail "it does not complain with $1"
+}
+
+# json EXPRESSION: the last output is one JSON document d, and the Python expression holds for it.
+json() {
+    python3 -m json.tool "$work/out" >/dev/null || fail "it is no JSON"
+    python3 -c "import json, sys
+d = json.load(open(sys.argv[1]))
+sys.exit(not ($1))" "$work/out" || fail "it is not so: $1"
+}
+
+await() {
+    local deadline=$((SECONDS + 30))
+    out="" err=""
+    until "$@"; do
+        [[ $SECONDS -lt $deadline ]] || fail "in 30 s it did not happen: $*"
+        sleep 0.05
+    done
+}
+
+# start NAME ARGS...: a node in the background; its real address in $address once it is ready.
+start() {
+    local name=$1
+    shift
+    rm -f "$work/$name.ready"
+    "$rusm" node start --identity "$work/pki/$name" "$@" --ready-fd 3 3>"$work/$name.ready" >"$work/$name.log" 2>&1 &
+    node[$name]=$!
+    await test -s "$work/$name.ready"
+    address=$(<"$work/$name.ready")
+}
+
+# stop NAME SIGNAL: the node ends with exit code 0.
+stop() {
+    local code=0
+    kill "-$2" "${node[$1]}"
+    wait "${node[$1]}" || code=$?
+    unset "node[$1]"
+    out="" err=""
+    [[ $code -eq 0 ]] || fail "$1 ended with exit code $code"
+}
+
+# ---- the command line
+
+echo "usage"
+run 2
+complains 'usage: rusm <command>*'
+run 0 --help
+says 'usage: rusm <command>*node start*'
+run 0 help
+run 0 --version
+says 'rusm [0-9]*'
+version=$out
+run 0 version
+[[ $out == "$version" ]] || fail "two versions"
+for command in "ca init" "ca issue" "ca share" "ca show" "node start" ps peers names whereis send spawn kill version help; do
+    # shellcheck disable=SC2086
+    run 0 $command --help
+    says "usage: rusm $command \[options\]*options:*--help*"
+    text=$out
+    # shellcheck disable=SC2086
+    run 0 help $command
+    [[ $out == "$text" ]] || fail "help and --help differ"
+done
+run 0 ca --help
+says 'usage:*ca init*ca show*'
+run 2 nonsense
+complains "rusm: there is no command 'nonsense'; see 'rusm help'"
+run 2 ca
+run 2 ps --nonsense
+complains "rusm: ps: unknown option '--nonsense'; see 'rusm help ps'"
+run 2 ps
+complains "rusm: ps: it needs --at ADDRESS, or \$RUSM_AT*"
+run 2 whereis --at 127.0.0.1:1 --identity x
+complains "rusm: whereis: it needs NAME*"
+
+# ---- certificates
+
+echo "certificates"
+run 0 ca init demo --ca "$work/ca" --days 30
+says 'CA of cluster demo, until 20*'
+run 1 ca init demo --ca "$work/ca"
+complains '*ca.key: it exists and is never overwritten'
+for name in london tokyo; do
+    run 0 ca issue "$name" --ca "$work/ca" --out "$work/pki"
+    says "member $name of cluster demo, until *"
+done
+run 0 ca issue ann --role operator --days 7 --ca "$work/ca" --out "$work/pki" --json
+json 'd["kind"] == "identity" and d["node"] == "ann" and d["role"] == "operator" and d["cluster"] == "demo"'
+json 'd["file"].endswith("/pki/ann.pem") and 6 * 86400 < d["not_after"] - __import__("time").time() <= 7 * 86400'
+run 0 ca issue eve --role observer --ca "$work/ca" --out "$work/pki" --file watcher
+[[ $(stat -c %a "$work/pki/watcher.key") == 600 ]] || fail "others may read a key"
+run 1 ca issue london --ca "$work/ca" --out "$work/pki"
+run 1 ca issue late --days 400 --ca "$work/ca" --out "$work/pki"
+complains '*cannot outlive its CA*'
+[[ ! -e $work/pki/late.key ]] || fail "something was written"
+run 1 ca issue x --ca "$work/nowhere"
+complains '*nowhere/ca.pem: cannot open it: No such file or directory'
+run 2 ca issue x --role king
+run 0 ca show "$work/pki"
+says '*node         ann*role         operator*certificate authority*'
+run 0 ca show "$work/ca/ca.pem" "$work/pki" --json
+json 'len(d) == 6 and d[0]["kind"] == "ca" and d[0]["role"] is None and d[0]["node"] is None'
+run 0 ca show "$work/pki/watcher.pem" --json
+json 'len(d) == 1 and d[0]["node"] == "eve" and len(d[0]["fingerprint"]) == 64'
+run 1 ca show "$work/pki/ann.key"
+run 5 ca show "$work"
+run 0 ca share tiny --out "$work/tiny"
+run 0 ca show "$work/tiny/shared.pem" --json
+json 'd[0]["shared"] and d[0]["cluster"] == "tiny"'
+
+# ---- nodes that do not start
+
+echo "nodes that do not start"
+run 2 node start
+complains '*it needs --identity*'
+run 4 node start --identity "$work/pki/london" --name paris
+complains 'rusm: the certificate is for node london, not for paris'
+run 4 node start --identity "$work/pki/ann"
+complains "rusm: ann is an operator: a node needs a member's certificate"
+run 1 node start --identity "$work/pki/nobody"
+run 1 node start --identity "$work/pki/london" --listen nonsense
+run 1 node start --identity "$work/pki/london" --load "$work/nothing.so"
+complains 'rusm: --load: *nothing.so*'
+run 1 node start --identity "$work/pki/london" --load "$1/src/librusm-otp.so"
+complains 'rusm: --load: *librusm-otp.so has no function rusm_app_main*'
+run 3 node start --identity "$work/pki/london" --connect 127.0.0.1:1 --connect-timeout 0.3
+says 'london ready at 127.0.0.1:*'
+complains '*cannot link to 127.0.0.1:1: *'
+run 2 node start --identity "$work/pki/london" --connect nonsense
+
+# ---- a running cluster
+
+echo "a running cluster"
+start london --load "$app"
+london=$address
+run 1 node start --identity "$work/pki/tokyo" --listen "$london"
+complains '*Address already in use*'
+start tokyo --load "$app" --connect "$london" --json
+tokyo=$address
+export RUSM_AT=$london RUSM_IDENTITY=$work/pki/ann
+linked() { [[ $("$rusm" peers --json 2>/dev/null) == *'"name":"tokyo"'* ]]; }
+await linked
+grep -q '^{"node":"tokyo","address":"127.0.0.1:[0-9]*","cluster":"demo","os_pid":[0-9]*}$' "$work/tokyo.log"
+grep -q "^tokyo linked to london at $london\$" "$work/tokyo.log"
+
+run 0 ps
+says 'PID *NAME *LABEL *STATE *MAILBOX *REDUCTIONS *MEMORY*<london.*>*echo*echo*receiving*'
+run 0 ps --json
+json 'sorted(p["name"] for p in d if p["name"]) == ["echo", "greeter", "postman"]'
+json 'all(p["pid"].startswith("<london.") and p["memory_bytes"] > 0 for p in d)'
+run 0 peers
+says 'NODE *LINK *RTT*tokyo *from 127.0.0.1:*'
+run 0 peers --json
+json 'len(d) == 1 and d[0]["role"] == "member" and not d[0]["dialed"] and d[0]["up_ms"] >= 0'
+run 0 peers --json --at "$tokyo"
+json 'len(d) == 1 and d[0]["name"] == "london" and d[0]["dialed"] and d[0]["address"] == "'"$london"'"'
+run 0 names
+says 'NAME *NODE *PID*greeter.london *london *<london.*'
+run 0 names --json
+json '{n["name"]: n["node"] for n in d} == {"greeter.london": "london", "greeter.tokyo": "tokyo"}'
+
+echo "whereis and send"
+run 0 whereis echo
+says '<london.*>'
+echo_pid=$out
+run 0 whereis greeter.tokyo
+says '<tokyo.*>'
+run 0 whereis greeter.tokyo --json
+json 'd["name"] == "greeter.tokyo" and d["pid"].startswith("<tokyo.")'
+run 5 whereis nobody
+complains 'rusm: *nobody*'
+run 0 send echo hello
+says ''
+run 0 send "$echo_pid" hello --json
+json 'd == {"pid": "'"$echo_pid"'", "bytes": 5}'
+"$rusm" send --json -- postman - <<<"send tokyo echo over the wire" >"$work/out"
+json 'd["bytes"] == 30'
+await grep -q '^postman: <tokyo\.[0-9]*> answers: over the wire$' "$work/london.log"
+run 5 send nobody hello
+run 5 send greeter.tokyo hello
+complains 'rusm: greeter.tokyo is a global name of <tokyo.*>, no process of node london: ask its own node'
+run 5 send '<paris.1>' hello
+run 2 send '<london.x>' hello
+complains "rusm: '<london.x>' is no pid: *"
+
+echo "spawn and kill"
+run 0 spawn worker "a title"
+says '<london.*>'
+worker=$out
+run 0 ps
+says "*$worker*worker*"
+run 0 kill "$worker"
+says ''
+gone() { [[ $("$rusm" ps) != *"$worker"* ]]; }
+await gone
+run 5 kill "$worker"
+run 0 spawn worker --json
+json 'd["factory"] == "worker" and d["pid"].startswith("<london.")'
+one=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["pid"])' "$work/out")
+run 0 spawn worker
+two=$out
+run 5 kill --json "${one//[<>]/}" "<tokyo.1>" "$two"
+json "d == {'killed': ['$one', '$two']}"
+complains 'rusm: <tokyo.1> is no process of node london*'
+run 5 spawn nothing
+complains 'rusm: node london has no factory nothing'
+run 2 kill 42
+
+echo "a list of many pages"
+for _ in 1 2 3; do
+    spawners=()
+    for _ in {1..40}; do
+        "$rusm" spawn worker - </dev/null >/dev/null &
+        spawners+=($!)
+    done
+    for spawner in "${spawners[@]}"; do
+        wait "$spawner"
+    done
+done
+run 0 ps --json
+json 'sum(p["label"] == "worker" for p in d) == 120 and len({p["pid"] for p in d}) == len(d)'
+run 0 ps
+[[ $(grep -c ' worker ' <<<"$out") -eq 120 ]] || fail "not all are in the table"
+
+# ---- who may do what
+
+echo "roles"
+export RUSM_IDENTITY=$work/pki/watcher
+run 0 ps
+run 0 peers --json
+run 0 names
+run 0 whereis echo
+run 4 kill "$echo_pid"
+complains 'rusm: *observer*'
+run 4 spawn worker
+run 4 send echo hello
+export RUSM_IDENTITY=$work/pki/ann
+run 0 whereis echo
+[[ $out == "$echo_pid" ]] || fail "echo did not survive the observer"
+
+echo "strangers"
+run 0 ca init demo --ca "$work/foreign"
+run 0 ca issue ann --role operator --ca "$work/foreign"
+run 4 ps --identity "$work/foreign/ann"
+complains '*not issued by the CA of cluster "demo"*'
+# One that trusts the cluster, but is not trusted by it: now the node refuses.
+cat "$work/ca/ca.pem" >>"$work/foreign/ca.pem"
+run 4 ps --identity "$work/foreign/ann"
+complains 'rusm: *refused us*'
+run 4 ps --identity "$work/tiny/shared"
+run 4 ps --identity "$work/pki/london"
+run 2 ps --identity "$work/pki"
+run 1 ps --identity "$work/pki/nobody"
+run 0 ps
+
+echo "nobody there"
+run 3 ps --at 127.0.0.1:1
+complains 'rusm: cannot connect to 127.0.0.1:1: *'
+run 2 ps --at nowhere:99
+complains 'rusm: --at: *'
+python3 -c 'import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1], flush=True)
+time.sleep(60)' >"$work/silent" &
+node[silent]=$!
+await test -s "$work/silent"
+run 3 ps --at "127.0.0.1:$(<"$work/silent")" --timeout 0.3
+
+# ---- the end
+
+echo "ends"
+kill -KILL "${node[silent]}"
+wait "${node[silent]}" 2>/dev/null || true
+unset "node[silent]"
+stop tokyo TERM
+unlinked() { [[ $("$rusm" peers --json) == "[]" ]]; }
+await unlinked
+run 5 whereis greeter.tokyo
+stop london INT
+tail -n 1 "$work/london.log" | grep -q '^london stops: Interrupt$'
+run 3 ps
+
+# Any name under a shared identity, from a folder; an observer of such a cluster is a member of it.
+"$rusm" node start --identity "$work/tiny/shared" --name berlin --ready-fd 3 3>"$work/berlin.ready" >"$work/berlin.log" 2>&1 &
+node[berlin]=$!
+await test -s "$work/berlin.ready"
+run 0 ps --at "$(<"$work/berlin.ready")" --identity "$work/tiny/shared" --json
+json 'isinstance(d, list)'
+stop berlin HUP
+echo "ok"
