@@ -250,6 +250,31 @@ void support_connect(struct support_node *from, struct support_node *to)
     support_wait_peer(to, rusm_node_name(from->node), true);
 }
 
+static void run_dial(void *arg)
+{
+    struct support_dial *dial = arg;
+
+    dial->err = rusm_node_connect(NULL, dial->address, dial->timeout_ms, dial->peer);
+    if (dial->err != RUSM_OK) {
+        (void)snprintf(dial->detail, sizeof(dial->detail), "%s", rusm_err_detail());
+    }
+    atomic_store(&dial->done, true);
+}
+
+void support_dial_start(struct support_dial *dial, struct support_node *node, const char *address,
+                        int64_t timeout_ms)
+{
+    memset(dial, 0, sizeof(*dial));
+    dial->timeout_ms = timeout_ms;
+    (void)snprintf(dial->address, sizeof(dial->address), "%s", address);
+    MUST_OK(rusm_spawn(node->runtime, run_dial, dial, NULL));
+}
+
+bool support_dial_is_done(void *dial)
+{
+    return atomic_load(&((struct support_dial *)dial)->done);
+}
+
 static void echo(void *arg)
 {
     rusm_msg *msg;

@@ -18,6 +18,7 @@
 #define RUSM_SUPPORT_NODES_H
 
 #include <rusm/rusm.h>
+#include <stdatomic.h>
 
 #define SUPPORT_CLUSTER     "test"
 #define SUPPORT_DEADLINE_MS 60000
@@ -71,6 +72,23 @@ rusm_node_stats support_stats(struct support_node *node);
 uint64_t support_stat(struct support_node *node, size_t offset);
 /* Wait until that one is at least `least`. */
 void support_wait_stat(struct support_node *node, size_t offset, uint64_t least);
+
+/* A call of rusm_node_connect that a process of the node makes while the test does other things. It
+ * must outlive the node: make it static. */
+struct support_dial {
+    char address[RUSM_ADDRESS_MAX];
+    int64_t timeout_ms;
+    /* results, once done */
+    rusm_err err;
+    char detail[1024];
+    char peer[RUSM_NAME_MAX + 1];
+    atomic_bool done;
+};
+
+void support_dial_start(struct support_dial *dial, struct support_node *node, const char *address,
+                        int64_t timeout_ms);
+/* A condition for support_wait(); arg is the struct support_dial. */
+bool support_dial_is_done(void *dial);
 
 /* Start a process named "echo" that sends every message back to its sender. */
 void support_echo_start(struct support_node *node);
