@@ -403,9 +403,8 @@ static void body_hold(void *arg)
     fixture_count(machine->fixture);
 }
 
-static void test_drivers_run_while_processes_hold_every_thread(void **state)
+static void io_goes_on(struct fixture *fixture, int holders)
 {
-    struct fixture *fixture = *state;
     struct machine machine, timed;
     int fds[2];
 
@@ -416,7 +415,7 @@ static void test_drivers_run_while_processes_hold_every_thread(void **state)
     timed.at = rusm_now() + 30000000;
     assert_int_equal(rusm_driver_set_fd(machine.driver, fds[0], RUSM_FD_READ), RUSM_OK);
     rusm_driver_set_timer(timed.driver, timed.at);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < holders; i++) {
         assert_int_equal(rusm_spawn(fixture->rt, body_hold, &machine, NULL), RUSM_OK);
     }
     fixture_wait_count(fixture, &timed.posted, 5);
@@ -424,7 +423,7 @@ static void test_drivers_run_while_processes_hold_every_thread(void **state)
         assert_int_equal(write(fds[1], "x", 1), 1);
         fixture_wait_count(fixture, &machine.posted, (uint64_t)i + 1);
     }
-    fixture_wait_count(fixture, &fixture->count, 3);
+    fixture_wait_count(fixture, &fixture->count, (uint64_t)holders);
     fixture_until(atomic_load(&machine.inside) == 0);
     machine.step = step_detach;
     rusm_driver_post(machine.driver);
@@ -433,6 +432,16 @@ static void test_drivers_run_while_processes_hold_every_thread(void **state)
     machine_close(&timed);
     (void)close(fds[0]);
     (void)close(fds[1]);
+}
+
+static void test_io_goes_on_while_a_process_holds_one_thread(void **state)
+{
+    io_goes_on(*state, 1);
+}
+
+static void test_io_goes_on_while_processes_hold_every_thread(void **state)
+{
+    io_goes_on(*state, 3);
 }
 
 int main(void)
@@ -450,7 +459,8 @@ int main(void)
         fixture_test(test_descriptors_that_cannot_be_polled_are_refused),
         fixture_test(test_process_waits_for_a_descriptor),
         fixture_test(test_waiting_for_a_descriptor_can_fail),
-        fixture_test(test_drivers_run_while_processes_hold_every_thread),
+        fixture_test(test_io_goes_on_while_a_process_holds_one_thread),
+        fixture_test(test_io_goes_on_while_processes_hold_every_thread),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -168,7 +168,7 @@ void rusmi_sched_queue(rusm_pool *pool, struct rusmi_process *proc)
 /* More than that worker can do at once, or it can do nothing at all: worth another's time. */
 static bool has_surplus_of(struct rusmi_worker *worker)
 {
-    uint32_t least = atomic_load(&worker->relieved) != 0 ? 1 : SURPLUS;
+    uint32_t least = atomic_load(&worker->hold) == RUSMI_HOLD_RELIEVED ? 1 : SURPLUS;
 
     return ring_len(worker) >= least || atomic_load(&worker->drivers.len) >= least;
 }
@@ -389,23 +389,24 @@ static void after_switch(struct rusmi_worker *worker, struct rusmi_process *proc
 
 static void run(struct rusmi_worker *worker, struct rusmi_process *proc)
 {
+    rusm_pool *pool = worker->pool;
+
     atomic_store(&proc->state, PROC_RUNNING);
     /* relaxed, these and the next: lists and the watchdog look at them, nothing depends on it */
     atomic_store_explicit(&proc->doing, RUSM_PROCESS_RUNNING, memory_order_relaxed);
-    atomic_store_explicit(&worker->in_process, 1, memory_order_relaxed);
+    atomic_store_explicit(&worker->hold, RUSMI_HOLD_PROCESS, memory_order_relaxed);
     worker->current = proc;
     worker->budget = RUSMI_BUDGET;
     rusmi_context_switch(&worker->context, &proc->context);
     worker->current = NULL;
-    if (atomic_load_explicit(&worker->relieved, memory_order_relaxed) !=
-        0) { /* relaxed: a hint for thieves */
-        atomic_store(&worker->relieved, 0);
+    if (atomic_exchange(&worker->hold, RUSMI_HOLD_NONE) == RUSMI_HOLD_RELIEVED) {
+        (void)atomic_fetch_add(&pool->awake, 1);
+        (void)atomic_fetch_sub(&pool->held, 1);
     }
     worker->work += 1 + (unsigned)(RUSMI_BUDGET - worker->budget);
     atomic_store_explicit(&worker->switches,
                           atomic_load_explicit(&worker->switches, memory_order_relaxed) + 1,
                           memory_order_relaxed);
-    atomic_store_explicit(&worker->in_process, 0, memory_order_relaxed);
     after_switch(worker, proc);
 }
 
@@ -536,7 +537,12 @@ static void *worker_main(void *arg)
  */
 static void relieve(rusm_pool *pool, struct rusmi_worker *held)
 {
-    atomic_store(&held->relieved, 1);
+    uint32_t hold = RUSMI_HOLD_PROCESS;
+
+    if (atomic_compare_exchange_strong(&held->hold, &hold, RUSMI_HOLD_RELIEVED)) {
+        (void)atomic_fetch_add(&pool->held, 1);
+        (void)atomic_fetch_sub(&pool->awake, 1);
+    }
     if (atomic_load(&pool->poll_blocked) != 0 && !has_surplus(pool)) {
         return; /* nothing waits for it, and somebody polls */
     }
@@ -547,15 +553,21 @@ static void relieve(rusm_pool *pool, struct rusmi_worker *held)
     }
 }
 
+/* In this order: relieve() raises `held` before it lowers `awake`. */
+static bool nobody_runs(rusm_pool *pool)
+{
+    return atomic_load(&pool->awake) == 0 && atomic_load(&pool->held) == 0;
+}
+
 static void *watchdog_main(void *arg)
 {
     rusm_pool *pool = arg;
     uint64_t *seen = pool->watchdog_seen;
 
     while (atomic_load(&pool->stop) == 0) {
-        if (atomic_load(&pool->awake) == 0) {
+        if (nobody_runs(pool)) {
             atomic_store(&pool->watchdog_asleep, 1);
-            if (atomic_load(&pool->awake) == 0 && atomic_load(&pool->stop) == 0) {
+            if (nobody_runs(pool) && atomic_load(&pool->stop) == 0) {
                 rusmi_futex_wait(&pool->watchdog_asleep, 1, UINT64_MAX);
             }
             atomic_store(&pool->watchdog_asleep, 0);
@@ -567,7 +579,7 @@ static void *watchdog_main(void *arg)
             uint64_t now = atomic_load_explicit(&worker->switches, memory_order_relaxed);
 
             if (now == seen[i] &&
-                atomic_load_explicit(&worker->in_process, memory_order_relaxed) != 0) {
+                atomic_load_explicit(&worker->hold, memory_order_relaxed) != RUSMI_HOLD_NONE) {
                 relieve(pool, worker);
             }
             seen[i] = now;

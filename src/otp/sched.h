@@ -48,6 +48,14 @@ struct rusmi_drivers {
     _Atomic uint32_t len;   /* written under lock */
 };
 
+/* Whether a process holds a worker. The watchdog moves it from PROCESS to RELIEVED, the worker does the rest. */
+enum rusmi_hold {
+    RUSMI_HOLD_NONE,     /* it is in its loop */
+    RUSMI_HOLD_PROCESS,  /* a process runs on it */
+    RUSMI_HOLD_RELIEVED, /* for so long that it does not count as awake: others poll, and may take
+                            even its last */
+};
+
 struct rusmi_worker {
     rusm_pool *pool;
     unsigned index;
@@ -61,7 +69,7 @@ struct rusmi_worker {
     /* the worker alone */
     _Alignas(64) struct rusmi_context context; /* of the scheduler loop */
     struct rusmi_process *current;
-    bool ended; /* the process that switched here has ended */
+    bool ended;              /* the process that switched here has ended */
     rusm_reason fault;       /* of the process that runs, see fault.c */
     void *fault_stack;       /* the alternate signal stack */
     stack_t fault_stack_old; /* and the one before */
@@ -75,11 +83,10 @@ struct rusmi_worker {
 
     /* any thread */
     struct rusmi_drivers drivers; /* posted by what ran here */
-    _Atomic uint32_t relieved;    /* held for long: others may take even its last */
+    _Atomic uint32_t hold;        /* enum rusmi_hold */
     _Atomic uint32_t park;        /* 0: asleep or going to; 1: woken */
     _Atomic uint32_t asleep;      /* on the futex */
     _Atomic uint64_t switches;    /* for the watchdog: grows while the worker gets on; relaxed */
-    _Atomic uint32_t in_process;  /* for the watchdog; relaxed */
 };
 
 /* A block of RUSMI_BLOCK_SLOTS stacks. */
@@ -127,6 +134,7 @@ struct rusm_pool {
     _Atomic uint32_t searching; /* workers that look for work before they sleep */
     _Atomic uint32_t stop;
     pthread_t watchdog;
+    _Atomic uint32_t held; /* workers that the watchdog took out of `awake`: HOLD_RELIEVED */
     _Atomic uint32_t watchdog_asleep;
     uint64_t *watchdog_seen; /* the watchdog's */
 
