@@ -3,7 +3,7 @@
  * An application: a shared object that `rusm node start --load` runs inside a node. tools/demo.sh
  * and test/integration/cli_test.sh drive it with the rusm command.
  *
- * On each node it runs three registered processes and offers one factory:
+ * On each node it runs three registered processes and offers three factories:
  *
  *   echo       sends back what it gets
  *   greeter    the same with a greeting; known to the whole cluster as greeter.<node>
@@ -13,6 +13,8 @@
  *                spawn <node> <factory> <text>   a new process there, and a message to it
  *   worker     a factory: a process that answers with what it was started with and the text in
  *              capitals, and ends when it hears `stop`
+ *   crowd      a factory: as many idle processes as its argument says, for lists with many pages
+ *   nap        a factory that takes as many milliseconds as its argument says, and then a worker
  */
 #include <ctype.h>
 #include <rusm/rusm.h>
@@ -108,6 +110,58 @@ static rusm_err worker_factory(void *arg, const void *args, size_t args_len, rus
     cfg.label = "worker";
     err = rusm_spawn_with(NULL, worker, NULL, &cfg, out_pid);
     return err == RUSM_OK ? rusm_send(*out_pid, args, args_len) : err;
+}
+
+/* ---- crowd and nap */
+
+/* A number in decimal digits up to max; 0 if it is none. */
+static unsigned long number_of(const void *args, size_t args_len, unsigned long max)
+{
+    unsigned long number = 0;
+
+    for (size_t i = 0; i < args_len; i++) {
+        char digit = ((const char *)args)[i];
+
+        if (digit < '0' || digit > '9' || number > max) {
+            return 0;
+        }
+        number = 10 * number + (unsigned long)(digit - '0');
+    }
+    return number <= max ? number : 0;
+}
+
+static void idle(void *arg)
+{
+    rusm_msg *msg;
+
+    (void)arg;
+    if (rusm_receive(&msg, RUSM_INFINITY) == RUSM_OK) {
+        rusm_msg_del(msg); /* whatever comes ends it */
+    }
+}
+
+/* The pid of a crowd is that of the last who came. */
+static rusm_err crowd_factory(void *arg, const void *args, size_t args_len, rusm_pid *out_pid)
+{
+    unsigned long count = number_of(args, args_len, 1000000);
+    rusm_spawn_config cfg;
+    rusm_err err = count > 0 ? RUSM_OK : RUSM_EINVAL;
+
+    (void)arg;
+    rusm_spawn_config_init(&cfg);
+    cfg.label = "crowd";
+    for (; err == RUSM_OK && count > 0; count--) {
+        err = rusm_spawn_with(NULL, idle, NULL, &cfg, out_pid);
+    }
+    return err;
+}
+
+/* A factory may block: only those who asked for it wait. */
+static rusm_err nap_factory(void *arg, const void *args, size_t args_len, rusm_pid *out_pid)
+{
+    rusm_err err = rusm_sleep((int64_t)number_of(args, args_len, 60000));
+
+    return err == RUSM_OK ? worker_factory(arg, "nap", 3, out_pid) : err;
 }
 
 /* ---- postman */
@@ -224,6 +278,12 @@ static rusm_err start(rusm_node *node, void **out_state)
     rusm_err err = rusm_factory_register(node, "worker", worker_factory, NULL);
 
     (void)out_state; /* all it has is processes, and they end with the node */
+    if (err == RUSM_OK) {
+        err = rusm_factory_register(node, "crowd", crowd_factory, NULL);
+    }
+    if (err == RUSM_OK) {
+        err = rusm_factory_register(node, "nap", nap_factory, NULL);
+    }
     if (err == RUSM_OK) {
         err = spawn_named(echo, "echo", &pid);
     }

@@ -217,6 +217,21 @@ says 'NAME *NODE *PID*greeter.london *london *<london.*'
 run 0 names --json
 json '{n["name"]: n["node"] for n in d} == {"greeter.london": "london", "greeter.tokyo": "tokyo"}'
 
+echo "a node that waits for another"
+# An address of its own, which nothing else on this machine takes in the meantime.
+dock=127.$((RANDOM % 200 + 20)).$((RANDOM % 250 + 1)).$((RANDOM % 250 + 1)):${london##*:}
+for name in oslo rome; do
+    run 0 ca issue "$name" --ca "$work/ca" --out "$work/pki"
+done
+start oslo --connect "$dock"
+await grep -q "no link to $dock yet" "$work/oslo.log"
+start rome --listen "$dock"
+await grep -q "^oslo linked to rome at $dock\$" "$work/oslo.log"
+run 0 peers --at "$dock" --json
+json 'len(d) == 1 and d[0]["name"] == "oslo"'
+stop oslo TERM
+stop rome TERM
+
 echo "whereis and send"
 run 0 whereis echo
 says '<london.*>'
@@ -265,20 +280,23 @@ complains 'rusm: node london has no factory nothing'
 run 2 kill 42
 
 echo "a list of many pages"
-for _ in 1 2 3; do
-    spawners=()
-    for _ in {1..40}; do
-        "$rusm" spawn worker - </dev/null >/dev/null &
-        spawners+=($!)
-    done
-    for spawner in "${spawners[@]}"; do
-        wait "$spawner"
-    done
-done
+run 0 spawn crowd 2000 --timeout 30
 run 0 ps --json
-json 'sum(p["label"] == "worker" for p in d) == 120 and len({p["pid"] for p in d}) == len(d)'
+json 'sum(p["label"] == "crowd" for p in d) == 2000 and len({p["pid"] for p in d}) == len(d)'
 run 0 ps
-[[ $(grep -c ' worker ' <<<"$out") -eq 120 ]] || fail "not all are in the table"
+[[ $(grep -c ' crowd ' <<<"$out") -eq 2000 && $(grep -c '^PID ' <<<"$out") -eq 1 ]] || fail "not all are in the table"
+spawners=()
+for _ in {1..20}; do
+    "$rusm" spawn worker - </dev/null >/dev/null &
+    spawners+=($!)
+done
+for spawner in "${spawners[@]}"; do
+    wait "$spawner"
+done
+
+echo "an answer that does not come in time"
+run 6 spawn nap 5000 --timeout 0.2
+complains 'rusm: *london* did not answer in time'
 
 # ---- who may do what
 
@@ -312,7 +330,7 @@ run 1 ps --identity "$work/pki/nobody"
 run 0 ps
 
 echo "nobody there"
-run 3 ps --at 127.0.0.1:1
+run 3 ps --at 127.0.0.1:1 --timeout 0.3
 complains 'rusm: cannot connect to 127.0.0.1:1: *'
 run 2 ps --at nowhere:99
 complains 'rusm: --at: *'
@@ -337,7 +355,7 @@ await unlinked
 run 5 whereis greeter.tokyo
 stop london INT
 tail -n 1 "$work/london.log" | grep -q '^london stops: Interrupt$'
-run 3 ps
+run 3 ps --timeout 0.3
 
 # Any name under a shared identity, from a folder; an observer of such a cluster is a member of it.
 "$rusm" node start --identity "$work/tiny/shared" --name berlin --ready-fd 3 3>"$work/berlin.ready" >"$work/berlin.log" 2>&1 &
