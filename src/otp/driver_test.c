@@ -41,12 +41,13 @@ static void machine_run(void *arg, rusm_time now_ns)
 static void machine_closed(void *arg)
 {
     struct machine *machine = arg;
+    struct fixture *fixture = machine->fixture;
 
     if (atomic_load(&machine->inside) != 0) {
         atomic_store(&machine->overlap, 1);
     }
-    (void)atomic_fetch_add(&machine->closed, 1);
-    rusm_waiter_wake(machine->fixture->done);
+    (void)atomic_fetch_add(&machine->closed, 1); /* after this, the test may reuse *machine */
+    rusm_waiter_wake(fixture->done);
 }
 
 static void machine_open(struct machine *machine, struct fixture *fixture,

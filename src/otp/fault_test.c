@@ -24,11 +24,12 @@ struct victim {
 static void on_end(void *arg, rusm_pid pid, const rusm_reason *reason)
 {
     struct victim *victim = arg;
+    struct fixture *fixture = victim->fixture;
 
     (void)pid;
     victim->reason = *reason;
     (void)atomic_fetch_add(&victim->ended, 1);
-    rusm_waiter_wake(victim->fixture->done);
+    rusm_waiter_wake(fixture->done);
 }
 
 static char *volatile nowhere = (char *)0x1230;

@@ -104,13 +104,14 @@ struct ended {
 static void on_exit_watch(void *arg, rusm_pid pid, const rusm_reason *reason)
 {
     struct ended *ended = arg;
+    struct fixture *fixture = ended->fixture;
     rusm_pid found;
 
     ended->reason = *reason;
     ended->pid = pid;
-    ended->whereis = rusm_whereis(ended->fixture->rt, "watched", &found);
-    (void)atomic_fetch_add(&ended->calls, 1);
-    rusm_waiter_wake(ended->fixture->done);
+    ended->whereis = rusm_whereis(fixture->rt, "watched", &found);
+    (void)atomic_fetch_add(&ended->calls, 1); /* after this, the test may reuse *ended */
+    rusm_waiter_wake(fixture->done);
 }
 
 static void watch(struct fixture *fixture, struct ended *ended, rusm_pid pid)
