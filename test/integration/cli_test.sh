@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# cli_test.sh BUILD_DIR: the real command against real nodes on loopback. Every subcommand, its JSON, its exit codes;
-# who is refused, and what an observer may not do. The application is examples/app_echo.c.
+# cli_test.sh BUILD_DIR CLI_APP: the real command against real nodes on loopback. Every subcommand, its JSON, its exit
+# codes; who is refused, and what an observer may not do. The applications are examples/app_echo.c and
+# test/support/cli_app.c.
 set -euo pipefail
 rusm=$1/bin/rusm
 app=$1/examples/app_echo.so
+cli_app=$2
 work=$(mktemp -d)
 declare -A node=()
 unset RUSM_AT RUSM_IDENTITY
@@ -181,6 +183,9 @@ run 1 node start --identity "$work/pki/london" --load "$work/nothing.so"
 complains 'rusm: --load: *nothing.so*'
 run 1 node start --identity "$work/pki/london" --load "$1/src/librusm-otp.so"
 complains 'rusm: --load: *librusm-otp.so has no function rusm_app_main*'
+run 1 node start --identity "$work/tiny/shared" --name nowhere --load "$app" --load "$cli_app"
+says 'nowhere runs echo 1.0'
+complains 'rusm: cli_app did not start: it has no place there'
 run 3 node start --identity "$work/pki/london" --connect 127.0.0.1:1 --connect-timeout 0.3
 says 'london ready at 127.0.0.1:*'
 complains '*cannot link to 127.0.0.1:1: *'
@@ -189,7 +194,7 @@ run 2 node start --identity "$work/pki/london" --connect nonsense
 # ---- a running cluster
 
 echo "a running cluster"
-start london --load "$app"
+start london --load "$app" --load "$cli_app"
 london=$address
 run 1 node start --identity "$work/pki/tokyo" --listen "$london"
 complains '*Address already in use*'
@@ -277,6 +282,8 @@ json "d == {'killed': ['$one', '$two']}"
 complains 'rusm: <tokyo.1> is no process of node london*'
 run 5 spawn nothing
 complains 'rusm: node london has no factory nothing'
+run 1 spawn broken
+complains 'rusm: *it is always broken*'
 run 2 kill 42
 
 echo "a list of many pages"
@@ -354,7 +361,8 @@ unlinked() { [[ $("$rusm" peers --json) == "[]" ]]; }
 await unlinked
 run 5 whereis greeter.tokyo
 stop london INT
-tail -n 1 "$work/london.log" | grep -q '^london stops: Interrupt$'
+tail -n 2 "$work/london.log" >"$work/out"
+printf 'london stops: Interrupt\ncli_app stopped: it had a state\n' | cmp -s - "$work/out" || fail "the log ends otherwise"
 run 3 ps --timeout 0.3
 
 # Any name under a shared identity, from a folder; an observer of such a cluster is a member of it.
