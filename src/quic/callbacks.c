@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "quic/core.h"
+#include "wire/control.h"
 
 /* ---- memory: ngtcp2 allocates where all of rusm does ---- */
 
@@ -72,20 +73,27 @@ static int fail_with(struct rusmi_quic_conn *conn, rusm_err err)
     enum rusmi_quic_cause cause = err == RUSM_EPROTO   ? RUSMI_QUIC_PROTOCOL
                                   : err == RUSM_ENOMEM ? RUSMI_QUIC_INTERNAL
                                                        : RUSMI_QUIC_REFUSED_LOCAL;
+    enum rusmi_close_code code = err == RUSM_EPROTO    ? RUSMI_CLOSE_PROTOCOL
+                                 : err == RUSM_ENOMEM  ? RUSMI_CLOSE_MEMORY
+                                 : err == RUSM_ECLOSED ? RUSMI_CLOSE_SHUTDOWN
+                                                       : RUSMI_CLOSE_NORMAL;
 
     if (conn->state <= RUSMI_QUIC_UP) { /* the owner may have closed it with words of its own */
-        rusmi_quic_conn_fail(conn, cause, 0, rusm_err_detail());
+        rusmi_quic_conn_fail(conn, cause, code, rusm_err_detail());
         conn->end.err = err;
     }
     return NGTCP2_ERR_CALLBACK_FAILURE;
 }
 
-static int fail_protocol(struct rusmi_quic_conn *conn, uint64_t code, const char *text)
+/* The peer kept QUIC's rules and broke ours, so it is told with our code (docs/wire.md, "Close
+ * codes"). */
+static int fail_protocol(struct rusmi_quic_conn *conn, const char *text)
 {
     struct rusmi_quic_end end;
 
-    rusmi_quic_end_set(&end, RUSMI_QUIC_PROTOCOL, code, "the peer broke the protocol: %s", text);
-    rusmi_quic_stop(conn, &end, NGTCP2_CCERR_TYPE_TRANSPORT, code, true);
+    rusmi_quic_end_set(&end, RUSMI_QUIC_PROTOCOL, RUSMI_CLOSE_PROTOCOL,
+                       "the peer broke the protocol: %s", text);
+    rusmi_quic_stop(conn, &end, NGTCP2_CCERR_TYPE_APPLICATION, RUSMI_CLOSE_PROTOCOL, true);
     return NGTCP2_ERR_CALLBACK_FAILURE;
 }
 
@@ -119,7 +127,7 @@ static int on_handshake_completed(ngtcp2_conn *ng, void *user_data)
     rusmi_assert(conn->tls.verified && peer);
     why = check_params(conn, peer);
     if (why) {
-        return fail_protocol(conn, NGTCP2_TRANSPORT_PARAMETER_ERROR, why);
+        return fail_protocol(conn, why);
     }
     conn->credit_reserve = rusmi_quic_reserve(
         peer->initial_max_data, conn->server ? peer->initial_max_stream_data_bidi_local
@@ -164,7 +172,7 @@ static int recv_control(struct rusmi_quic_conn *conn, ngtcp2_conn *ng, int64_t s
                         const uint8_t *data, size_t len, bool fin)
 {
     if (fin) {
-        return fail_protocol(conn, NGTCP2_PROTOCOL_VIOLATION, "it ended the control stream");
+        return fail_protocol(conn, "it ended the control stream");
     }
     if (len > 0) {
         rusm_err err = conn->events.control(conn->events.arg, data, len);
@@ -198,7 +206,7 @@ static int on_recv_stream_data(ngtcp2_conn *ng, uint32_t flags, int64_t stream_i
         return recv_control(conn, ng, stream_id, data, len, fin);
     }
     if (rusmi_inbox_data(inbox, (uint64_t)stream_id >> 2, offset, data, len, fin) != RUSM_OK) {
-        return fail_protocol(conn, NGTCP2_PROTOCOL_VIOLATION, inbox->why);
+        return fail_protocol(conn, inbox->why);
     }
     return 0;
 }
@@ -217,10 +225,10 @@ static int on_stream_reset(ngtcp2_conn *ng, int64_t stream_id, uint64_t final_si
         return NGTCP2_ERR_CALLBACK_FAILURE;
     }
     if (!rusmi_quic_is_message_stream(stream_id)) {
-        return fail_protocol(conn, NGTCP2_PROTOCOL_VIOLATION, "it reset the control stream");
+        return fail_protocol(conn, "it reset the control stream");
     }
     if (rusmi_inbox_reset(inbox, (uint64_t)stream_id >> 2) != RUSM_OK) {
-        return fail_protocol(conn, NGTCP2_PROTOCOL_VIOLATION, inbox->why);
+        return fail_protocol(conn, inbox->why);
     }
     return 0;
 }
@@ -269,7 +277,7 @@ static int on_stream_close(ngtcp2_conn *ng, uint32_t flags, int64_t stream_id, u
         rusmi_quic_line_remove(conn, out);
         rusmi_outbox_reset(conn->events.outbox, out);
     } else if (stream_id == conn->control_id && conn->state == RUSMI_QUIC_UP) {
-        return fail_protocol(conn, NGTCP2_PROTOCOL_VIOLATION, "it closed the control stream");
+        return fail_protocol(conn, "it closed the control stream");
     }
     return 0;
 }

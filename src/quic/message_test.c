@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Messages over two connections in memory: order, sizes, loss, windows, batches, credit. */
 #include "support/quic_pair.h"
+#include "wire/control.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -301,7 +302,8 @@ static void test_bad_message_header_is_a_protocol_error(void **state)
     assert_true(support_pair_run(&pair, support_pair_ended, 1000 * SUPPORT_MS));
     assert_int_equal(rusmi_quic_conn_end(pair.ends[1].conn)->cause, RUSMI_QUIC_PROTOCOL);
     assert_int_equal(rusmi_quic_conn_end(pair.ends[1].conn)->err, RUSM_EPROTO);
-    assert_int_equal(rusmi_quic_conn_end(pair.ends[0].conn)->cause, RUSMI_QUIC_TRANSPORT);
+    assert_int_equal(rusmi_quic_conn_end(pair.ends[0].conn)->cause, RUSMI_QUIC_CLOSED_PEER);
+    assert_int_equal(rusmi_quic_conn_end(pair.ends[0].conn)->code, RUSMI_CLOSE_PROTOCOL);
     assert_int_equal(pair.ends[1].delivered, 0);
     support_pair_fini(&pair);
 }
