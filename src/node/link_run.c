@@ -280,8 +280,8 @@ static void count_end(struct rusmi_link *link, enum rusmi_quic_cause cause)
 
     if (cause == RUSMI_QUIC_REFUSED_LOCAL) {
         rusmi_count(&counters->refused_auth, 1);
-    } else if (cause == RUSMI_QUIC_TIMEOUT) {
-        rusmi_count(&counters->timeouts, 1);
+    } else if (cause == RUSMI_QUIC_TIMEOUT && !link->dialed && !link->authenticated) {
+        rusmi_count(&counters->timeouts, 1); /* the core counts the others: it knows them */
     } else if (cause == RUSMI_QUIC_PROTOCOL) {
         rusmi_count(&counters->protocol_errors, 1);
     }
