@@ -355,18 +355,33 @@ void support_raw_hello(struct support_raw *raw, const char *cluster, const char 
     support_raw_frame(raw, &frame);
 }
 
-void support_raw_message(struct support_raw *raw, const char *to, const void *body, size_t len,
-                         int skew, uint8_t first)
+void support_raw_stream(struct support_raw *raw, const void *data, size_t len)
 {
+    /* Any message with room for so many bytes; what it says is replaced. */
     struct rusmi_message_head head = {
-        .kind = RUSMI_MESSAGE_TO_NAME, .sender = 1, .name = to, .name_len = (uint8_t)strlen(to)};
+        .kind = RUSMI_MESSAGE_TO_SERIAL, .sender = 1, .serial = ++raw->streams};
     struct rusmi_out *out;
 
-    assert_int_equal(rusmi_out_new(&out, &head, body, len), RUSM_OK);
-    if (first != 0) {
-        out->wire[0] = first;
-    }
-    assert_true(skew <= 0 && (size_t)-skew <= out->wire_len);
-    out->wire_len -= (size_t)-skew;
+    assert_int_equal(rusmi_out_new(&out, &head, data, len), RUSM_OK);
+    assert_true(out->wire_len >= len);
+    memcpy(out->wire, data, len);
+    out->wire_len = len;
     rusmi_outbox_push(&raw->outbox, out);
+}
+
+size_t support_raw_message(uint8_t *data, size_t data_len, const char *to, const void *body,
+                           size_t len)
+{
+    struct rusmi_message_head head = {.kind = RUSMI_MESSAGE_TO_NAME,
+                                      .sender = 1,
+                                      .name = to,
+                                      .name_len = (uint8_t)strlen(to),
+                                      .body_len = (uint32_t)len};
+    size_t tail = rusmi_message_tail_len(&head);
+
+    assert_int_equal(rusmi_message_head_check(&head), RUSM_OK);
+    assert_true(tail + len <= data_len);
+    (void)rusmi_message_tail_encode(data, &head);
+    memcpy(data + tail, body, len);
+    return tail + len;
 }

@@ -36,6 +36,7 @@ struct support_raw {
     struct rusmi_splitter splitter;
     uint64_t delivered;                   /* messages */
     uint64_t received;                    /* datagrams */
+    uint64_t streams;                     /* sent */
     uint64_t frames[SUPPORT_FRAME_TYPES]; /* received, by type */
     uint64_t incarnation;                 /* for hellos */
     const char *join_as;                  /* follow the protocol under this name; NULL: do not */
@@ -72,11 +73,12 @@ void support_raw_bytes(struct support_raw *raw, const void *data, size_t len);
 void support_raw_frame(struct support_raw *raw, const struct rusmi_frame *frame);
 /* A hello with that name and cluster, else as it should be. */
 void support_raw_hello(struct support_raw *raw, const char *cluster, const char *name);
-/*
- * Queue a message to a name. skew changes how many bytes of the stream are sent in the end: 0 sends
- * it whole, -3 all but the last three. first, unless 0, replaces the first byte (the kind).
- */
-void support_raw_message(struct support_raw *raw, const char *to, const void *body, size_t len,
-                         int skew, uint8_t first);
+/* Queue a message of any bytes, broken or not, on a stream of its own, which ends with them. They
+ * follow the field `previous`, which is put in front as it should be. */
+void support_raw_stream(struct support_raw *raw, const void *data, size_t len);
+/* The same as an honest peer does it: a body for a name. Returns how many bytes data got (its
+ * header and body), for tests that break them. */
+size_t support_raw_message(uint8_t *data, size_t data_len, const char *to, const void *body,
+                           size_t len);
 
 #endif
