@@ -83,11 +83,12 @@ void rusmi_process_wake(struct rusmi_process *proc)
     for (;;) {
         if (state == PROC_IDLE) {
             if (atomic_compare_exchange_weak(&proc->state, &state, PROC_QUEUED)) {
-                if (proc->is_thread) {
-                    rusmi_futex_wake(&proc->state, 1);
-                } else {
-                    rusmi_sched_queue(proc->pool, proc);
-                }
+                rusmi_sched_queue(proc->pool, proc);
+                return;
+            }
+        } else if (state == PROC_PARKED) {
+            if (atomic_compare_exchange_weak(&proc->state, &state, PROC_QUEUED)) {
+                rusmi_futex_wake(&proc->state, 1);
                 return;
             }
         } else if (state == PROC_RUNNING) {
@@ -135,9 +136,9 @@ static void thread_suspend(struct rusmi_process *proc, rusm_time deadline)
 {
     uint32_t state = PROC_RUNNING;
 
-    if (atomic_compare_exchange_strong(&proc->state, &state, PROC_IDLE)) {
-        while (atomic_load(&proc->state) == PROC_IDLE && rusmi_clock_now() < deadline) {
-            rusmi_futex_wait(&proc->state, PROC_IDLE, deadline);
+    if (atomic_compare_exchange_strong(&proc->state, &state, PROC_PARKED)) {
+        while (atomic_load(&proc->state) == PROC_PARKED && rusmi_clock_now() < deadline) {
+            rusmi_futex_wait(&proc->state, PROC_PARKED, deadline);
         }
     }
     atomic_store(&proc->state, PROC_RUNNING);
@@ -456,6 +457,7 @@ static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_th
     proc->saved_errno = 0;
     atomic_store_explicit(&proc->reductions, 0,
                           memory_order_relaxed); /* relaxed: published by serial */
+    atomic_store(&proc->crowded, 0);             /* its last watcher may have gone before it */
     rusmi_registered_open(rt, proc);
     rusmi_lock_take(rusmi_slot_stripe(rt->pool, proc));
     proc->label = label;

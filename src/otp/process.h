@@ -40,7 +40,9 @@ enum {
     PROC_QUEUED,
     PROC_RUNNING,
     PROC_NOTIFIED,
-    PROC_IDLE
+    PROC_IDLE,  /* a process that waits */
+    PROC_PARKED /* an entered thread that waits; apart, so that a waker knows whom it has won
+                   without reading a control block that may have begun another life */
 };
 
 /* Bytes of the text that rusm_err_detail() returns, with its NUL. */
@@ -68,6 +70,7 @@ struct rusmi_process {
     uint64_t own_serial;
     uint32_t slot;
     uint32_t size_class;
+    uint32_t tool_id; /* of the stack, for valgrind */
     bool is_thread;
     rusm_process_fn fn;
     void *arg;
