@@ -446,8 +446,17 @@ void rusm_runtime_set_router(rusm_runtime *rt, const rusm_router *router, void *
 void rusm_runtime_watch_mailboxes(rusm_runtime *rt, uint32_t high, uint32_t low,
                                   void (*fn)(void *arg, rusm_pid pid, bool crowded), void *arg)
 {
+    if (fn == NULL) {
+        atomic_store(&rt->crowd_high, 0);
+        /* A call is made under a stripe that was taken while the watching was on: wait for it. */
+        for (size_t i = 0; i < RUSMI_STRIPES; i++) {
+            rusmi_lock_take(&rt->pool->crowd_stripes[i]);
+            rusmi_lock_give(&rt->pool->crowd_stripes[i]);
+        }
+        return;
+    }
     rt->crowd_fn = fn;
     rt->crowd_arg = arg;
-    rt->crowd_low = low;
-    rt->crowd_high = fn == NULL ? 0 : high;
+    atomic_store(&rt->crowd_low, low);
+    atomic_store(&rt->crowd_high, high);
 }

@@ -209,7 +209,7 @@ struct rusm_runtime {
     void *router_arg;
     _Atomic uint32_t router_calls;
 
-    uint32_t crowd_high, crowd_low; /* 0: off */
+    _Atomic uint32_t crowd_high, crowd_low; /* 0: off; calls are made under a crowd stripe */
     void (*crowd_fn)(void *arg, rusm_pid pid, bool crowded);
     void *crowd_arg;
 };

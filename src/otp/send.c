@@ -21,14 +21,27 @@ static struct rusmi_lock *crowd_stripe(const struct rusmi_process *proc)
  * The mailbox of the process with that serial holds more than the runtime's limit. Decided, and
  * told, under the stripe, so that the tellings alternate and come in order; the process may have
  * emptied it, or ended, meanwhile.
+ *
+ * The owner looks at `crowded` after each message that it takes, without the lock. It may have
+ * taken the last ones after we counted and before we set the mark, and then looks no more: so we
+ * count again after that. Sequentially consistent on both sides, one of us sees the other.
  */
 static void crowd_pushed(struct rusmi_process *proc, rusm_runtime *rt, uint64_t serial)
 {
+    rusm_pid pid = {rt->incarnation, serial};
+    uint32_t high;
+
     rusmi_lock_take(crowd_stripe(proc));
-    if (atomic_load(&proc->crowded) == 0 && atomic_load(&proc->serial) == serial &&
-        rusmi_mailbox_depth(&proc->mailbox) > rt->crowd_high) {
+    high = atomic_load(&rt->crowd_high);
+    if (high != 0 && atomic_load(&proc->crowded) == 0 && atomic_load(&proc->serial) == serial &&
+        rusmi_mailbox_depth(&proc->mailbox) > high) {
         atomic_store(&proc->crowded, 1);
-        rt->crowd_fn(rt->crowd_arg, (rusm_pid){rt->incarnation, serial}, true);
+        rt->crowd_fn(rt->crowd_arg, pid, true);
+        atomic_thread_fence(memory_order_seq_cst);
+        if (rusmi_mailbox_depth(&proc->mailbox) <= atomic_load(&rt->crowd_low)) {
+            atomic_store(&proc->crowded, 0);
+            rt->crowd_fn(rt->crowd_arg, pid, false);
+        }
     }
     rusmi_lock_give(crowd_stripe(proc));
 }
@@ -37,19 +50,16 @@ void rusmi_crowd_taken(struct rusmi_process *proc, bool closed)
 {
     rusm_runtime *rt = proc->runtime;
 
-    if (rt->crowd_high == 0) {
+    if (atomic_load(&rt->crowd_high) == 0) {
         return;
     }
-    /*
-     * Relaxed: a mailbox that becomes crowded just now is looked at with the next message that is
-     * taken, and when it is closed always under the stripe.
-     */
-    if (!closed && (atomic_load_explicit(&proc->crowded, memory_order_relaxed) == 0 ||
-                    rusmi_mailbox_depth(&proc->mailbox) > rt->crowd_low)) {
+    atomic_thread_fence(memory_order_seq_cst); /* between counting and looking, see crowd_pushed */
+    if (!closed && (atomic_load(&proc->crowded) == 0 ||
+                    rusmi_mailbox_depth(&proc->mailbox) > atomic_load(&rt->crowd_low))) {
         return;
     }
     rusmi_lock_take(crowd_stripe(proc));
-    if (atomic_load(&proc->crowded) != 0) {
+    if (atomic_load(&rt->crowd_high) != 0 && atomic_load(&proc->crowded) != 0) {
         atomic_store(&proc->crowded, 0);
         rt->crowd_fn(rt->crowd_arg, (rusm_pid){rt->incarnation, proc->own_serial}, false);
     }
@@ -63,6 +73,7 @@ static bool push(rusm_runtime *rt, uint64_t serial, struct rusm_msg *msg)
 {
     struct rusmi_process *proc = rusmi_process_find(rt->pool, serial);
     uint64_t depth;
+    uint32_t high;
     bool first;
 
     /* The slot may change its holder at any time: what holds is the generation that the push
@@ -75,9 +86,10 @@ static bool push(rusm_runtime *rt, uint64_t serial, struct rusm_msg *msg)
     if (first) {
         rusmi_process_wake(proc);
     }
-    if (rt->crowd_high != 0 && depth > rt->crowd_high &&
-        atomic_load_explicit(&proc->crowded, memory_order_relaxed) ==
-            0) { /* relaxed: decided in crowd_pushed */
+    high = atomic_load(&rt->crowd_high);
+    /* relaxed: a hint, decided in crowd_pushed */
+    if (high != 0 && depth > high &&
+        atomic_load_explicit(&proc->crowded, memory_order_relaxed) == 0) {
         crowd_pushed(proc, rt, serial);
     }
     return true;

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "otp/sched.h"
 #include "platform/stack.h"
+#include "platform/tools.h"
 #include "platform/vm.h"
 
 #include <string.h>
@@ -22,8 +23,9 @@ _Static_assert(CONTROL_LEN <= 1024, "an idle process must fit one page with its 
 
 rusm_err rusmi_slots_init(rusm_pool *pool)
 {
+    /* A block keeps its class for ever, so that each class may need room for all processes. */
     pool->blocks_max =
-        (pool->cfg.processes_max + RUSMI_BLOCK_SLOTS - 1) / RUSMI_BLOCK_SLOTS + RUSMI_CLASSES;
+        ((pool->cfg.processes_max + RUSMI_BLOCK_SLOTS - 1) / RUSMI_BLOCK_SLOTS + 1) * RUSMI_CLASSES;
     if (pool->blocks_max > BLOCKS_MAX) {
         pool->blocks_max = BLOCKS_MAX;
     }
@@ -52,6 +54,9 @@ void rusmi_slots_fini(rusm_pool *pool)
     for (uint32_t i = 0; i < atomic_load(&pool->blocks_len); i++) {
         struct rusmi_block *block = &pool->blocks[i];
 
+        for (uint32_t slot = 0; slot < RUSMI_BLOCK_SLOTS; slot++) {
+            rusmi_vm_stack_forget(control_block(block, slot)->tool_id);
+        }
         rusmi_stacks_unmap(atomic_load(&block->base), RUSMI_BLOCK_SLOTS, block->stack_size);
     }
     rusmi_free(pool->blocks);
@@ -115,12 +120,16 @@ static rusm_err map_block(rusm_pool *pool, uint32_t size_class)
     atomic_store(&block->base, base);
     for (uint32_t i = RUSMI_BLOCK_SLOTS; i-- > 0;) {
         struct rusmi_process *proc = control_block(block, i);
+        void *stack;
+        size_t len;
 
         /* Only numbers and links: the page of a control block is touched here, as its process will.
          */
         proc->slot = (number << RUSMI_BLOCK_BITS) + i;
         proc->size_class = size_class;
         proc->pool = pool;
+        stack = rusmi_slot_stack(proc, &len);
+        proc->tool_id = rusmi_vm_stack_note(stack, (char *)stack + len);
         rusmi_mailbox_open(&proc->mailbox);
         rusmi_list_init(&proc->names);
         proc->next_free = pool->free[size_class];
@@ -141,6 +150,13 @@ static uint32_t class_of(size_t stack_size)
     return size_class;
 }
 
+/* The frames of sanitized code are several times as large. */
+static uint32_t sanitized(uint32_t size_class)
+{
+    return (RUSMI_ASAN || RUSMI_TSAN) && size_class + 2 < RUSMI_CLASSES ? size_class + 2
+                                                                        : size_class;
+}
+
 rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, struct rusmi_process **out_proc)
 {
     struct rusmi_worker *worker = rusmi_worker_self();
@@ -151,6 +167,7 @@ rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, struct rusmi_proces
     if (size_class >= RUSMI_CLASSES) {
         return RUSM_EINVAL;
     }
+    size_class = sanitized(size_class);
     if (worker != NULL && worker->pool == pool && size_class < RUSMI_CACHED_CLASSES) {
         proc = worker->free[size_class];
         if (proc != NULL) {
