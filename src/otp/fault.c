@@ -49,8 +49,8 @@ static void chain(int signal, siginfo_t *info, void *ucontext)
     } else if (old->sa_handler == SIG_DFL || info->si_code > 0) {
         struct sigaction plain = {.sa_handler = SIG_DFL};
 
-        /* The instruction faults again, and the kernel does the rest; a signal that was sent is sent
-         * again. */
+        /* The instruction faults again, and the kernel does the rest; a signal that was sent is
+         * sent again. */
         (void)sigaction(signal, &plain, NULL);
         if (info->si_code <= 0) {
             (void)raise(signal);

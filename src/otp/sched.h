@@ -48,7 +48,8 @@ struct rusmi_drivers {
     _Atomic uint32_t len;   /* written under lock */
 };
 
-/* Whether a process holds a worker. The watchdog moves it from PROCESS to RELIEVED, the worker does the rest. */
+/* Whether a process holds a worker. The watchdog moves it from PROCESS to RELIEVED, the worker does
+ * the rest. */
 enum rusmi_hold {
     RUSMI_HOLD_NONE,     /* it is in its loop */
     RUSMI_HOLD_PROCESS,  /* a process runs on it */
