@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every call that allocates, with its first allocation failing, then its second, and so on until it
+ * succeeds: each failure is RUSM_ENOMEM and leaves everything as it was. Only allocations of the
+ * testing thread fail.
+ */
+#include "otp/fixture_test.h"
+
+#include <sched.h>
+#include <stdlib.h>
+
+static _Thread_local int fail_at; /* 1: the next allocation; 0: none */
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *block, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *block, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+
+static bool fails(void)
+{
+    return fail_at > 0 && --fail_at == 0;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *block, size_t size)
+{
+    return fails() ? NULL : __real_realloc(block, size);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    return fails() ? NULL : __real_aligned_alloc(alignment, size);
+}
+
+/* Call op with the n-th allocation failing, for n from 1, until it succeeds without meeting it. */
+static int failures_of(rusm_err (*op)(struct fixture *fixture), struct fixture *fixture)
+{
+    for (int n = 1;; n++) {
+        rusm_err err;
+        bool met;
+
+        fail_at = n;
+        err = op(fixture);
+        met = fail_at == 0;
+        fail_at = 0;
+        if (err == RUSM_OK && !met) {
+            return n - 1;
+        }
+        assert_true(n < 1000);
+        assert_true(err == RUSM_ENOMEM || err == RUSM_OK); /* some allocations are not needed */
+    }
+}
+
+static rusm_err op_pool(struct fixture *fixture)
+{
+    rusm_pool_config cfg;
+    rusm_pool *pool;
+    rusm_err err;
+
+    (void)fixture;
+    rusm_pool_config_init(&cfg);
+    cfg.threads = 1;
+    err = rusm_pool_new(&pool, &cfg);
+    if (err == RUSM_OK) {
+        rusm_pool_del(pool);
+    }
+    return err;
+}
+
+static rusm_err op_runtime(struct fixture *fixture)
+{
+    rusm_runtime_config cfg;
+    rusm_runtime *rt;
+    rusm_err err;
+
+    rusm_runtime_config_init(&cfg);
+    cfg.pool = fixture->pool;
+    err = rusm_runtime_new(&rt, &cfg);
+    if (err == RUSM_OK) {
+        rusm_runtime_del(rt);
+    }
+    return err;
+}
+
+static rusm_err op_default_pool(struct fixture *fixture)
+{
+    rusm_runtime *rt;
+    rusm_err err = rusm_runtime_new(&rt, NULL);
+
+    (void)fixture;
+    if (err == RUSM_OK) {
+        rusm_runtime_del(rt);
+    }
+    return err;
+}
+
+static void body_end(void *arg)
+{
+    fixture_count(arg);
+}
+
+static rusm_err op_spawn(struct fixture *fixture)
+{
+    rusm_spawn_config cfg;
+    uint64_t before = atomic_load(&fixture->count);
+    rusm_pid pid;
+    rusm_err err;
+
+    rusm_spawn_config_init(&cfg);
+    cfg.label = "label";
+    cfg.name = "name";
+    err = rusm_spawn_with(fixture->rt, body_end, fixture, &cfg, &pid);
+    if (err == RUSM_OK) {
+        fixture_wait_count(fixture, &fixture->count, before + 1);
+        fixture_until(!rusm_is_alive(pid));
+    }
+    return err;
+}
+
+static rusm_err op_enter(struct fixture *fixture)
+{
+    rusm_err err = rusm_thread_enter(fixture->rt, "label");
+
+    if (err == RUSM_OK) {
+        err = rusm_register(NULL, "name", rusm_self());
+        if (err == RUSM_OK) {
+            err = rusm_send_name("name", "abc", 3);
+        }
+        if (err == RUSM_OK) {
+            err = rusm_send(rusm_self(), "abc", 3);
+        }
+        rusm_thread_leave();
+    }
+    return err;
+}
+
+static void nothing(void *arg, rusm_time now_ns)
+{
+    (void)arg;
+    (void)now_ns;
+}
+
+static void driver_closed(void *arg)
+{
+    fixture_count(arg);
+}
+
+static rusm_err op_driver(struct fixture *fixture)
+{
+    rusm_driver_config cfg = {
+        .size = sizeof(cfg), .run = nothing, .closed = driver_closed, .arg = fixture};
+    uint64_t before = atomic_load(&fixture->count);
+    rusm_driver *driver;
+    rusm_err err = rusm_driver_new(&driver, fixture->rt, &cfg);
+
+    if (err == RUSM_OK) {
+        rusm_driver_close(driver);
+        fixture_wait_count(fixture, &fixture->count, before + 1);
+    }
+    return err;
+}
+
+static rusm_err op_waiter(struct fixture *fixture)
+{
+    rusm_waiter *waiter;
+    rusm_err err = rusm_waiter_new(&waiter);
+
+    (void)fixture;
+    if (err == RUSM_OK) {
+        rusm_waiter_drop(waiter);
+    }
+    return err;
+}
+
+static rusm_err op_wait_fd(struct fixture *fixture)
+{
+    rusm_err err = rusm_thread_enter(fixture->rt, NULL);
+
+    if (err == RUSM_OK) {
+        err = rusm_wait_fd(0, RUSM_FD_READ, 0);
+        /* Standard input may be ready, or not to be polled. */
+        err = err == RUSM_ENOMEM ? err : RUSM_OK;
+        rusm_thread_leave();
+    }
+    return err;
+}
+
+static void test_each_failed_allocation_is_an_error_without_effect(void **state)
+{
+    struct fixture *fixture = *state;
+    rusm_pid found;
+
+    assert_true(failures_of(op_pool, fixture) > 1);
+    assert_true(failures_of(op_runtime, fixture) > 0);
+    assert_true(failures_of(op_default_pool, fixture) > 1);
+    assert_true(failures_of(op_spawn, fixture) > 1);
+    assert_true(failures_of(op_enter, fixture) > 1);
+    assert_int_equal(failures_of(op_driver, fixture), 1);
+    assert_int_equal(failures_of(op_waiter, fixture), 1);
+    assert_true(failures_of(op_wait_fd, fixture) > 0);
+    assert_int_equal(rusm_whereis(fixture->rt, "name", &found), RUSM_ENONAME);
+    assert_int_equal(rusm_runtime_stop(fixture->rt, TEST_LIMIT_MS), RUSM_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        fixture_test(test_each_failed_allocation_is_an_error_without_effect),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
