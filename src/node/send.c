@@ -55,6 +55,15 @@ static rusm_err done(rusm_err err)
     return err;
 }
 
+/* An observer looks and does not touch: its messages would be dropped at the other side. */
+static rusm_err check_role(const rusm_node *node)
+{
+    if (node->role != RUSM_ROLE_OBSERVER) {
+        return RUSM_OK;
+    }
+    return rusm_set_err_detail(RUSM_EPERM, "%s is an observer, which may not send", node->name);
+}
+
 static rusm_err send_head(struct rusmi_link *link, const struct rusmi_message_head *head,
                           const void *data, size_t len, bool wait)
 {
@@ -125,6 +134,10 @@ static rusm_err node_send(rusm_node *node, const char *peer, const char *name, c
         return rusm_set_err_detail(RUSM_ENONODE, "node %s has no link to node %s", node->name,
                                    peer);
     }
+    if (check_role(node) != RUSM_OK) {
+        rusmi_link_drop(link);
+        return RUSM_EPERM;
+    }
     head.sender = sender_serial(node);
     head.name = name;
     head.name_len = (uint8_t)name_len;
@@ -169,6 +182,9 @@ rusm_err rusmi_send_pid(rusm_node *node, rusm_pid to, const void *data, size_t l
     if (to.incarnation == node->incarnation) {
         return rusm_send(to, data, len);
     }
+    if (check_role(node) != RUSM_OK) {
+        return RUSM_EPERM;
+    }
     link = link_to(node, to);
     return link == NULL ? RUSM_ENONODE : done(send_head(link, &head, data, len, true));
 }
@@ -182,10 +198,14 @@ static rusm_err route_send(void *arg, rusm_pid from, rusm_pid to, rusm_msg *msg)
                                       .sender =
                                           from.incarnation == node->incarnation ? from.serial : 0,
                                       .serial = to.serial};
-    struct rusmi_link *link = link_to(node, to);
+    struct rusmi_link *link;
     struct rusmi_out *out;
     rusm_err err;
 
+    if (check_role(node) != RUSM_OK) {
+        return RUSM_EPERM;
+    }
+    link = link_to(node, to);
     if (link == NULL) {
         return RUSM_ENONODE;
     }
