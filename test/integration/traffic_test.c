@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Messages between real nodes: sizes, order, unknown receivers, back-pressure, and closing while they flow. */
+/*
+ * Messages between real nodes: sizes, order, unknown receivers, back-pressure, and closing
+ * while they flow.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,7 +34,10 @@ static bool tally_full(void *arg)
     return atomic_load(&tally->count) >= atomic_load(&tally->want);
 }
 
-/* Every byte of a large message is a function of its place, so that a shifted or lost piece shows. */
+/*
+ * Every byte of a large message is a function of its place, so that a shifted or lost piece
+ * shows.
+ */
 static unsigned char pattern(size_t i)
 {
     return (unsigned char)(i * 31 + (i >> 12));
@@ -347,7 +353,10 @@ static void test_crowded_mailbox_slows_its_senders_and_nobody_else(void **state)
     slow.go = NULL;
 }
 
-/* What does not fit the queue is refused to a sender that does not want to wait, and fits again later. */
+/*
+ * What does not fit the queue is refused to a sender that does not want to wait, and fits again
+ * later.
+ */
 static void test_full_queue_refuses_who_does_not_wait(void **state)
 {
     static struct tally tally;
