@@ -62,14 +62,22 @@ static void send_bare(struct support_raw *raw, enum rusmi_frame_type type, uint6
     support_raw_frame(raw, &frame);
 }
 
+/* Once both hellos are said. */
+static void accept_if_due(struct support_raw *raw)
+{
+    if (raw->must_accept && raw->said_hello) {
+        raw->must_accept = false;
+        send_bare(raw, RUSMI_FRAME_ACCEPT, 0);
+    }
+}
+
 /* What an honest node of that name would do. */
 static void follow(struct support_raw *raw, const struct rusmi_frame *frame)
 {
     switch (frame->type) {
     case RUSMI_FRAME_HELLO:
-        if (strcmp(raw->join_as, frame->u.hello.name) > 0) { /* the node decides */
-            send_bare(raw, RUSMI_FRAME_ACCEPT, 0);
-        }
+        raw->must_accept = strcmp(raw->join_as, frame->u.hello.name) > 0; /* the node decides */
+        accept_if_due(raw);
         return;
     case RUSMI_FRAME_ACCEPT:
         send_bare(raw, RUSMI_FRAME_READY, 0);
@@ -353,6 +361,8 @@ void support_raw_hello(struct support_raw *raw, const char *cluster, const char 
     (void)snprintf(hello->name, sizeof(hello->name), "%s", name);
     (void)snprintf(hello->software, sizeof(hello->software), "a test");
     support_raw_frame(raw, &frame);
+    raw->said_hello = true;
+    accept_if_due(raw);
 }
 
 void support_raw_stream(struct support_raw *raw, const void *data, size_t len)
