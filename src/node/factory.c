@@ -122,7 +122,10 @@ static void run_factory(void *arg)
     rusm_err err = job->fn(job->arg, job->args, job->args_len, &pid);
 
     if (err != RUSM_OK) {
-        rusmi_reply_fail(&job->reply, RUSM_EFACTORY, rusm_err_detail());
+        const char *text = rusm_err_detail();
+
+        /* A factory without words still told which error it was. */
+        rusmi_reply_fail(&job->reply, RUSM_EFACTORY, text[0] != '\0' ? text : rusm_err_text(err));
     } else if (pid.incarnation != job->node->incarnation || pid.serial == 0) {
         rusmi_reply_fail(&job->reply, RUSM_EFACTORY, "the factory returned no process of its node");
     } else {
@@ -237,6 +240,8 @@ rusm_err rusmi_factory_call(rusm_node *node, const struct rusmi_request *request
         err = rusm_waiter_wait(waiter, timeout_ms);
         if (err == RUSM_OK) {
             *reply = job->reply;
+        } else if (err == RUSM_ETIMEOUT) {
+            (void)rusm_set_err_detail(err, "\"%s\" did not answer in time", node->name);
         }
         job_drop(job);
     }

@@ -55,13 +55,15 @@ static rusm_err done(rusm_err err)
     return err;
 }
 
-/* An observer looks and does not touch: its messages would be dropped at the other side. */
+/* An observer looks and does not touch: the other side would drop its messages and refuse its kills,
+ * and nobody waits to hear of that. */
 static rusm_err check_role(const rusm_node *node)
 {
     if (node->role != RUSM_ROLE_OBSERVER) {
         return RUSM_OK;
     }
-    return rusm_set_err_detail(RUSM_EPERM, "%s is an observer, which may not send", node->name);
+    return rusm_set_err_detail(RUSM_EPERM, "%s is an observer, which may not send or kill",
+                               node->name);
 }
 
 static rusm_err send_head(struct rusmi_link *link, const struct rusmi_message_head *head,
@@ -228,11 +230,15 @@ static rusm_err route_kill(void *arg, rusm_pid from, rusm_pid to)
 {
     rusm_node *node = arg;
     struct rusmi_request request = {.kind = RUSMI_REQUEST_KILL, .pid = to};
-    struct rusmi_link *link = link_to(node, to);
+    struct rusmi_link *link;
     struct rusmi_actions actions;
     rusm_err err;
 
     (void)from;
+    if (check_role(node) != RUSM_OK) {
+        return RUSM_EPERM;
+    }
+    link = link_to(node, to);
     if (link == NULL) {
         return RUSM_ENONODE;
     }
