@@ -210,10 +210,11 @@ static void expect_loss(struct scene *scene, struct support_raw *raw, enum rusmi
 
 static void garbage_instead_of_a_hello_loses_the_link(void **state)
 {
+    static const char request[] = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
     struct scene *scene = *state;
     struct support_raw *raw = raw_tls(scene, "raw");
 
-    support_raw_bytes(raw, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 37);
+    support_raw_bytes(raw, request, sizeof(request));
     expect_loss(scene, raw, RUSMI_CLOSE_PROTOCOL, "longer than its limit",
                 (struct harm){.protocol_errors = 1});
 }
