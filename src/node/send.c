@@ -55,8 +55,8 @@ static rusm_err done(rusm_err err)
     return err;
 }
 
-/* An observer looks and does not touch: the other side would drop its messages and refuse its kills,
- * and nobody waits to hear of that. */
+/* An observer looks and does not touch: the other side would drop its messages and refuse its
+ * kills, and nobody waits to hear of that. */
 static rusm_err check_role(const rusm_node *node)
 {
     if (node->role != RUSM_ROLE_OBSERVER) {
