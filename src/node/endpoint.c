@@ -86,10 +86,16 @@ static struct rusmi_link *cids_find(rusm_node *node, const struct rusmi_quic_cid
 
 /* ---- datagrams of no connection -------------------------------------------------------------- */
 
-static void answer(rusm_node *node, const struct rusmi_address *to, const uint8_t *data, size_t len)
+/* Where a datagram came from, and to which address of ours: struct rusmi_datagram. */
+struct way {
+    const struct rusmi_address *from, *to;
+};
+
+static void answer(rusm_node *node, const struct way *way, const uint8_t *data, size_t len)
 {
     if (len != 0) {
-        (void)rusmi_udp_send(node->fd, to, data, len, len); /* a lost answer is asked for again */
+        /* a lost answer is asked for again */
+        (void)rusmi_udp_send_from(node->fd, way->to, way->from, data, len, len);
     }
 }
 
@@ -97,31 +103,30 @@ static void answer(rusm_node *node, const struct rusmi_address *to, const uint8_
  * Whether an Initial may begin a link; answers it otherwise. out_proof is set, and *out_proven
  * true, when the peer has shown that it owns its address.
  */
-static bool admit(rusm_node *node, const struct rusmi_quic_route *route,
-                  const struct rusmi_address *from, rusm_time now,
-                  struct rusmi_quic_proof *out_proof, bool *out_proven)
+static bool admit(rusm_node *node, const struct rusmi_quic_route *route, const struct way *way,
+                  rusm_time now, struct rusmi_quic_proof *out_proof, bool *out_proven)
 {
-    const struct sockaddr *remote = (const struct sockaddr *)&from->storage;
+    const struct sockaddr *remote = (const struct sockaddr *)&way->from->storage;
     uint32_t open = atomic_load(&node->handshakes_open);
     uint8_t buf[RUSMI_QUIC_ANSWER_MAX];
     rusm_err err;
 
     if (open >= node->cfg.handshakes_max || atomic_load(&node->hurry)) {
         rusmi_count(&node->counters.refused_full, 1);
-        answer(node, from, buf,
+        answer(node, way, buf,
                rusmi_quic_write_refusal(route, RUSMI_QUIC_BUSY,
                                         "the node is busy with other handshakes", buf));
         return false;
     }
-    err = rusmi_quic_check_token(route, node->quic.secret, remote, from->len, now, out_proof);
+    err = rusmi_quic_check_token(route, node->quic.secret, remote, way->from->len, now, out_proof);
     *out_proven = err == RUSM_OK;
     if (err == RUSM_EREFUSED) {
-        answer(node, from, buf, rusmi_quic_write_refusal(route, RUSMI_QUIC_BAD_TOKEN, NULL, buf));
+        answer(node, way, buf, rusmi_quic_write_refusal(route, RUSMI_QUIC_BAD_TOKEN, NULL, buf));
         return false;
     }
     if (err != RUSM_OK && open >= node->cfg.handshakes_retry) {
-        answer(node, from, buf,
-               rusmi_quic_write_retry(route, node->quic.secret, remote, from->len, buf, now));
+        answer(node, way, buf,
+               rusmi_quic_write_retry(route, node->quic.secret, remote, way->from->len, buf, now));
         return false;
     }
     return true;
@@ -130,14 +135,13 @@ static bool admit(rusm_node *node, const struct rusmi_quic_route *route,
 /* A link for an Initial packet; NULL if memory is short or the node is closing. Held for the
  * caller. */
 static struct rusmi_link *accept_link(rusm_node *node, const struct rusmi_quic_route *route,
-                                      const struct rusmi_address *from,
-                                      const struct rusmi_quic_proof *proof)
+                                      const struct way *way, const struct rusmi_quic_proof *proof)
 {
     struct rusmi_link *link = NULL;
 
     rusmi_lock_take(&node->lock);
-    if (!node->closing && rusmi_link_new(&link, node, rusmi_core_conn_id(node->core), false, from,
-                                         route, proof) == RUSM_OK) {
+    if (!node->closing && rusmi_link_new(&link, node, rusmi_core_conn_id(node->core), false,
+                                         way->from, way->to, route, proof) == RUSM_OK) {
         (void)atomic_fetch_add(&node->handshakes_open, 1);
         if (rusmi_map_insert(&node->links, &link->by_id, &link->id, sizeof(link->id))) {
             (void)rusmi_link_hold(link);
@@ -153,9 +157,8 @@ static struct rusmi_link *accept_link(rusm_node *node, const struct rusmi_quic_r
     return link;
 }
 
-static void unknown(rusm_node *node, const struct rusmi_quic_route *route,
-                    const struct rusmi_address *from, const uint8_t *data, size_t len,
-                    rusm_time now)
+static void unknown(rusm_node *node, const struct rusmi_quic_route *route, const struct way *way,
+                    const uint8_t *data, size_t len, rusm_time now)
 {
     uint8_t buf[RUSMI_QUIC_ANSWER_MAX];
     struct rusmi_quic_proof proof;
@@ -164,21 +167,21 @@ static void unknown(rusm_node *node, const struct rusmi_quic_route *route,
 
     switch (route->kind) {
     case RUSMI_QUIC_INITIAL:
-        if (admit(node, route, from, now, &proof, &proven)) {
-            link = accept_link(node, route, from, proven ? &proof : NULL);
+        if (admit(node, route, way, now, &proof, &proven)) {
+            link = accept_link(node, route, way, proven ? &proof : NULL);
             if (link != NULL) {
-                rusmi_link_datagram(link, from, data, len);
+                rusmi_link_datagram(link, way->from, data, len);
                 rusmi_link_drop(link);
             }
         }
         return;
     case RUSMI_QUIC_VERSION:
         rusmi_count(&node->counters.stray, 1);
-        answer(node, from, buf, rusmi_quic_write_versions(route, buf));
+        answer(node, way, buf, rusmi_quic_write_versions(route, buf));
         return;
     case RUSMI_QUIC_SHORT:
         rusmi_count(&node->counters.stray, 1);
-        answer(node, from, buf, rusmi_quic_write_reset(route, node->quic.secret, buf));
+        answer(node, way, buf, rusmi_quic_write_reset(route, node->quic.secret, buf));
         return;
     case RUSMI_QUIC_LONG:
     case RUSMI_QUIC_GARBAGE:
@@ -187,8 +190,8 @@ static void unknown(rusm_node *node, const struct rusmi_quic_route *route,
     }
 }
 
-static void dispatch(rusm_node *node, const struct rusmi_address *from, const uint8_t *data,
-                     size_t len, rusm_time now)
+static void dispatch(rusm_node *node, const struct way *way, const uint8_t *data, size_t len,
+                     rusm_time now)
 {
     struct rusmi_quic_route route;
     struct rusmi_link *link = NULL;
@@ -198,17 +201,17 @@ static void dispatch(rusm_node *node, const struct rusmi_address *from, const ui
         link = cids_find(node, &route.dcid);
     }
     if (link == NULL) {
-        unknown(node, &route, from, data, len, now);
+        unknown(node, &route, way, data, len, now);
         return;
     }
-    rusmi_link_datagram(link, from, data, len);
+    rusmi_link_datagram(link, way->from, data, len);
     rusmi_link_drop(link);
 }
 
 /* ---- the driver ------------------------------------------------------------------------------ */
 
-void rusmi_endpoint_stray(rusm_node *node, const struct rusmi_address *from, const uint8_t *data,
-                          size_t len)
+void rusmi_endpoint_stray(rusm_node *node, const struct rusmi_address *from,
+                          const struct rusmi_address *to, const uint8_t *data, size_t len)
 {
     struct rusmi_datagram *datagram = rusmi_alloc(sizeof(*datagram) + len);
 
@@ -217,6 +220,7 @@ void rusmi_endpoint_stray(rusm_node *node, const struct rusmi_address *from, con
         return;
     }
     datagram->from = *from;
+    datagram->to = *to;
     datagram->len = len;
     memcpy(datagram->data, data, len);
     rusmi_list_init(&datagram->node);
@@ -239,7 +243,8 @@ static void take_strays(rusm_node *node, rusm_time now)
             return;
         }
         datagram = rusmi_container(first, struct rusmi_datagram, node);
-        dispatch(node, &datagram->from, datagram->data, datagram->len, now);
+        dispatch(node, &(struct way){&datagram->from, &datagram->to}, datagram->data, datagram->len,
+                 now);
         rusmi_free(datagram);
     }
 }
@@ -249,15 +254,16 @@ static void receive(rusm_node *node, rusm_time now)
     uint8_t buf[RUSMI_UDP_RECV_MAX];
 
     for (int round = 0; round < RECEIVE_ROUNDS; round++) {
-        struct rusmi_address from;
+        struct rusmi_address from, to;
+        const struct way way = {&from, &to};
         size_t len = 0, segment = 0;
-        int rc = rusmi_udp_recv(node->fd, buf, sizeof(buf), &from, &len, &segment);
+        int rc = rusmi_udp_recv_to(node->fd, buf, sizeof(buf), &from, &to, &len, &segment);
 
         if (rc == EAGAIN) {
             return;
         }
         for (size_t at = 0; rc == 0 && at < len; at += segment) {
-            dispatch(node, &from, buf + at, len - at < segment ? len - at : segment, now);
+            dispatch(node, &way, buf + at, len - at < segment ? len - at : segment, now);
         }
     }
 }

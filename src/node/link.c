@@ -71,8 +71,8 @@ static void link_closed(void *arg)
 }
 
 rusm_err rusmi_link_new(struct rusmi_link **out_link, rusm_node *node, uint64_t id, bool dialed,
-                        const struct rusmi_address *remote, const struct rusmi_quic_route *first,
-                        const struct rusmi_quic_proof *proof)
+                        const struct rusmi_address *remote, const struct rusmi_address *source,
+                        const struct rusmi_quic_route *first, const struct rusmi_quic_proof *proof)
 {
     struct rusm_driver_config cfg = {
         .size = sizeof(cfg), .label = "link", .run = rusmi_link_run, .closed = link_closed};
@@ -87,6 +87,12 @@ rusm_err rusmi_link_new(struct rusmi_link **out_link, rusm_node *node, uint64_t 
     link->id = id;
     link->dialed = dialed;
     link->remote = *remote;
+    link->local = node->address;
+    if (source != NULL && source->len != 0) {
+        link->local = *source;
+        rusmi_address_take_port(&link->local, &node->address);
+        link->source = link->local;
+    }
     link->fd = -1;
     link->driver_open = true;
     rusmi_lock_init(&link->lock);
@@ -175,6 +181,7 @@ void rusmi_link_datagram(struct rusmi_link *link, const struct rusmi_address *fr
         return;
     }
     datagram->from = *from;
+    datagram->to.len = 0; /* the link knows */
     datagram->len = len;
     memcpy(datagram->data, data, len);
     rusmi_list_init(&datagram->node);

@@ -29,6 +29,7 @@
 struct rusmi_datagram {
     struct rusmi_list node;
     struct rusmi_address from;
+    struct rusmi_address to; /* which address of ours; len 0: the one that the node listens at */
     size_t len;
     uint8_t data[];
 };
@@ -56,6 +57,9 @@ struct rusmi_link {
     bool dialed;
     rusm_driver *driver;
     struct rusmi_address remote;
+    struct rusmi_address local; /* accepted: the address that the peer dialed, with our port */
+    struct rusmi_address
+        source; /* the same, where the endpoint's socket must be told; else len 0 */
 
     /* under node->lock */
     struct rusmi_map_entry by_id;
@@ -120,11 +124,12 @@ struct rusmi_link {
 
 /*
  * Make a link and its driver, in no table, with one reference for the caller. dialed: to remote;
- * else first and proof (or NULL) are of the datagram that asked for it.
+ * else first and proof (or NULL) are of the datagram that asked for it, and source is the address
+ * of ours that it came to, if the endpoint's socket tells (else NULL, or len 0).
  */
 rusm_err rusmi_link_new(struct rusmi_link **out_link, rusm_node *node, uint64_t id, bool dialed,
-                        const struct rusmi_address *remote, const struct rusmi_quic_route *first,
-                        const struct rusmi_quic_proof *proof);
+                        const struct rusmi_address *remote, const struct rusmi_address *source,
+                        const struct rusmi_quic_route *first, const struct rusmi_quic_proof *proof);
 struct rusmi_link *rusmi_link_hold(struct rusmi_link *link);
 void rusmi_link_drop(struct rusmi_link *link);
 

@@ -59,7 +59,7 @@ void rusmi_link_promote(struct rusmi_link *link)
     }
     /* Without one (too many descriptors, say) the link goes on through the endpoint, a little
      * slower. */
-    if (rusmi_udp_connect(&link->node->address, &link->remote, SOCKET_BUFFER, &fd) == 0) {
+    if (rusmi_udp_connect(&link->local, &link->remote, SOCKET_BUFFER, &fd) == 0) {
         link->fd = fd;
         if (watch(link, false) != RUSM_OK) {
             link->fd = -1;
@@ -81,8 +81,8 @@ void rusmi_link_close_socket(struct rusmi_link *link)
 void rusmi_link_feed(struct rusmi_link *link, const struct rusmi_address *from, const uint8_t *data,
                      size_t len, size_t segment, rusm_time now)
 {
-    struct rusmi_quic_path path = {.local = (const struct sockaddr *)&link->node->address.storage,
-                                   .local_len = link->node->address.len,
+    struct rusmi_quic_path path = {.local = (const struct sockaddr *)&link->local.storage,
+                                   .local_len = link->local.len,
                                    .remote = (const struct sockaddr *)&from->storage,
                                    .remote_len = from->len};
     bool usual = link->dialed || rusmi_address_equal(from, &link->remote);
@@ -132,7 +132,7 @@ void rusmi_link_receive(struct rusmi_link *link, rusm_time now)
         } else {
             /* It came while the socket was bound and not yet connected. */
             for (size_t at = 0; at < len; at += segment) {
-                rusmi_endpoint_stray(link->node, &from, buf + at,
+                rusmi_endpoint_stray(link->node, &from, &link->source, buf + at,
                                      len - at < segment ? len - at : segment);
             }
         }
@@ -145,13 +145,14 @@ void rusmi_link_receive(struct rusmi_link *link, rusm_time now)
 }
 
 /* Send datagram by datagram, for interfaces that can not segment. */
-static int send_each(int fd, const struct rusmi_address *to, const uint8_t *data, size_t len,
-                     size_t segment)
+static int send_each(int fd, const struct rusmi_address *source, const struct rusmi_address *to,
+                     const uint8_t *data, size_t len, size_t segment)
 {
     int rc = 0;
 
     for (size_t at = 0; at < len && rc != EAGAIN; at += segment) {
-        rc = rusmi_udp_send(fd, to, data + at, len - at < segment ? len - at : segment, segment);
+        rc = rusmi_udp_send_from(fd, source, to, data + at, len - at < segment ? len - at : segment,
+                                 segment);
     }
     return rc == EAGAIN ? 0 : rc; /* part of it is out: the rest is loss */
 }
@@ -164,15 +165,16 @@ static bool transmit(struct rusmi_link *link, const struct rusmi_address *to, co
         link->fd >= 0 && (to == NULL || link->dialed || rusmi_address_equal(to, &link->remote));
     int fd = own ? link->fd : link->node->fd;
     const struct rusmi_address *remote = own ? NULL : to;
+    const struct rusmi_address *source = own ? NULL : &link->source;
     int rc;
 
     if (link->no_segments) {
-        rc = send_each(fd, remote, data, len, segment);
+        rc = send_each(fd, source, remote, data, len, segment);
     } else {
-        rc = rusmi_udp_send(fd, remote, data, len, segment);
+        rc = rusmi_udp_send_from(fd, source, remote, data, len, segment);
         if ((rc == EIO || rc == EINVAL) && segment < len) {
             link->no_segments = true;
-            rc = send_each(fd, remote, data, len, segment);
+            rc = send_each(fd, source, remote, data, len, segment);
         }
     }
     if (rc == ECONNREFUSED) {

@@ -230,7 +230,7 @@ static rusm_err begin(struct rusmi_link *link, rusm_time now)
                                        .cid_retire = on_cid_retire,
                                        .arg = link};
     struct rusmi_quic_config cfg = node->quic;
-    struct rusmi_address local = node->address;
+    struct rusmi_address local = link->local;
     struct rusmi_quic_path path;
     rusm_err err;
 

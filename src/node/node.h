@@ -115,10 +115,10 @@ void rusmi_node_finish(rusm_node *node, struct rusmi_actions *actions);
 rusm_err rusmi_endpoint_open(rusm_node *node);
 /* Begin to serve; the core exists. */
 rusm_err rusmi_endpoint_start(rusm_node *node);
-/* Hand the endpoint a datagram that reached a link but is not the link's. Copied; dropped and
- * counted if that fails. */
-void rusmi_endpoint_stray(rusm_node *node, const struct rusmi_address *from, const uint8_t *data,
-                          size_t len);
+/* Hand the endpoint a datagram that reached a link's socket but is not the link's; to as in struct
+ * rusmi_datagram. Copied; dropped and counted if that fails. */
+void rusmi_endpoint_stray(rusm_node *node, const struct rusmi_address *from,
+                          const struct rusmi_address *to, const uint8_t *data, size_t len);
 /* Wake the endpoint's driver, whose timer follows node->core_deadline. */
 void rusmi_endpoint_post(rusm_node *node);
 

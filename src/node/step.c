@@ -64,7 +64,7 @@ static void dial(rusm_node *node, const struct rusmi_action *action, struct rusm
                   more);
         return;
     }
-    err = rusmi_link_new(&link, node, action->conn, true, &remote, NULL, NULL);
+    err = rusmi_link_new(&link, node, action->conn, true, &remote, NULL, NULL, NULL);
     if (err != RUSM_OK) {
         fail_dial(node, action->conn, err, rusm_err_detail(), more);
         return;

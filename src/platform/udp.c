@@ -143,6 +143,25 @@ bool rusmi_address_equal(const struct rusmi_address *a, const struct rusmi_addre
     return false;
 }
 
+void rusmi_address_take_port(struct rusmi_address *address, const struct rusmi_address *from)
+{
+    if (address->storage.ss_family == AF_INET) {
+        ((struct sockaddr_in *)&address->storage)->sin_port =
+            ((const struct sockaddr_in *)&from->storage)->sin_port;
+    } else {
+        ((struct sockaddr_in6 *)&address->storage)->sin6_port =
+            ((const struct sockaddr_in6 *)&from->storage)->sin6_port;
+    }
+}
+
+static bool is_unspecified(const struct rusmi_address *address)
+{
+    if (address->storage.ss_family == AF_INET) {
+        return ((const struct sockaddr_in *)&address->storage)->sin_addr.s_addr == INADDR_ANY;
+    }
+    return IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)&address->storage)->sin6_addr);
+}
+
 bool rusmi_address_is_loopback(const struct rusmi_address *address)
 {
     if (address->storage.ss_family == AF_INET) {
@@ -211,6 +230,11 @@ int rusmi_udp_listen(const struct rusmi_address *local, int buffer_bytes, int *o
         (void)close(fd);
         return err;
     }
+    if (is_unspecified(local)) {
+        (void)(local->storage.ss_family == AF_INET
+                   ? setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on))
+                   : setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on)));
+    }
     socket_tune(fd, local->storage.ss_family, buffer_bytes);
     *out_fd = fd;
     return 0;
@@ -257,13 +281,52 @@ void rusmi_udp_close(int fd)
     (void)close(fd);
 }
 
-int rusmi_udp_send(int fd, const struct rusmi_address *remote, const void *data, size_t len,
-                   size_t segment)
+/* Room for what comes and goes beside a datagram. */
+union control {
+    char bytes[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in6_pktinfo))];
+    struct cmsghdr align;
+};
+
+/* Append one control message. */
+static void control_push(struct msghdr *msg, union control *control, int level, int type,
+                         const void *data, size_t len)
 {
-    union {
-        char bytes[CMSG_SPACE(sizeof(uint16_t))];
-        struct cmsghdr align;
-    } control;
+    struct cmsghdr *cmsg;
+
+    if (msg->msg_control == NULL) {
+        memset(control, 0, sizeof(*control));
+        msg->msg_control = control->bytes;
+    }
+    cmsg = (struct cmsghdr *)(void *)(control->bytes + msg->msg_controllen);
+    msg->msg_controllen += CMSG_SPACE(len);
+    cmsg->cmsg_level = level;
+    cmsg->cmsg_type = type;
+    cmsg->cmsg_len = CMSG_LEN(len);
+    memcpy(CMSG_DATA(cmsg), data, len);
+}
+
+static void control_source(struct msghdr *msg, union control *control,
+                           const struct rusmi_address *local)
+{
+    if (local->storage.ss_family == AF_INET) {
+        struct in_pktinfo info = {.ipi_spec_dst =
+                                      ((const struct sockaddr_in *)&local->storage)->sin_addr};
+
+        control_push(msg, control, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
+    } else {
+        const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)&local->storage;
+        struct in6_pktinfo info = {.ipi6_addr = sin6->sin6_addr,
+                                   .ipi6_ifindex = sin6->sin6_scope_id};
+
+        control_push(msg, control, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
+    }
+}
+
+int rusmi_udp_send_from(int fd, const struct rusmi_address *local,
+                        const struct rusmi_address *remote, const void *data, size_t len,
+                        size_t segment)
+{
+    union control control;
     struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = len};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 
@@ -272,17 +335,12 @@ int rusmi_udp_send(int fd, const struct rusmi_address *remote, const void *data,
         msg.msg_namelen = remote->len;
     }
     if (segment < len) {
-        struct cmsghdr *cmsg;
         uint16_t size = (uint16_t)segment;
 
-        memset(&control, 0, sizeof(control));
-        msg.msg_control = control.bytes;
-        msg.msg_controllen = sizeof(control.bytes);
-        cmsg = CMSG_FIRSTHDR(&msg);
-        cmsg->cmsg_level = SOL_UDP;
-        cmsg->cmsg_type = UDP_SEGMENT;
-        cmsg->cmsg_len = CMSG_LEN(sizeof(size));
-        memcpy(CMSG_DATA(cmsg), &size, sizeof(size));
+        control_push(&msg, &control, SOL_UDP, UDP_SEGMENT, &size, sizeof(size));
+    }
+    if (local != NULL && local->len != 0) {
+        control_source(&msg, &control, local);
     }
     for (;;) {
         if (sendmsg(fd, &msg, MSG_NOSIGNAL) >= 0) {
@@ -294,13 +352,38 @@ int rusmi_udp_send(int fd, const struct rusmi_address *remote, const void *data,
     }
 }
 
-int rusmi_udp_recv(int fd, void *buf, size_t buf_len, struct rusmi_address *out_from,
-                   size_t *out_len, size_t *out_segment)
+int rusmi_udp_send(int fd, const struct rusmi_address *remote, const void *data, size_t len,
+                   size_t segment)
 {
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control;
+    return rusmi_udp_send_from(fd, NULL, remote, data, len, segment);
+}
+
+/* The address of ours in a control message, if it tells one. */
+static void read_destination(struct cmsghdr *cmsg, struct rusmi_address *out_to)
+{
+    if (cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_PKTINFO) {
+        struct sockaddr_in *sin = (struct sockaddr_in *)&out_to->storage;
+        struct in_pktinfo info;
+
+        memcpy(&info, CMSG_DATA(cmsg), sizeof(info));
+        *sin = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = info.ipi_addr};
+        out_to->len = sizeof(*sin);
+    } else if (cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_PKTINFO) {
+        struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)&out_to->storage;
+        struct in6_pktinfo info;
+
+        memcpy(&info, CMSG_DATA(cmsg), sizeof(info));
+        *sin6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_addr = info.ipi6_addr};
+        /* Only there it is part of the address. */
+        sin6->sin6_scope_id = IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr) ? info.ipi6_ifindex : 0;
+        out_to->len = sizeof(*sin6);
+    }
+}
+
+int rusmi_udp_recv_to(int fd, void *buf, size_t buf_len, struct rusmi_address *out_from,
+                      struct rusmi_address *out_to, size_t *out_len, size_t *out_segment)
+{
+    union control control;
     struct iovec iov = {.iov_base = buf, .iov_len = buf_len};
     struct msghdr msg = {.msg_iov = &iov,
                          .msg_iovlen = 1,
@@ -317,6 +400,7 @@ int rusmi_udp_recv(int fd, void *buf, size_t buf_len, struct rusmi_address *out_
         return errno == EWOULDBLOCK ? EAGAIN : errno;
     }
     out_from->len = msg.msg_namelen;
+    out_to->len = 0;
     *out_len = (size_t)got;
     *out_segment = (size_t)got;
     for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg); cmsg != NULL; cmsg = CMSG_NXTHDR(&msg, cmsg)) {
@@ -328,6 +412,15 @@ int rusmi_udp_recv(int fd, void *buf, size_t buf_len, struct rusmi_address *out_
                 *out_segment = (size_t)size;
             }
         }
+        read_destination(cmsg, out_to);
     }
     return 0;
+}
+
+int rusmi_udp_recv(int fd, void *buf, size_t buf_len, struct rusmi_address *out_from,
+                   size_t *out_len, size_t *out_segment)
+{
+    struct rusmi_address to;
+
+    return rusmi_udp_recv_to(fd, buf, buf_len, out_from, &to, out_len, out_segment);
 }

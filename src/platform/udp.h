@@ -58,11 +58,27 @@ int rusmi_udp_send(int fd, const struct rusmi_address *remote, const void *data,
                    size_t segment);
 
 /*
+ * The same from a socket bound to the unspecified address, with the source that the peer knows us
+ * by: without it the kernel takes the one of its route, which the peer may never have heard of.
+ * local is what rusmi_udp_recv_to told; its port is not used. NULL, or len 0: as rusmi_udp_send().
+ */
+int rusmi_udp_send_from(int fd, const struct rusmi_address *local,
+                        const struct rusmi_address *remote, const void *data, size_t len,
+                        size_t segment);
+
+/*
  * Receive datagrams that the kernel coalesced: out_len bytes in all, each out_segment long but the
  * last. EAGAIN: none. ECONNREFUSED and its like report an ICMP error of an earlier send on a
  * connected socket.
  */
 int rusmi_udp_recv(int fd, void *buf, size_t buf_len, struct rusmi_address *out_from,
                    size_t *out_len, size_t *out_segment);
+
+/* The same, and which address of ours they were sent to: out_to's port is 0, and its len is 0 where
+ * that is the address that the socket is bound to. */
+int rusmi_udp_recv_to(int fd, void *buf, size_t buf_len, struct rusmi_address *out_from,
+                      struct rusmi_address *out_to, size_t *out_len, size_t *out_segment);
+/* Set the port of an address to that of another of the same family. */
+void rusmi_address_take_port(struct rusmi_address *address, const struct rusmi_address *from);
 
 #endif

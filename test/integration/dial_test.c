@@ -587,6 +587,43 @@ static void peers_max_turns_others_away_until_there_is_room(void **state)
     wait_connections(hub, 2);
 }
 
+static void dial_the_addresses_of_a_node_that_listens_everywhere(void **state, uint32_t retry)
+{
+    static const char *const hosts[] = {"127.0.0.1", "127.0.0.2", "127.1.2.3"};
+    struct support_world *world = *state;
+    rusm_node_config cfg = patient_config();
+    struct support_node *everywhere, *dialer = patient_node(world, "dialer");
+    char address[RUSM_ADDRESS_MAX];
+
+    cfg.listen = "0.0.0.0:0";
+    cfg.handshakes_retry = retry;
+    everywhere = support_node_start_with(world, "everywhere", &cfg);
+    support_echo_start(everywhere);
+    for (size_t i = 0; i < 3; i++) {
+        rusm_peer_info info;
+
+        (void)snprintf(address, sizeof(address), "%s%s", hosts[i],
+                       strrchr(rusm_node_address(everywhere->node), ':'));
+        expect_dial(dialer, address, RUSM_OK, "");
+        assert_true(support_peer_find(dialer, "everywhere", &info));
+        assert_string_equal(info.address, address);
+        support_exchange(dialer, everywhere, 5, 100000);
+        assert_int_equal(rusm_node_disconnect(dialer->node, "everywhere"), RUSM_OK);
+        support_wait_peers(everywhere, 0);
+    }
+}
+
+/* It answers from the address that was dialed: the dialer's socket hears no other. */
+static void node_that_listens_everywhere_is_reached_at_each_address(void **state)
+{
+    dial_the_addresses_of_a_node_that_listens_everywhere(state, 128);
+}
+
+static void node_that_listens_everywhere_sends_retries_from_each_address(void **state)
+{
+    dial_the_addresses_of_a_node_that_listens_everywhere(state, 0);
+}
+
 static bool has_ipv6(void)
 {
     struct rusmi_address local;
@@ -672,6 +709,8 @@ int main(void)
         CASE(nodes_of_one_name_refuse_each_other),
         CASE(node_takes_the_place_of_one_that_fell_silent),
         CASE(peers_max_turns_others_away_until_there_is_room),
+        CASE(node_that_listens_everywhere_is_reached_at_each_address),
+        CASE(node_that_listens_everywhere_sends_retries_from_each_address),
         CASE(ipv6_nodes_connect_and_exchange),
         CASE(ipv4_and_ipv6_nodes_connect),
     };
