@@ -19,7 +19,6 @@
 
 #include <rusm/otp/driver.h>
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
