@@ -11,8 +11,9 @@
 
 #include <string.h>
 
-struct watch {
-    struct rusmi_map_entry entry;
+#define FDS_MIN ((size_t)64)
+
+struct rusmi_fd_watch {
     int fd;
     uint32_t number;
     unsigned events;
@@ -24,36 +25,61 @@ struct watch {
 void rusmi_fds_init(rusm_pool *pool)
 {
     rusmi_lock_init(&pool->fds_lock);
-    rusmi_map_init(&pool->fds, (uint64_t)(uintptr_t)pool,
-                   0); /* descriptors are small numbers of our own */
+    pool->fds = NULL;
+    pool->fds_cap = 0;
 }
 
 void rusmi_fds_fini(rusm_pool *pool)
 {
-    rusmi_assert(pool->fds.len == 0);
-    rusmi_map_fini(&pool->fds);
+    for (size_t fd = 0; fd < pool->fds_cap; fd++) {
+        rusmi_assert(pool->fds[fd] == NULL);
+    }
+    rusmi_free(pool->fds);
     rusmi_lock_fini(&pool->fds_lock);
 }
 
-static struct watch *find(rusm_pool *pool, int fd)
+static struct rusmi_fd_watch *find(rusm_pool *pool, int fd)
 {
-    struct rusmi_map_entry *entry = rusmi_map_find(&pool->fds, &fd, sizeof(fd));
+    return (size_t)fd < pool->fds_cap ? pool->fds[fd] : NULL;
+}
 
-    return entry == NULL ? NULL : rusmi_container(entry, struct watch, entry);
+/* Under the lock: a place for fd. Descriptors are small numbers, so a plain table serves. */
+static bool make_room(rusm_pool *pool, int fd)
+{
+    size_t cap = pool->fds_cap == 0 ? FDS_MIN : pool->fds_cap;
+    struct rusmi_fd_watch **fds;
+
+    while (cap <= (size_t)fd) {
+        cap *= 2;
+    }
+    if (cap == pool->fds_cap) {
+        return true;
+    }
+    fds = rusmi_realloc(pool->fds, cap * sizeof(struct rusmi_fd_watch *));
+    if (fds == NULL) {
+        return false;
+    }
+    for (size_t i = pool->fds_cap; i < cap; i++) {
+        fds[i] = NULL;
+    }
+    pool->fds = fds;
+    pool->fds_cap = cap;
+    return true;
 }
 
 /* Under the lock. */
-static void drop(rusm_pool *pool, struct watch *watch)
+static void drop(rusm_pool *pool, struct rusmi_fd_watch *watch)
 {
     rusmi_poll_remove(&pool->poll, watch->fd);
-    rusmi_map_remove(&pool->fds, &watch->entry);
+    pool->fds[watch->fd] = NULL;
     rusmi_free(watch);
 }
 
 /* A new watch on fd, registered with the poll; under the lock. */
-static rusm_err add(rusm_pool *pool, int fd, unsigned events, bool once, struct watch **out_watch)
+static rusm_err add(rusm_pool *pool, int fd, unsigned events, bool once,
+                    struct rusmi_fd_watch **out_watch)
 {
-    struct watch *watch = rusmi_zalloc(sizeof(*watch));
+    struct rusmi_fd_watch *watch = rusmi_zalloc(sizeof(*watch));
     int rc;
 
     if (watch == NULL) {
@@ -62,25 +88,25 @@ static rusm_err add(rusm_pool *pool, int fd, unsigned events, bool once, struct 
     watch->fd = fd;
     watch->events = events;
     watch->number = ++pool->fd_number;
-    if (!rusmi_map_insert(&pool->fds, &watch->entry, &watch->fd, sizeof(watch->fd))) {
+    if (!make_room(pool, fd)) {
         rusmi_free(watch);
         return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");
     }
     rc = rusmi_poll_set(&pool->poll, fd, events | (once ? RUSMI_POLL_ONCE : 0),
                         (uint64_t)watch->number << 32 | (uint32_t)fd, false);
     if (rc != 0) {
-        rusmi_map_remove(&pool->fds, &watch->entry);
         rusmi_free(watch);
         return rusm_set_err_detail(RUSM_ESYS, "descriptor %d can not be polled: %s", fd,
                                    strerror(rc));
     }
+    pool->fds[fd] = watch;
     *out_watch = watch;
     return RUSM_OK;
 }
 
 static rusm_err set_driver(rusm_pool *pool, int fd, unsigned events, rusm_driver *driver)
 {
-    struct watch *watch = find(pool, fd);
+    struct rusmi_fd_watch *watch = find(pool, fd);
     rusm_err err;
     int rc;
 
@@ -118,6 +144,9 @@ rusm_err rusmi_fds_watch_driver(rusm_pool *pool, int fd, unsigned events, rusm_d
 {
     rusm_err err;
 
+    if (fd < 0) {
+        return rusm_set_err_detail(RUSM_EINVAL, "%d is no descriptor", fd);
+    }
     rusmi_lock_take(&pool->fds_lock);
     err = set_driver(pool, fd, events, driver);
     rusmi_lock_give(&pool->fds_lock);
@@ -126,7 +155,7 @@ rusm_err rusmi_fds_watch_driver(rusm_pool *pool, int fd, unsigned events, rusm_d
 
 void rusmi_fds_ready(rusm_pool *pool, uint64_t key)
 {
-    struct watch *watch;
+    struct rusmi_fd_watch *watch;
 
     rusmi_lock_take(&pool->fds_lock);
     watch = find(pool, (int)(uint32_t)key);
@@ -142,7 +171,7 @@ void rusmi_fds_ready(rusm_pool *pool, uint64_t key)
 }
 
 /* Whether the process's watch has become ready. */
-static bool is_ready(rusm_pool *pool, const struct watch *watch)
+static bool is_ready(rusm_pool *pool, const struct rusmi_fd_watch *watch)
 {
     bool ready;
 
@@ -152,7 +181,7 @@ static bool is_ready(rusm_pool *pool, const struct watch *watch)
     return ready;
 }
 
-static rusm_err wait_ready(struct rusmi_process *self, const struct watch *watch,
+static rusm_err wait_ready(struct rusmi_process *self, const struct rusmi_fd_watch *watch,
                            rusm_time deadline)
 {
     for (;;) {
@@ -174,7 +203,7 @@ static rusm_err wait_ready(struct rusmi_process *self, const struct watch *watch
 rusm_err rusm_wait_fd(int fd, unsigned events, int64_t timeout_ms)
 {
     struct rusmi_process *self = rusmi_process_self();
-    struct watch *watch;
+    struct rusmi_fd_watch *watch;
     rusm_pool *pool;
     rusm_err err;
 

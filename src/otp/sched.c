@@ -289,6 +289,12 @@ static bool poll_as_poller(rusm_pool *pool, uint64_t deadline)
     return any;
 }
 
+static bool run_timers(rusm_pool *pool)
+{
+    return rusmi_timers_next(&pool->timers) != UINT64_MAX &&
+           rusmi_timers_run(&pool->timers, rusmi_clock_now());
+}
+
 /* Look at descriptors and timers without waiting, unless another thread is just doing that. */
 static bool poll_now(rusm_pool *pool)
 {
@@ -300,8 +306,10 @@ static bool poll_now(rusm_pool *pool)
         any = poll_as_poller(pool, 0);
         atomic_store(&pool->polling, 0);
     }
-    if (rusmi_timers_next(&pool->timers) != UINT64_MAX) {
-        any |= rusmi_timers_run(&pool->timers, rusmi_clock_now());
+    /* The clock costs as much as a switch: while descriptors keep the worker going, timers are looked
+     * at when it looks around, every few dozen processes. */
+    if (!any) {
+        any = run_timers(pool);
     }
     return any;
 }
@@ -441,6 +449,7 @@ static void look_around(struct rusmi_worker *worker)
     rusm_pool *pool = worker->pool;
 
     (void)poll_now(pool);
+    (void)run_timers(pool);
     if (atomic_load(&pool->searching) == 0 && has_surplus(pool)) {
         (void)wake_one(pool);
     }

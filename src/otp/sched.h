@@ -90,6 +90,8 @@ struct rusmi_worker {
     _Atomic uint64_t switches;    /* for the watchdog: grows while the worker gets on; relaxed */
 };
 
+struct rusmi_fd_watch;
+
 /* A block of RUSMI_BLOCK_SLOTS stacks. */
 struct rusmi_block {
     char *_Atomic base; /* NULL until it is mapped */
@@ -126,8 +128,9 @@ struct rusm_pool {
     _Atomic uint32_t poll_blocked; /* 1: and it sleeps in the poll */
     struct rusmi_timers timers;
     struct rusmi_lock fds_lock;
-    struct rusmi_map fds; /* descriptors that are watched, see fd.c; under fds_lock */
-    uint32_t fd_number;   /* of the last watch; under fds_lock */
+    struct rusmi_fd_watch **fds; /* by descriptor, see fd.c; under fds_lock */
+    size_t fds_cap;
+    uint32_t fd_number; /* of the last watch; under fds_lock */
 
     _Atomic uint32_t sleepers; /* workers on their futex */
     _Atomic uint32_t
