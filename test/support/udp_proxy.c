@@ -31,11 +31,13 @@ struct support_proxy {
     int front;
     int stop[2]; /* a pipe: closed at the writing end, it ends the thread */
     atomic_bool cut;
+    _Atomic unsigned lose_every;
     _Atomic uint64_t forwarded, dropped;
 
     /* the thread's */
     struct client clients[CLIENTS_MAX];
     size_t clients_len;
+    unsigned turn; /* batches since one was lost on purpose */
     uint8_t buf[RUSMI_UDP_RECV_MAX];
 };
 
@@ -63,9 +65,14 @@ static struct client *client_of(struct support_proxy *proxy, const struct rusmi_
 static void forward(struct support_proxy *proxy, int fd, const struct rusmi_address *remote,
                     size_t len, size_t segment)
 {
-    bool sent =
-        !atomic_load(&proxy->cut) && rusmi_udp_send(fd, remote, proxy->buf, len, segment) == 0;
+    unsigned every = atomic_load(&proxy->lose_every);
+    bool lost = every != 0 && ++proxy->turn >= every;
+    bool sent = !lost && !atomic_load(&proxy->cut) &&
+                rusmi_udp_send(fd, remote, proxy->buf, len, segment) == 0;
 
+    if (lost) {
+        proxy->turn = 0;
+    }
     atomic_fetch_add(sent ? &proxy->forwarded : &proxy->dropped, 1);
 }
 
@@ -149,6 +156,11 @@ const char *support_proxy_address(const struct support_proxy *proxy)
 void support_proxy_cut(struct support_proxy *proxy, bool cut)
 {
     atomic_store(&proxy->cut, cut);
+}
+
+void support_proxy_lose(struct support_proxy *proxy, unsigned every)
+{
+    atomic_store(&proxy->lose_every, every);
 }
 
 uint64_t support_proxy_forwarded(const struct support_proxy *proxy)

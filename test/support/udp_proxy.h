@@ -21,7 +21,9 @@ void support_proxy_del(struct support_proxy *proxy);
 const char *support_proxy_address(const struct support_proxy *proxy);
 /* Drop everything from now on, or no longer. */
 void support_proxy_cut(struct support_proxy *proxy, bool cut);
-/* Datagrams forwarded and dropped so far. */
+/* Drop every so many-th batch of datagrams that came at once; 0: none. */
+void support_proxy_lose(struct support_proxy *proxy, unsigned every);
+/* Batches of datagrams forwarded and dropped so far. */
 uint64_t support_proxy_forwarded(const struct support_proxy *proxy);
 uint64_t support_proxy_dropped(const struct support_proxy *proxy);
 
