@@ -29,8 +29,8 @@ static void test_siphash_is_what_its_authors_say(void **state)
     unsigned char text[15];
 
     (void)state;
-    for (unsigned char i = 0; i < sizeof(text); i++) {
-        text[i] = i;
+    for (size_t i = 0; i < sizeof(text); i++) {
+        text[i] = (unsigned char)i;
     }
     assert_true(rusmi_siphash(seed, text, sizeof(text)) == 0xa129ca6149be45e5u);
 }

@@ -534,10 +534,12 @@ static void assert_lists_all(struct support_node *node, rusm_pid pid, const char
 
         assert_true(n >= 0);
         for (ptrdiff_t i = 0; i < n; i++) {
-            unsigned number;
+            char *end;
+            unsigned long number;
 
-            assert_int_equal(sscanf(infos[i].name, "name %u", &number), 1);
-            assert_true(number < MANY);
+            assert_memory_equal(infos[i].name, "name ", 5);
+            number = strtoul(infos[i].name + 5, &end, 10);
+            assert_true(*end == '\0' && number < MANY);
             assert_int_equal(seen[number]++, 0);
             assert_true(rusm_pid_equal(infos[i].pid, pid));
             assert_string_equal(infos[i].node, owner);
