@@ -35,8 +35,8 @@ static void expect_words(const char *text, const char *words)
     }
 }
 
-/* Nothing of the refused peer is left at the judge: no link, no name, no message, and what it counts
- * is one refusal. */
+/* Nothing of the refused peer is left at the judge: no link, no name, no message; and it counts one
+ * refusal. */
 static void expect_no_trace(struct support_node *judge, uint64_t handshakes)
 {
     rusm_node_stats stats;
@@ -453,7 +453,8 @@ static void listener_whose_hello_claims_another_cluster_is_refused(void **state)
                             "the hello is for cluster \"elsewhere\", this is cluster \"test\"");
 }
 
-/* TLS 1.3 has no server without a certificate: such a one fails by itself, and its dialer hears so. */
+/* TLS 1.3 has no server without a certificate: such a one fails by itself, and its dialer hears
+ * so. */
 static void listener_without_a_certificate_never_answers_for_itself(void **state)
 {
     struct support_world *world = *state;
