@@ -28,6 +28,7 @@ struct job {
     _Atomic uint32_t refs;
     rusm_node *node;
     rusm_exit_watch watch;
+    rusm_waiter *watched; /* woken once `watch` is set */
     rusm_factory_fn fn;
     void *arg;
     uint64_t conn, request_id; /* of a peer; conn 0: a caller here waits */
@@ -42,6 +43,7 @@ static void job_drop(struct job *job)
 {
     /* acq_rel: what either side did with the job happens before the free by the last */
     if (atomic_fetch_sub_explicit(&job->refs, 1, memory_order_acq_rel) == 1) {
+        rusm_waiter_drop(job->watched);
         rusm_waiter_drop(job->waiter);
         rusmi_free(job);
     }
@@ -119,8 +121,14 @@ static void run_factory(void *arg)
 {
     struct job *job = arg;
     rusm_pid pid = RUSM_PID_NONE;
-    rusm_err err = job->fn(job->arg, job->args, job->args_len, &pid);
+    rusm_err err;
 
+    /* One that crashed before it is watched would not be heard saying why. */
+    if (rusm_waiter_wait(job->watched, RUSM_INFINITY) != RUSM_OK) {
+        rusm_checkpoint(); /* killed: it ends here */
+        return;
+    }
+    err = job->fn(job->arg, job->args, job->args_len, &pid);
     if (err != RUSM_OK) {
         const char *text = rusm_err_detail();
 
@@ -192,8 +200,12 @@ static rusm_err job_start(rusm_node *node, const struct rusmi_request *request,
     }
     rusm_spawn_config_init(&cfg);
     cfg.label = "factory";
-    err = rusm_spawn_with(node->runtime, run_factory, job, &cfg, &pid);
+    err = rusm_waiter_new(&job->watched);
+    if (err == RUSM_OK) {
+        err = rusm_spawn_with(node->runtime, run_factory, job, &cfg, &pid);
+    }
     if (err != RUSM_OK) {
+        rusm_waiter_drop(job->watched);
         rusmi_free(job);
         return err;
     }
@@ -202,10 +214,11 @@ static rusm_err job_start(rusm_node *node, const struct rusmi_request *request,
     job->watch.arg = job;
     *out_job = job;
     if (rusm_watch_exit(&job->watch, pid) != RUSM_OK) {
-        struct rusm_reason gone = {.kind = RUSM_REASON_CRASHED};
+        struct rusm_reason gone = {.kind = RUSM_REASON_KILLED};
 
-        factory_ended(job, pid, &gone); /* it was faster; `returned` tells how it went */
+        factory_ended(job, pid, &gone); /* while it waited to be watched: nothing else ends it */
     }
+    rusm_waiter_wake(job->watched);
     return RUSM_OK;
 }
 
