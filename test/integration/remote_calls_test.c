@@ -144,7 +144,7 @@ static rusm_err make_stranger(void *arg, const void *args, size_t args_len, rusm
 /* The factory process that is held, so that the test can let it go on. */
 struct gate {
     _Atomic uint64_t begun;
-    rusm_pid pid; /* written before begun */
+    _Atomic uint64_t incarnation, serial; /* of the last one; written before begun */
 };
 
 /* Returns a process once it was sent a message. */
@@ -156,7 +156,8 @@ static rusm_err wait_at_gate(void *arg, const void *args, size_t args_len, rusm_
 
     (void)args;
     (void)args_len;
-    gate->pid = rusm_self();
+    atomic_store(&gate->incarnation, rusm_self().incarnation);
+    atomic_store(&gate->serial, rusm_self().serial);
     atomic_fetch_add(&gate->begun, 1);
     err = rusm_receive(&msg, RUSM_INFINITY);
     if (err == RUSM_OK) {
@@ -164,6 +165,11 @@ static rusm_err wait_at_gate(void *arg, const void *args, size_t args_len, rusm_
         *out_pid = rusm_self();
     }
     return err;
+}
+
+static rusm_pid gate_pid(struct gate *gate)
+{
+    return (rusm_pid){atomic_load(&gate->incarnation), atomic_load(&gate->serial)};
 }
 
 static bool gate_has_begun(void *arg)
@@ -379,7 +385,7 @@ static void lost_link_ends_a_spawn_under_way(void **state)
         expect_call(RUSM_ENOLINK, &call);
         support_wait_peers(n.a, 0);
         support_wait_peers(n.b, 0);
-        pid = n.gate->pid;
+        pid = gate_pid(n.gate);
         assert_int_equal(
             rusm_remote_process_list(n.a->node, "b", &cursor, &info, 1, SUPPORT_DEADLINE_MS),
             RUSM_ENONODE);
@@ -402,8 +408,8 @@ static void late_answer_is_dropped(void **state)
         atomic_store(&n.gate->begun, 0);
         EXPECT(RUSM_ETIMEOUT, rusm_spawn_remote(n.a->node, "b", "gate", NULL, 0, 20, &pid));
         assert_true(support_wait(gate_has_begun, n.gate));
-        EXPECT(RUSM_OK, rusm_send(n.gate->pid, "go", 2));
-        support_wait_end(n.gate->pid);
+        EXPECT(RUSM_OK, rusm_send(gate_pid(n.gate), "go", 2));
+        support_wait_end(gate_pid(n.gate));
         EXPECT(RUSM_OK,
                rusm_spawn_remote(n.a->node, "b", "parrot", "x", 1, SUPPORT_DEADLINE_MS, &pid));
         EXPECT(RUSM_OK, rusm_remote_kill(n.a->node, "b", pid, SUPPORT_DEADLINE_MS));
@@ -426,9 +432,9 @@ static void killed_caller_ends_while_its_factory_runs(void **state)
         support_call_wait_blocked(&call);
         support_kill(call.pid);
         assert_false(atomic_load(&call.done)); /* it ended inside the call */
-        assert_true(rusm_is_alive(n.gate->pid));
-        EXPECT(RUSM_OK, rusm_send(n.gate->pid, "go", 2));
-        support_wait_end(n.gate->pid);
+        assert_true(rusm_is_alive(gate_pid(n.gate)));
+        EXPECT(RUSM_OK, rusm_send(gate_pid(n.gate), "go", 2));
+        support_wait_end(gate_pid(n.gate));
     }
 }
 
@@ -443,8 +449,8 @@ static void node_of_the_asker_may_go(void **state)
     assert_true(support_wait(gate_has_begun, n.gate));
     support_node_stop(n.a);
     support_wait_peers(n.b, 0);
-    EXPECT(RUSM_OK, rusm_send(n.gate->pid, "go", 2));
-    support_wait_end(n.gate->pid);
+    EXPECT(RUSM_OK, rusm_send(gate_pid(n.gate), "go", 2));
+    support_wait_end(gate_pid(n.gate));
     assert_int_equal(support_stats(n.b).protocol_errors, 0);
 }
 
