@@ -306,7 +306,8 @@ static bool poll_now(rusm_pool *pool)
         any = poll_as_poller(pool, 0);
         atomic_store(&pool->polling, 0);
     }
-    /* The clock costs as much as a switch: while descriptors keep the worker going, timers are looked
+    /* The clock costs as much as a switch: while descriptors keep the worker going, timers are
+     * looked
      * at when it looks around, every few dozen processes. */
     if (!any) {
         any = run_timers(pool);

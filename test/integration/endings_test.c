@@ -79,7 +79,10 @@ static void wait_name(struct support_node *node, const char *name, rusm_err err)
     assert_true(support_wait(name_is, &wish));
 }
 
-/* ---- a node deleted in the middle of everything ----------------------------------------------- */
+/*
+ * ---- a node deleted in the middle of everything
+ * -----------------------------------------------
+ */
 
 /* What a process sends, to "sink" of a peer; static, because a killed process frees nothing. */
 struct traffic {
@@ -349,7 +352,10 @@ static void node_is_deleted_while_its_peer_is_silent(void **state)
     support_proxy_del(proxy);
 }
 
-/* ---- nodes that come back --------------------------------------------------------------------- */
+/*
+ * ---- nodes that come back
+ * ---------------------------------------------------------------------
+ */
 
 static void disconnected_peers_connect_again(void **state)
 {
@@ -406,7 +412,10 @@ static void restarted_node_replaces_its_silent_past(void **state)
     support_proxy_del(proxy);
 }
 
-/* ---- processes killed inside calls ------------------------------------------------------------ */
+/*
+ * ---- processes killed inside calls
+ * ------------------------------------------------------------
+ */
 
 /* A socket that never answers. */
 static int silent_socket(char address[80])

@@ -449,7 +449,10 @@ static bool leader_agreed(void *arg)
     return agreed(arg, "leader", &pid);
 }
 
-/* Both sides of a partition register; joined, they agree, and the loser takes over from the winner. */
+/*
+ * Both sides of a partition register; joined, they agree, and the loser takes over from the
+ * winner.
+ */
 static void claims_of_two_sides_converge_and_the_loser_follows_the_winner(void **state)
 {
     struct three n = {.a = support_node_start(*state, "a"),

@@ -155,7 +155,10 @@ static void expect_no_spawn(struct support_node *from, const char *peer, const c
     assert_true(pid.incarnation == 7 && pid.serial == 7);
 }
 
-/* ---- calls in the context of a process -------------------------------------------------------- */
+/*
+ * ---- calls in the context of a process
+ * --------------------------------------------------------
+ */
 
 static rusm_err send_hello(void *arg)
 {
