@@ -20,8 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MANY  5000
-#define EARLY 3000 /* of those, before there is a link: more than one burst of pages */
+#define MANY               5000
+#define EARLY              3000 /* of those, before there is a link: more than one burst of pages */
 
 #define EXPECT(want, call) expect((want), (call), #call, __LINE__)
 

@@ -99,6 +99,7 @@ RUSM_API RUSM_NORETURN void rusm_crash(const char *format, ...) RUSM_PRINTF(1, 2
  * Threads: any thread for a local pid; in context for a pid of another node. Never blocks.
  * Errors:  RUSM_ENOPROC
  *          RUSM_ENONODE  the pid belongs to no connected node
+ *          RUSM_EPERM    this node is an observer, which may not touch others
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_kill(rusm_pid pid);
 
