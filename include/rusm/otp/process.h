@@ -118,6 +118,7 @@ RUSM_API bool rusm_is_alive(rusm_pid pid);
  * Errors:  RUSM_EINVAL    pid is the zero pid
  *          RUSM_ENOPROC   it is a local pid and the process has ended
  *          RUSM_ENONODE   the pid belongs to no connected node
+ *          RUSM_EPERM     this node is an observer, which may not touch others
  *          RUSM_EMSGSIZE, RUSM_ENOMEM
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_send(rusm_pid to, const void *data, size_t len);
