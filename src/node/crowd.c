@@ -33,7 +33,7 @@ static void send_flow(rusm_node *node, uint64_t conn, const struct rusmi_flow *f
     rusmi_actions_init(&actions);
     rusmi_lock_take(&node->lock);
     rusmi_core_flow(node->core, conn, flow, rusm_now(), &actions);
-    rusmi_node_finish(node, &actions);
+    rusmi_node_settle(node, &actions); /* flow frames ask for nothing to be executed */
 }
 
 static struct crowded *find(rusm_node *node, uint64_t serial)

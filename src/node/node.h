@@ -107,6 +107,11 @@ rusm_err rusmi_node_step(rusm_node *node, const struct rusmi_core_event *event);
  * and unlock it. Requests of peers are executed after that, outside any lock.
  */
 void rusmi_node_finish(rusm_node *node, struct rusmi_actions *actions);
+/*
+ * The same for callers that hold a lock of the runtime (a mailbox's watcher): nothing is executed,
+ * so the actions must ask for nothing of the kind.
+ */
+void rusmi_node_settle(rusm_node *node, struct rusmi_actions *actions);
 
 /* ---- endpoint.c ---- */
 

@@ -165,11 +165,21 @@ static struct rusmi_action *next_todo(rusm_node *node)
     return first == NULL ? NULL : rusmi_container(first, struct rusmi_action, link);
 }
 
-void rusmi_node_finish(rusm_node *node, struct rusmi_actions *actions)
+/* Whether something is to be executed here; carrying out actions never adds such a one. */
+static bool asks_to_execute(const struct rusmi_actions *actions)
+{
+    for (const struct rusmi_list *n = actions->list.next; n != &actions->list; n = n->next) {
+        if (rusmi_container(n, struct rusmi_action, link)->kind == RUSMI_ACTION_EXECUTE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void rusmi_node_settle(rusm_node *node, struct rusmi_actions *actions)
 {
     struct rusmi_action *action;
     uint64_t deadline;
-    bool execute;
 
     /* Carrying out an action may add others at the end (a dial that fails at once). */
     while ((action = rusmi_actions_pop(actions)) != NULL) {
@@ -179,7 +189,6 @@ void rusmi_node_finish(rusm_node *node, struct rusmi_actions *actions)
         }
     }
     rusmi_actions_fini(actions);
-    execute = !rusmi_list_empty(&node->todo);
     deadline = rusmi_core_deadline(node->core);
     if (deadline != atomic_load(&node->core_deadline)) {
         bool sooner = deadline < atomic_load(&node->core_deadline);
@@ -190,6 +199,14 @@ void rusmi_node_finish(rusm_node *node, struct rusmi_actions *actions)
         }
     }
     rusmi_lock_give(&node->lock);
+}
+
+void rusmi_node_finish(rusm_node *node, struct rusmi_actions *actions)
+{
+    struct rusmi_action *action;
+    bool execute = asks_to_execute(actions);
+
+    rusmi_node_settle(node, actions);
     if (execute) {
         while ((action = next_todo(node)) != NULL) {
             rusmi_execute(node, action);
