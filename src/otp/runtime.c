@@ -15,7 +15,6 @@
 #include "platform/futex.h"
 #include "platform/random.h"
 
-#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -50,14 +49,6 @@ void rusm_pool_config_init(rusm_pool_config *cfg)
                               .spin_us = SPIN_US_DEFAULT};
 }
 
-static unsigned cpus(void)
-{
-    cpu_set_t set;
-    int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
-
-    return count < 1 ? 1 : (unsigned)count;
-}
-
 static void pool_free(rusm_pool *pool)
 {
     rusmi_timers_fini(&pool->timers);
@@ -84,7 +75,7 @@ static rusm_pool *pool_make(const rusm_pool_config *cfg)
         return NULL;
     }
     pool->cfg = *cfg;
-    pool->workers_len = cfg->threads == 0 ? cpus() : cfg->threads;
+    pool->workers_len = cfg->threads == 0 ? rusmi_thread_cpus() : cfg->threads;
     pool->workers_started = pool->workers_len;
     pool->workers = rusmi_zalloc_aligned(pool->workers_len, sizeof(*pool->workers), 64);
     pool->watchdog_seen = rusmi_zalloc_array(pool->workers_len, sizeof(*pool->watchdog_seen));

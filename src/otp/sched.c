@@ -600,20 +600,9 @@ static void *watchdog_main(void *arg)
 
 /* ---- start and stop -------------------------------------------------------------------------- */
 
-static int start_thread(pthread_t *thread, void *(*body)(void *), void *arg)
+static rusm_err not_started(int rc)
 {
-    pthread_attr_t attr;
-    int rc = pthread_attr_init(&attr);
-
-    if (rc != 0) {
-        return rc;
-    }
-    rc = pthread_attr_setstacksize(&attr, WORKER_STACK);
-    if (rc == 0) {
-        rc = pthread_create(thread, &attr, body, arg);
-    }
-    (void)pthread_attr_destroy(&attr);
-    return rc;
+    return rusm_set_err_detail(RUSM_ESYS, "a scheduler thread could not be started (error %d)", rc);
 }
 
 rusm_err rusmi_sched_start(rusm_pool *pool)
@@ -622,25 +611,23 @@ rusm_err rusmi_sched_start(rusm_pool *pool)
     int rc;
 
     atomic_store(&pool->awake, pool->workers_len);
-    rc = start_thread(&pool->watchdog, watchdog_main, pool);
-    for (; rc == 0 && started < pool->workers_len; started++) {
+    rc = rusmi_thread_start(&pool->watchdog, watchdog_main, pool, WORKER_STACK, "rusm-watchdog");
+    if (rc != 0) {
+        return not_started(rc);
+    }
+    for (; started < pool->workers_len; started++) {
         struct rusmi_worker *worker = &pool->workers[started];
 
         worker->pool = pool;
         worker->index = started;
-        rc = start_thread(&worker->thread, worker_main, worker);
+        rc = rusmi_thread_start(&worker->thread, worker_main, worker, WORKER_STACK, "rusm-worker");
         if (rc != 0) {
-            break;
+            pool->workers_started = started;
+            rusmi_sched_stop(pool);
+            return not_started(rc);
         }
     }
-    if (rc == 0) {
-        return RUSM_OK;
-    }
-    if (started > 0 || rc != 0) {
-        pool->workers_started = started;
-        rusmi_sched_stop(pool);
-    }
-    return rusm_set_err_detail(RUSM_ESYS, "a scheduler thread could not be started (error %d)", rc);
+    return RUSM_OK;
 }
 
 void rusmi_sched_stop(rusm_pool *pool)
@@ -652,7 +639,7 @@ void rusmi_sched_stop(rusm_pool *pool)
     for (unsigned i = 0; i < pool->workers_started; i++) {
         atomic_store(&pool->workers[i].park, 1);
         rusmi_futex_wake(&pool->workers[i].park, 1);
-        (void)pthread_join(pool->workers[i].thread, NULL);
+        rusmi_thread_join(&pool->workers[i].thread);
     }
-    (void)pthread_join(pool->watchdog, NULL);
+    rusmi_thread_join(&pool->watchdog);
 }

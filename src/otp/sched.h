@@ -19,10 +19,10 @@
 #include "otp/timer.h"
 #include "platform/lock.h"
 #include "platform/poll.h"
+#include "platform/thread.h"
 
 #include <rusm/otp/runtime.h>
 
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 
@@ -60,7 +60,7 @@ enum rusmi_hold {
 struct rusmi_worker {
     rusm_pool *pool;
     unsigned index;
-    pthread_t thread;
+    struct rusmi_thread thread;
 
     /* the worker and thieves, atomic */
     _Alignas(64) _Atomic uint32_t head; /* thieves and the worker take here, by compare-and-swap */
@@ -137,7 +137,7 @@ struct rusm_pool {
         awake; /* workers that are neither there nor in a blocked poll; the watchdog waits on it */
     _Atomic uint32_t searching; /* workers that look for work before they sleep */
     _Atomic uint32_t stop;
-    pthread_t watchdog;
+    struct rusmi_thread watchdog;
     _Atomic uint32_t held; /* workers that the watchdog took out of `awake`: HOLD_RELIEVED */
     _Atomic uint32_t watchdog_asleep;
     uint64_t *watchdog_seen; /* the watchdog's */
