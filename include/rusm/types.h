@@ -66,6 +66,15 @@ typedef struct rusm_pid {
 #define RUSM_PID_NONE ((rusm_pid){0, 0})
 #endif
 
+/**
+ * Names one monitor, call or timer: a value, never reused in a runtime, valid as long as what it
+ * names. The zero reference names nothing.
+ */
+typedef struct rusm_ref {
+    uint64_t incarnation; /**< the runtime in which it was made */
+    uint64_t number;      /**< 0 only in the zero reference */
+} rusm_ref;
+
 /** A pool of scheduler threads. See rusm/otp/runtime.h. */
 typedef struct rusm_pool rusm_pool;
 /** A namespace of processes on a pool; a node is a runtime with links. See rusm/otp/runtime.h. */
@@ -85,6 +94,12 @@ static inline bool rusm_pid_equal(rusm_pid a, rusm_pid b)
 static inline bool rusm_pid_is_none(rusm_pid pid)
 {
     return pid.incarnation == 0 && pid.serial == 0;
+}
+
+/** Whether two references name the same thing. */
+static inline bool rusm_ref_equal(rusm_ref a, rusm_ref b)
+{
+    return a.incarnation == b.incarnation && a.number == b.number;
 }
 
 RUSM_END_DECLS

@@ -31,6 +31,13 @@ typedef struct rusm_process_info {
     uint64_t mailbox_len;  /**< messages not yet received */
     uint64_t reductions;   /**< work done: receives and sends, Erlang's measure in spirit */
     uint64_t memory_bytes; /**< address space of the stack and what the process holds beside it */
+    uint64_t links;        /**< processes that it is linked to */
+    uint64_t monitors;     /**< processes that it monitors */
+    uint64_t monitored_by; /**< monitors on it */
+    uint64_t heap_bytes;   /**< of those in memory_bytes: rusm_alloc() */
+    uint64_t dropped;      /**< messages that its full mailbox refused or dropped */
+    uint64_t function;     /**< address of the function that it was spawned with */
+    bool trap_exit;
     char label[RUSM_NAME_MAX + 1];
     char name[RUSM_NAME_MAX + 1]; /**< one of its registered names; empty if it has none */
 } rusm_process_info;
@@ -54,13 +61,20 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_process_get_info(rusm_pid pid, rusm_proce
 
 /** Counters of a runtime since it started. */
 typedef struct rusm_runtime_stats {
-    uint64_t processes;       /**< alive now */
-    uint64_t spawned;         /**< ever started */
-    uint64_t exited;          /**< ever ended */
-    uint64_t crashed;         /**< of those: crash, fault or stack overflow */
-    uint64_t messages_unread; /**< freed unread, because their receiver ended */
-    uint64_t sends_noproc;    /**< refused: the receiver had ended */
-    uint64_t sends_noname;    /**< refused: nobody had the name */
+    uint64_t processes;            /**< alive now */
+    uint64_t spawned;              /**< ever started */
+    uint64_t exited;               /**< ever ended */
+    uint64_t crashed;              /**< of those: crash, fault or stack overflow */
+    uint64_t messages_unread;      /**< freed unread, because their receiver ended */
+    uint64_t sends_noproc;         /**< refused: the receiver had ended */
+    uint64_t sends_noname;         /**< refused: nobody had the name */
+    uint64_t sends_full;           /**< refused or dropped: the mailbox was full */
+    uint64_t replies_late;         /**< answers to calls that nobody waited for any more */
+    uint64_t messages_unexpected;  /**< that a generic server has no function for */
+    uint64_t timers_skipped;       /**< ticks of intervals for which there was no memory */
+    uint64_t stream_bytes_dropped; /**< written, and the reader closed */
+    uint64_t accepts_delayed;      /**< accepts that waited for descriptors or memory */
+    uint64_t schedulers_held;      /**< times that a process held a scheduler for too long */
 } rusm_runtime_stats;
 
 /** Read the counters of a runtime; rt may be NULL in context. Threads: any. Errors: RUSM_ENOCONTEXT

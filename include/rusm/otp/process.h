@@ -9,6 +9,7 @@
 
 #include <rusm/err.h>
 #include <rusm/otp/message.h>
+#include <rusm/otp/reason.h>
 #include <rusm/types.h>
 
 RUSM_BEGIN_DECLS
@@ -17,40 +18,28 @@ RUSM_BEGIN_DECLS
  * *normal*. */
 typedef void (*rusm_process_fn)(void *arg);
 
-/** Why a process ended. Values appear on the wire. */
-typedef enum rusm_reason_kind {
-    RUSM_REASON_NORMAL = 0,         /**< the body returned */
-    RUSM_REASON_SHUTDOWN = 1,       /**< asked to stop by its supervisor or its runtime */
-    RUSM_REASON_KILLED = 2,         /**< rusm_kill() */
-    RUSM_REASON_NOPROC = 3,         /**< it did not exist when it was asked about */
-    RUSM_REASON_NOCONNECTION = 4,   /**< the link to its node was lost */
-    RUSM_REASON_CRASHED = 5,        /**< rusm_crash(), with a text */
-    RUSM_REASON_FAULT = 6,          /**< a memory fault, with signal and address */
-    RUSM_REASON_STACK_OVERFLOW = 7, /**< it used more stack than it has */
-} rusm_reason_kind;
-
-/** Bytes of the text of a crash, with the final NUL; a longer text is cut at a character boundary.
- */
-#define RUSM_REASON_TEXT_MAX 128
-
-/** An exit reason. */
-typedef struct rusm_reason {
-    rusm_reason_kind kind;
-    int signal;                      /**< RUSM_REASON_FAULT: the signal number */
-    uint64_t address;                /**< RUSM_REASON_FAULT: the address */
-    char text[RUSM_REASON_TEXT_MAX]; /**< RUSM_REASON_CRASHED: why; else empty */
-} rusm_reason;
-
-/** The name of a kind of reason, such as "normal". Owns: nothing; the text is constant. */
-RUSM_API const char *rusm_reason_name(rusm_reason_kind kind);
+/** What becomes of a message to a mailbox that holds as many as it may (Erlang has no bounded
+ * mailboxes). Exits, downs and other signals of the system are never shed. */
+typedef enum rusm_mailbox_policy {
+    RUSM_MAILBOX_REFUSE = 0,      /**< the send fails with RUSM_EFULL */
+    RUSM_MAILBOX_DROP_NEWEST = 1, /**< the message is dropped and counted; the send succeeds */
+    RUSM_MAILBOX_DROP_OLDEST = 2, /**< the oldest one is dropped and counted to make room */
+} rusm_mailbox_policy;
 
 /** How a process is spawned. Fill it with rusm_spawn_config_init() first. */
 typedef struct rusm_spawn_config {
-    size_t size;       /**< sizeof(rusm_spawn_config), set by init */
-    size_t stack_size; /**< bytes of address space; 0: the pool's default; rounded up to a size
+    size_t size;        /**< sizeof(rusm_spawn_config), set by init */
+    size_t stack_size;  /**< bytes of address space; 0: the pool's default; rounded up to a size
                           class */
-    const char *label; /**< for lists and logs, copied; NULL: none; at most RUSM_NAME_MAX bytes */
-    const char *name;  /**< registered before the process runs; NULL: none */
+    const char *label;  /**< for lists and logs, copied; NULL: none; at most RUSM_NAME_MAX bytes */
+    const char *name;   /**< registered before the process runs; NULL: none */
+    bool link;          /**< link it to the caller, atomically (rusm/otp/link.h); in context only */
+    bool trap_exit;     /**< it traps exits from its first instruction on */
+    rusm_ref *out_ref;  /**< monitor it by the caller, atomically; the reference is written here
+                          before the process runs. NULL: no monitor. In context only */
+    size_t mailbox_max; /**< messages that its mailbox holds at most, signals not counted; 0: no
+                           limit */
+    rusm_mailbox_policy mailbox_policy; /**< what becomes of a message to a full mailbox */
 } rusm_spawn_config;
 
 /** Fill cfg with the defaults. Threads: any. */
@@ -85,6 +74,11 @@ RUSM_API rusm_pid rusm_self(void);
  * only. */
 RUSM_API RUSM_NORETURN void rusm_exit(rusm_reason_kind kind);
 
+/**
+ * End the calling process with a reason of its own choice, such as the one in a down message.
+ * Never returns. In context of a process only. reason is copied. */
+RUSM_API RUSM_NORETURN void rusm_exit_with(const rusm_reason *reason);
+
 /** End the calling process with reason crashed and a text (printf format). Never returns. Processes
  * only. */
 RUSM_API RUSM_NORETURN void rusm_crash(const char *format, ...) RUSM_PRINTF(1, 2);
@@ -117,6 +111,7 @@ RUSM_API bool rusm_is_alive(rusm_pid pid);
  * Limits:  RUSM_MESSAGE_MAX to another node
  * Errors:  RUSM_EINVAL    pid is the zero pid
  *          RUSM_ENOPROC   it is a local pid and the process has ended
+ *          RUSM_EFULL     its mailbox is full, and its policy is to refuse
  *          RUSM_ENONODE   the pid belongs to no connected node
  *          RUSM_EPERM     this node is an observer, which may not touch others
  *          RUSM_EMSGSIZE, RUSM_ENOMEM
@@ -132,6 +127,7 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_send_msg(rusm_pid to, rusm_msg *msg);
  *
  * Threads: in context. Never blocks.
  * Errors:  RUSM_ENONAME     nobody has the name
+ *          RUSM_EFULL       as rusm_send()
  *          RUSM_ENOCONTEXT, RUSM_EINVAL, RUSM_ENOMEM
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_send_name(const char *name, const void *data, size_t len);
@@ -146,6 +142,11 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_send_name(const char *name, const void *d
  *          RUSM_EKILLED     only to an entered thread: somebody killed it, or the runtime stops
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_receive(rusm_msg **out_msg, int64_t timeout_ms);
+
+/** A place in the caller's mailbox; see rusm_mailbox_mark(). */
+typedef struct rusm_mark {
+    uint64_t number; /**< 0: none */
+} rusm_mark;
 
 /** Whether selective receive takes this message. Runs in the receiver; must not receive or exit
  * itself. */
@@ -162,6 +163,24 @@ typedef bool (*rusm_match_fn)(const rusm_msg *msg, void *arg);
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_receive_match(rusm_msg **out_msg, rusm_match_fn match,
                                                      void *arg, int64_t timeout_ms);
+
+/**
+ * Remember how far the caller's mailbox goes now, for rusm_receive_since(). A second mark replaces
+ * the first. What Erlang's compiler does for `make_ref` followed by a receive. In context only: a
+ * thread outside gets a mark that is never valid.
+ */
+RUSM_API rusm_mark rusm_mailbox_mark(void);
+
+/**
+ * Like rusm_receive_match(), but does not look at messages that came before the mark: a reply is
+ * found at once, however many unrelated messages wait. A mark that was replaced counts as the
+ * beginning of the mailbox: then it is slower, never wrong.
+ *
+ * Errors:  as rusm_receive_match()
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_receive_since(rusm_mark mark, rusm_msg **out_msg,
+                                                     rusm_match_fn match, void *arg,
+                                                     int64_t timeout_ms);
 
 /** Suspend the caller for that long; 0 lets others run. Threads: in context. Errors: as
  * rusm_receive(). */

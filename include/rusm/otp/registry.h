@@ -7,6 +7,7 @@
 #define RUSM_OTP_REGISTRY_H
 
 #include <rusm/err.h>
+#include <rusm/otp/process.h>
 #include <rusm/types.h>
 
 RUSM_BEGIN_DECLS
@@ -31,6 +32,21 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_unregister(rusm_runtime *rt, const char *
 /** Find who has a name. Threads: any. Errors: RUSM_ENONAME, RUSM_EINVAL, RUSM_ENOCONTEXT */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_whereis(rusm_runtime *rt, const char *name,
                                                rusm_pid *out_pid);
+
+/**
+ * Find who has a name, or spawn a process that has it: of any number of callers at once, one spawns
+ * and all get the same pid.
+ *
+ * cfg may be NULL; its name is not used, and its link and out_ref concern a process that this call
+ * spawned. *out_spawned (may be NULL) says whether it did.
+ *
+ * Threads: any; rt may be NULL in context.
+ * Errors:  as rusm_spawn_with() and rusm_register()
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_whereis_or_spawn(rusm_runtime *rt, const char *name,
+                                                        rusm_process_fn fn, void *arg,
+                                                        const rusm_spawn_config *cfg,
+                                                        rusm_pid *out_pid, bool *out_spawned);
 
 RUSM_END_DECLS
 

@@ -13,12 +13,15 @@ RUSM_BEGIN_DECLS
 
 /** How a pool is made. Fill it with rusm_pool_config_init() first. */
 typedef struct rusm_pool_config {
-    size_t size;          /**< sizeof(rusm_pool_config), set by init: lets the record grow */
-    unsigned threads;     /**< scheduler threads; 0: one per CPU that this OS process may use */
-    size_t stack_size;    /**< default stack of a process, bytes of address space (65,536) */
-    size_t processes_max; /**< live processes in all runtimes of the pool (4,194,304) */
-    uint32_t spin_us;     /**< how long an idle thread looks for work before it sleeps (50) */
-    bool contain_faults;  /**< a fault in a process ends that process, not the OS process (false) */
+    size_t size;           /**< sizeof(rusm_pool_config), set by init: lets the record grow */
+    unsigned threads;      /**< scheduler threads; 0: one per CPU that this OS process may use */
+    size_t stack_size;     /**< default stack of a process, bytes of address space (65,536) */
+    size_t processes_max;  /**< live processes in all runtimes of the pool (4,194,304) */
+    uint32_t spin_us;      /**< how long an idle thread looks for work before it sleeps (50) */
+    unsigned blocking_max; /**< threads of rusm_spawn_blocking() (64) */
+    uint32_t hold_ms;      /**< a process that holds its scheduler thread for longer is logged and
+                         counted (10) */
+    bool contain_faults; /**< a fault in a process ends that process, not the OS process (false) */
 } rusm_pool_config;
 
 /** Fill cfg with the defaults. Threads: any. */

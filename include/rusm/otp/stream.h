@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file
+ * Byte streams between processes: for more than a message should hold. A stream has a writing end
+ * and a reading end, each of which belongs to one process, and a bounded buffer between.
+ */
+#ifndef RUSM_OTP_STREAM_H
+#define RUSM_OTP_STREAM_H
+
+#include <rusm/err.h>
+#include <rusm/otp/message.h>
+#include <rusm/types.h>
+
+RUSM_BEGIN_DECLS
+
+/** One end of a stream. */
+typedef struct rusm_stream rusm_stream;
+
+/**
+ * Make a stream whose buffer holds capacity bytes (0: 64 KiB). Both ends belong to the caller;
+ * usually one is then handed over with rusm_stream_send().
+ *
+ * An end is closed when the process that owns it ends, however it ends.
+ *
+ * Threads: in context.
+ * Errors:  RUSM_EINVAL, RUSM_ENOMEM, RUSM_ENOCONTEXT
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_stream_new(size_t capacity, rusm_stream **out_writer,
+                                                  rusm_stream **out_reader);
+
+/**
+ * Write len bytes, all of them; suspends the caller while the buffer is full.
+ *
+ * out_written (may be NULL) says how many went in, also on an error.
+ *
+ * Threads: the process that owns the writing end.
+ * Errors:  RUSM_ECLOSED   the reading end was closed, or its owner ended
+ *          RUSM_ETIMEOUT
+ *          RUSM_EINVAL    it is not a writing end of the caller
+ *          RUSM_ENOCONTEXT, RUSM_EKILLED
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_stream_write(rusm_stream *writer, const void *data,
+                                                    size_t len, int64_t timeout_ms,
+                                                    size_t *out_written);
+
+/**
+ * Read between 1 and len bytes; suspends the caller while there are none.
+ *
+ * *out_len 0 with RUSM_OK is the end: the writer has closed, and everything was read.
+ *
+ * Threads: the process that owns the reading end.
+ * Errors:  RUSM_ECLOSED   the writer ended without closing: what it wrote was read first
+ *          RUSM_ETIMEOUT, RUSM_EINVAL, RUSM_ENOCONTEXT, RUSM_EKILLED
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_stream_read(rusm_stream *reader, void *buf, size_t len,
+                                                   int64_t timeout_ms, size_t *out_len);
+
+/**
+ * Close an end: a closed writing end is the end of the stream for the reader; a closed reading end
+ * makes writes fail. Bytes that are not read are dropped with the reading end and counted
+ * (rusm_runtime_stats.stream_bytes_dropped). NULL is allowed.
+ *
+ * Threads: the process that owns the end.
+ */
+RUSM_API void rusm_stream_close(rusm_stream *end);
+
+/**
+ * Hand an end over to another process of this OS process, in a message with len bytes of data.
+ *
+ * Who receives the message takes the end out with rusm_msg_take_stream(). If the message is freed
+ * with the end in it, unread or not, the end is closed as if its owner had ended.
+ *
+ * Owns:    takes the end on RUSM_OK; on any error the caller still owns it.
+ * Threads: the process that owns the end.
+ * Errors:  as rusm_send(); RUSM_EINVAL for a process of another node
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_stream_send(rusm_pid to, rusm_stream *end, const void *data,
+                                                   size_t len);
+
+/** Take the end of a stream out of a message; the caller owns it then. NULL if there is none, or it
+ * was taken. Threads: the owner of msg, in context. */
+RUSM_API rusm_stream *rusm_msg_take_stream(rusm_msg *msg);
+
+RUSM_END_DECLS
+
+#endif
