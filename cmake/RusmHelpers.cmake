@@ -44,7 +44,7 @@ function(rusm_test label name)
 endfunction()
 
 # rusm_unit_test(<module>): in src/<folder>/CMakeLists.txt, registers src/<folder>/<module>_test.c as
-# unit.<folder>.<module>. The test may use only what rusm-otp has when the folder is base, platform or otp.
+# unit.<folder>.<module>. The test may use only what rusm-otp has when the folder is base, platform, otp or gen.
 function(rusm_unit_test module)
     if(NOT RUSM_TESTS)
         return()
@@ -53,7 +53,7 @@ function(rusm_unit_test module)
     set(target "test_unit_${folder}_${module}")
     add_executable(${target} "${CMAKE_CURRENT_SOURCE_DIR}/${module}_test.c")
     target_link_libraries(${target} PRIVATE rusm_flags)
-    if(folder MATCHES "^(base|platform|otp)$")
+    if(folder MATCHES "^(base|platform|otp|gen)$")
         target_link_libraries(${target} PRIVATE rusm-otp-static)
     else()
         target_link_libraries(${target} PRIVATE rusm-cluster-static rusm-otp-static

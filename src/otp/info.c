@@ -102,7 +102,14 @@ rusm_err rusm_runtime_get_stats(rusm_runtime *rt, rusm_runtime_stats *out_stats)
                                       .crashed = atomic_load(&rt->crashed),
                                       .messages_unread = atomic_load(&rt->unread),
                                       .sends_noproc = atomic_load(&rt->noproc),
-                                      .sends_noname = atomic_load(&rt->noname)};
+                                      .sends_noname = atomic_load(&rt->noname),
+                                      .sends_full = atomic_load(&rt->full),
+                                      .replies_late = atomic_load(&rt->late),
+                                      .messages_unexpected = atomic_load(&rt->unexpected),
+                                      .timers_skipped = atomic_load(&rt->timers_skipped),
+                                      .stream_bytes_dropped = atomic_load(&rt->stream_dropped),
+                                      .accepts_delayed = atomic_load(&rt->accepts_delayed),
+                                      .schedulers_held = atomic_load(&rt->held)};
     return RUSM_OK;
 }
 

@@ -206,6 +206,7 @@ struct rusm_runtime {
     _Atomic uint32_t stopping;
     _Atomic uint32_t live; /* processes and entered threads; rusm_runtime_stop waits on it */
     _Atomic uint64_t spawned, exited, crashed, unread, noproc, noname;
+    _Atomic uint64_t full, late, unexpected, timers_skipped, stream_dropped, accepts_delayed, held;
     _Atomic uint32_t drivers; /* not yet closed */
 
     void *_Atomic owner;
