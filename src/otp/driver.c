@@ -33,7 +33,7 @@ struct rusm_driver {
     struct rusmi_timer timer;
     rusm_time
         wanted; /* when the timer is wanted; 0: not. It may fire earlier, and is then set again */
-    rusm_time armed; /* what the pool's heap has; 0: nothing */
+    rusm_time armed; /* what the pool's timers have; 0: nothing */
 };
 
 void rusmi_drivers_init(struct rusmi_drivers *drivers)
@@ -76,16 +76,15 @@ void rusm_driver_post(rusm_driver *driver)
     }
 }
 
-/* The timer is in the pool's heap as long as the driver lives, or is taken out under the heap's
- * lock. */
+/* The driver lives as long as its timer is set: tear_down() takes it back first. */
 static void timer_fired(struct rusmi_timer *timer)
 {
     rusm_driver_post(rusmi_container(timer, rusm_driver, timer));
 }
 
 /*
- * Bring the heap in line with what is wanted. A timer that is wanted later than it is set is left:
- * it fires early, the run finds nothing due, and sets it again. That spares a heap operation for
+ * Bring the pool's timers in line with what is wanted. A timer that is wanted later than it is set
+ * is left: it fires early, the run finds nothing due, and sets it again. That spares moving it for
  * each packet of a busy link.
  */
 static void arm(rusm_driver *driver, rusm_time now)
@@ -98,10 +97,7 @@ static void arm(rusm_driver *driver, rusm_time now)
     }
     /* Before: once it is set, the timer may fire, and another thread be in the run. */
     driver->armed = driver->wanted;
-    if (!rusmi_sched_set_timer(driver->pool, &driver->timer, driver->armed)) {
-        driver->armed = 0;
-        rusm_driver_post(driver); /* no memory for a timer: run again and try again */
-    }
+    rusmi_sched_set_timer(driver->pool, &driver->timer, driver->armed);
 }
 
 /* The last run. */
@@ -111,7 +107,7 @@ static void tear_down(rusm_driver *driver)
     rusm_pool *pool = driver->pool;
     rusm_driver_config cfg = driver->cfg;
 
-    rusmi_timers_cancel(&pool->timers, &driver->timer);
+    (void)rusmi_timers_cancel(&pool->timers, &driver->timer);
     rusmi_free(driver);
     (void)atomic_fetch_sub(&rt->drivers, 1);
     (void)atomic_fetch_sub(&pool->drivers_alive, 1);

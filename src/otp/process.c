@@ -159,14 +159,11 @@ void rusmi_process_suspend(struct rusmi_process *proc, rusm_process_state doing,
     }
     if (deadline != RUSMI_NEVER) {
         proc->timer.fire = timer_fired;
-        if (!rusmi_sched_set_timer(proc->pool, &proc->timer, deadline)) {
-            /* No memory for a timer: stay awake instead, so that the time-out still comes. */
-            atomic_store(&proc->state, PROC_NOTIFIED);
-        }
+        rusmi_sched_set_timer(proc->pool, &proc->timer, deadline);
     }
     switch_out(proc);
     if (deadline != RUSMI_NEVER) {
-        rusmi_timers_cancel(&proc->pool->timers, &proc->timer);
+        (void)rusmi_timers_cancel(&proc->pool->timers, &proc->timer);
     }
 }
 

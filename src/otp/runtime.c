@@ -85,7 +85,15 @@ static rusm_pool *pool_make(const rusm_pool_config *cfg)
         rusmi_free(pool);
         return NULL;
     }
+    if (!rusmi_timers_init(&pool->timers, pool->workers_len + 1)) {
+        rusmi_slots_fini(pool);
+        rusmi_free(pool->watchdog_seen);
+        rusmi_free(pool->workers);
+        rusmi_free(pool);
+        return NULL;
+    }
     if (rusmi_poll_init(&pool->poll) != 0) {
+        rusmi_timers_fini(&pool->timers);
         rusmi_slots_fini(pool);
         rusmi_free(pool->watchdog_seen);
         rusmi_free(pool->workers);
@@ -99,7 +107,6 @@ static rusm_pool *pool_make(const rusm_pool_config *cfg)
     }
     rusmi_lock_init(&pool->runtimes_lock);
     rusmi_list_init(&pool->runtimes);
-    rusmi_timers_init(&pool->timers);
     rusmi_fds_init(pool);
     return pool;
 }

@@ -258,19 +258,21 @@ void rusmi_sched_notify(rusm_pool *pool)
     }
 }
 
-bool rusmi_sched_set_timer(rusm_pool *pool, struct rusmi_timer *timer, uint64_t at_ns)
+void rusmi_sched_set_timer(rusm_pool *pool, struct rusmi_timer *timer, uint64_t at_ns)
 {
-    bool first;
+    struct rusmi_worker *worker = rusmi_worker_self();
+    bool own = worker != NULL && worker->pool == pool;
+    uint64_t until;
 
-    if (!rusmi_timers_set(&pool->timers, timer, at_ns, &first)) {
-        return false;
+    rusmi_timers_set(&pool->timers, own ? worker->index : pool->workers_len, timer, at_ns);
+    /* A poll that sleeps for longer than that must be told, once: until it wakes others need not. */
+    until = atomic_load(&pool->poll_until);
+    while (at_ns < until) {
+        if (atomic_compare_exchange_strong(&pool->poll_until, &until, 0)) {
+            rusmi_poll_wake(&pool->poll);
+            return;
+        }
     }
-    /* A poll that sleeps for longer than that must be told; a worker is awake, so if it is us
-     * nobody need be. */
-    if (first && atomic_load(&pool->poll_blocked) != 0) {
-        rusmi_poll_wake(&pool->poll);
-    }
-    return true;
 }
 
 /* ---- polling --------------------------------------------------------------------------------- */
@@ -326,15 +328,19 @@ static void wake_watchdog(rusm_pool *pool)
 static void sleep_polling(rusm_pool *pool)
 {
     uint32_t idle = 0;
+    uint64_t until;
 
     if (!atomic_compare_exchange_strong(&pool->polling, &idle, 1)) {
         return; /* somebody looks just now, or sleeps there: look again */
     }
     atomic_store(&pool->poll_blocked, 1);
-    /* The next timer is read after poll_blocked is set: a timer that comes later wakes the poll. */
-    if (!has_work(pool)) {
-        (void)poll_as_poller(pool, rusmi_timers_next(&pool->timers));
+    until = rusmi_timers_next(&pool->timers);
+    atomic_store(&pool->poll_until, until);
+    /* The next timer is read again after poll_until is set: one that comes later wakes the poll. */
+    if (!has_work(pool) && rusmi_timers_next(&pool->timers) >= until) {
+        (void)poll_as_poller(pool, until);
     }
+    atomic_store(&pool->poll_until, 0);
     atomic_store(&pool->poll_blocked, 0);
     atomic_store(&pool->polling, 0);
 }

@@ -126,6 +126,7 @@ struct rusm_pool {
     struct rusmi_poll poll;
     _Atomic uint32_t polling;      /* 1: a thread is the poller */
     _Atomic uint32_t poll_blocked; /* 1: and it sleeps in the poll */
+    _Atomic uint64_t poll_until;   /* until when it sleeps there; 0: it does not */
     struct rusmi_timers timers;
     struct rusmi_lock fds_lock;
     struct rusmi_fd_watch **fds; /* by descriptor, see fd.c; under fds_lock */
@@ -153,8 +154,8 @@ struct rusmi_worker *rusmi_worker_self(void);
 void rusmi_sched_queue(rusm_pool *pool, struct rusmi_process *proc);
 /* Work was added from outside the workers: make sure somebody sees it. */
 void rusmi_sched_notify(rusm_pool *pool);
-/* Set a timer of the pool, and see to it that the poller knows. */
-bool rusmi_sched_set_timer(rusm_pool *pool, struct rusmi_timer *timer, uint64_t at_ns);
+/* Set a timer of the pool, and see to it that the poller knows. Can not fail. */
+void rusmi_sched_set_timer(rusm_pool *pool, struct rusmi_timer *timer, uint64_t at_ns);
 rusm_err rusmi_sched_start(rusm_pool *pool);
 void rusmi_sched_stop(rusm_pool *pool);
 
