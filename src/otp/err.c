@@ -87,29 +87,6 @@ rusm_err rusm_set_err_detail(rusm_err err, const char *format, ...)
     return err;
 }
 
-const char *rusm_reason_name(rusm_reason_kind kind)
-{
-    switch (kind) {
-    case RUSM_REASON_NORMAL:
-        return "normal";
-    case RUSM_REASON_SHUTDOWN:
-        return "shutdown";
-    case RUSM_REASON_KILLED:
-        return "killed";
-    case RUSM_REASON_NOPROC:
-        return "noproc";
-    case RUSM_REASON_NOCONNECTION:
-        return "noconnection";
-    case RUSM_REASON_CRASHED:
-        return "crashed";
-    case RUSM_REASON_FAULT:
-        return "fault";
-    case RUSM_REASON_STACK_OVERFLOW:
-        return "stack overflow";
-    }
-    return "unknown";
-}
-
 const char *rusm_process_state_name(rusm_process_state state)
 {
     switch (state) {

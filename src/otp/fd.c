@@ -215,6 +215,9 @@ rusm_err rusm_wait_fd(int fd, unsigned events, int64_t timeout_ms)
     }
     rusm_checkpoint();
     pool = self->pool;
+    if (pool->kit != NULL) {
+        return rusm_set_err_detail(RUSM_EINVAL, "a pool of the test kit has no descriptors");
+    }
     rusmi_lock_take(&pool->fds_lock);
     if (find(pool, fd) != NULL) {
         err = rusm_set_err_detail(RUSM_EINVAL, "somebody waits for descriptor %d already", fd);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The mailbox of a process: any thread pushes, its owner takes.
+ * Messages, and the mailbox of a process: any thread pushes, its owner takes.
  *
  *     senders -> head (a stack, newest first) -> taken whole and reversed by the owner -> inbox
  * (oldest first)
@@ -10,49 +10,150 @@
  * fails by itself: no lock, no reference count, no grace period. 21 bits of generation would have
  * to wrap (two million lives of the slot) between a sender's two instructions for it to be fooled.
  *
- * Selective receive looks at the inbox from the front and takes from its middle; order is never
- * changed.
+ * Selective receive looks at the inbox from the front, or from a mark, and takes from its middle;
+ * order is never changed.
+ *
+ * A mailbox may be bounded: then `room` counts its messages that are not signals. Where the oldest
+ * has to go for the newest, the sender does the owner's work, so in such a mailbox, and only there,
+ * the inbox is under a lock.
  */
 #ifndef RUSMI_OTP_MAILBOX_H
 #define RUSMI_OTP_MAILBOX_H
+
+#include "platform/lock.h"
 
 #include <rusm/otp/process.h>
 
 #include <stdatomic.h>
 
+/* What hangs on a message beside its bytes. */
+enum {
+    RUSMI_MSG_CAUSE = 1,  /* data begins with a struct rusmi_cause pointer, one reference */
+    RUSMI_MSG_SHARED = 2, /* data begins with a struct rusmi_shared pointer: there are the bytes */
+    RUSMI_MSG_OBJECT = 4, /* data begins with a struct rusmi_attached; the bytes come behind */
+    RUSMI_MSG_POOLED = 8, /* its memory came from the free lists of message.c */
+};
+
 struct rusm_msg {
     struct rusm_msg *next;
+    struct rusm_msg **held; /* what points to it in its holder's list; NULL: in nobody's */
     rusm_pid sender;
+    uint64_t len : 48; /* of the bytes that the user sees */
+    uint64_t kind : 8; /* rusm_msg_kind */
+    uint64_t flags : 4;
+    uint64_t size_class : 4; /* see message.c */
+    uint64_t ref;            /* number of the reference; 0: none */
+    _Alignas(16) unsigned char data[];
+};
+
+/* Why a process ended, shared by all who are told. */
+struct rusmi_cause {
+    _Atomic uint32_t refs; /* 0: constant, never freed */
+    rusm_reason reason;
+};
+
+/* Bytes that many messages share. */
+struct rusmi_shared {
+    _Atomic uint32_t refs;
     size_t len;
     _Alignas(16) unsigned char data[];
+};
+
+struct rusmi_attached {
+    void *object;
+    void (*drop)(void *object);
+};
+
+/* What a receive takes. */
+struct rusmi_wanted {
+    rusm_match_fn match; /* NULL: anything */
+    void *arg;
+    uint64_t reply; /* not 0: only the reply or the down with this reference */
+    uint64_t mark;  /* not 0: only what came after that mark, if it still holds */
+    bool again;     /* the last take had the same wish and found nothing: look at what is new */
 };
 
 struct rusmi_mailbox {
     /* any thread */
     _Atomic uint64_t head;
     _Atomic uint64_t pushed; /* messages ever pushed */
+    _Atomic uint32_t max;    /* 0: not bounded; relaxed: set between lives */
+    _Atomic uint32_t policy; /* rusm_mailbox_policy */
+    _Atomic int64_t room;    /* of a bounded mailbox: messages in it that are not signals */
+    _Atomic uint64_t dropped;
+    struct rusmi_lock lock; /* for RUSM_MAILBOX_DROP_OLDEST */
     /* owner; taken is read by any thread, relaxed */
     struct rusm_msg *first;
     struct rusm_msg **last;
+    struct rusm_msg **mark; /* where the marked part begins; meaningful while mark_number is the
+                               one asked for */
+    uint64_t mark_number;
+    struct rusm_msg **seen; /* where the last take that found nothing had come to */
     _Atomic uint64_t taken;
+};
+
+enum rusmi_push {
+    RUSMI_PUSHED,
+    RUSMI_PUSHED_FIRST, /* the owner may be waiting for this message */
+    RUSMI_PUSH_GONE,    /* the generation is past */
+    RUSMI_PUSH_FULL,    /* refused */
+    RUSMI_PUSH_SHED,    /* dropped, as the policy says: the message was taken and freed */
 };
 
 /* Open the mailbox for a generation, which it had from the last close, or 0 at first. Owner. */
 void rusmi_mailbox_open(struct rusmi_mailbox *box);
+/* Before its process is visible. */
+void rusmi_mailbox_bound(struct rusmi_mailbox *box, size_t max, rusm_mailbox_policy policy);
 /* The generation that senders to the process with that serial must name: each life of a slot closes
  * once. */
 uint64_t rusmi_mailbox_life(uint64_t serial);
-/* False: the generation is past. *out_first: the owner may be waiting for this message; *out_depth
- * counts it. */
-bool rusmi_mailbox_push(struct rusmi_mailbox *box, uint64_t generation, struct rusm_msg *msg,
-                        bool *out_first, uint64_t *out_depth);
-/* The oldest message that match accepts (NULL: any), or NULL. Owner. */
-struct rusm_msg *rusmi_mailbox_take(struct rusmi_mailbox *box, rusm_match_fn match, void *arg);
+/* Takes msg unless it was RUSMI_PUSH_GONE or RUSMI_PUSH_FULL. *out_depth counts it. */
+enum rusmi_push rusmi_mailbox_push(struct rusmi_mailbox *box, uint64_t generation,
+                                   struct rusm_msg *msg, uint64_t *out_depth);
+/* The oldest message that is wanted, or NULL. Replies that nobody waits for are freed on the way
+ * and counted in *late. Owner. */
+struct rusm_msg *rusmi_mailbox_take(struct rusmi_mailbox *box, const struct rusmi_wanted *wanted,
+                                    uint64_t *late);
+/* Remember the present end; returns its number. Owner. */
+uint64_t rusmi_mailbox_mark(struct rusmi_mailbox *box);
 /* Whether something was pushed that the owner has not moved to its inbox. Owner. */
 bool rusmi_mailbox_has_new(const struct rusmi_mailbox *box);
 /* Refuse further messages; returns how many were freed unread. Owner. */
 uint64_t rusmi_mailbox_close(struct rusmi_mailbox *box);
 /* Messages that were pushed and not taken. Any thread; exact for the owner. */
 uint64_t rusmi_mailbox_depth(const struct rusmi_mailbox *box);
+
+/* ---- message.c ---- */
+
+/* A message of that kind with a copy of the bytes, held by nobody. data NULL: they are not set. */
+rusm_err rusmi_msg_make(rusm_msg **out_msg, rusm_msg_kind kind, uint64_t ref, const void *data,
+                        size_t len);
+/* A message that carries a cause, of which it takes over one reference; NULL: set later. extra:
+ * bytes behind the pointer for the caller. NULL without memory. */
+struct rusm_msg *rusmi_msg_with_cause(rusm_msg_kind kind, struct rusmi_cause *cause, size_t extra);
+/* Hang an object on a message of len bytes that is made here: it is dropped when the message is
+ * freed. */
+rusm_err rusmi_msg_attach(rusm_msg **out_msg, rusm_msg_kind kind, const void *data, size_t len,
+                          void *object, void (*drop)(void *object));
+/* The object that hangs on a message and is dropped by `drop`; NULL if there is none. */
+void *rusmi_msg_object(const rusm_msg *msg, void (*drop)(void *object));
+/* Take the object off without dropping it. */
+void rusmi_msg_detach(rusm_msg *msg);
+/* Bytes to be shared, with one reference; NULL without memory. */
+struct rusmi_shared *rusmi_shared_new(const void *data, size_t len);
+void rusmi_shared_drop(struct rusmi_shared *shared);
+/* A message that shows shared bytes, and holds them. */
+rusm_err rusmi_msg_share(rusm_msg **out_msg, rusm_msg_kind kind, struct rusmi_shared *shared);
+
+/* Note that the process whose list it is holds msg, and that it no longer does. */
+void rusmi_msg_hold(struct rusm_msg **list, struct rusm_msg *msg);
+void rusmi_msg_let(struct rusm_msg *msg);
+/* Free all messages of a list. */
+void rusmi_msgs_free(struct rusm_msg **list);
+
+/* The cause that stands for a reason; never NULL: without memory it is the bare kind. */
+struct rusmi_cause *rusmi_cause_new(const rusm_reason *reason);
+struct rusmi_cause *rusmi_cause_hold(struct rusmi_cause *cause);
+void rusmi_cause_drop(struct rusmi_cause *cause);
 
 #endif

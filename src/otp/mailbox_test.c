@@ -29,9 +29,16 @@ static bool is_number(const rusm_msg *msg, void *arg)
     return number_of(msg) == *(uint64_t *)arg;
 }
 
+static struct rusm_msg *take_wanted(struct rusmi_mailbox *box, struct rusmi_wanted wanted)
+{
+    uint64_t late = 0;
+
+    return rusmi_mailbox_take(box, &wanted, &late);
+}
+
 static uint64_t take(struct rusmi_mailbox *box)
 {
-    struct rusm_msg *msg = rusmi_mailbox_take(box, NULL, NULL);
+    struct rusm_msg *msg = take_wanted(box, (struct rusmi_wanted){NULL});
     uint64_t number = msg == NULL ? UINT64_MAX : number_of(msg);
 
     rusm_msg_del(msg);
@@ -40,11 +47,10 @@ static uint64_t take(struct rusmi_mailbox *box)
 
 static void push(struct rusmi_mailbox *box, uint64_t number, bool expect_first, uint64_t depth)
 {
-    bool first;
     uint64_t counted;
 
-    assert_true(rusmi_mailbox_push(box, 0, numbered(number), &first, &counted));
-    assert_int_equal(first, expect_first);
+    assert_int_equal(rusmi_mailbox_push(box, 0, numbered(number), &counted),
+                     expect_first ? RUSMI_PUSHED_FIRST : RUSMI_PUSHED);
     assert_int_equal(counted, depth);
 }
 
@@ -79,7 +85,8 @@ static void test_taking_from_the_middle_leaves_the_rest_in_order(void **state)
         push(&box, i, i == 0, i + 1);
     }
     for (uint64_t wanted = 5; wanted > 1; wanted -= 2) {
-        struct rusm_msg *msg = rusmi_mailbox_take(&box, is_number, &wanted);
+        struct rusm_msg *msg =
+            take_wanted(&box, (struct rusmi_wanted){.match = is_number, .arg = &wanted});
 
         assert_non_null(msg);
         assert_int_equal(number_of(msg), wanted);
@@ -98,7 +105,6 @@ static void test_closing_frees_what_is_unread_and_refuses_the_old_generation(voi
 {
     struct rusmi_mailbox box = {0};
     struct rusm_msg *late = numbered(9);
-    bool first;
     uint64_t depth;
 
     (void)state;
@@ -110,9 +116,8 @@ static void test_closing_frees_what_is_unread_and_refuses_the_old_generation(voi
     push(&box, 3, true, 3);
     assert_int_equal(rusmi_mailbox_close(&box), 3);
     assert_int_equal(rusmi_mailbox_depth(&box), 0);
-    assert_false(rusmi_mailbox_push(&box, 0, late, &first, &depth));
-    assert_true(rusmi_mailbox_push(&box, 1, late, &first, &depth));
-    assert_true(first);
+    assert_int_equal(rusmi_mailbox_push(&box, 0, late, &depth), RUSMI_PUSH_GONE);
+    assert_int_equal(rusmi_mailbox_push(&box, 1, late, &depth), RUSMI_PUSHED_FIRST);
     assert_int_equal(take(&box), 9);
     assert_int_equal(rusmi_mailbox_close(&box), 0);
 }
@@ -127,15 +132,125 @@ static void test_generations_follow_the_serial_round(void **state)
     assert_int_equal(rusmi_mailbox_life((uint64_t)5 << 32 | 77), 5);
     for (uint64_t life = 0; life < ((uint64_t)1 << 21) + 2; life++) {
         if (life % 100000 == 0 || life >= (uint64_t)1 << 21) {
-            bool first;
             uint64_t depth;
 
-            assert_true(rusmi_mailbox_push(&box, rusmi_mailbox_life(life << 32 | 1), numbered(life),
-                                           &first, &depth));
+            assert_int_equal(rusmi_mailbox_push(&box, rusmi_mailbox_life(life << 32 | 1),
+                                                numbered(life), &depth),
+                             RUSMI_PUSHED_FIRST);
             assert_int_equal(rusmi_mailbox_close(&box), 1);
         } else {
             assert_int_equal(rusmi_mailbox_close(&box), 0);
         }
+    }
+}
+
+/* ---- marks, replies and bounds --------------------------------------------------------------- */
+
+static void test_a_mark_survives_what_is_taken_around_it(void **state)
+{
+    struct rusmi_mailbox box = {0};
+    uint64_t three = 3, one = 1, mark;
+    struct rusm_msg *msg;
+
+    (void)state;
+    rusmi_mailbox_open(&box);
+    push(&box, 1, true, 1);
+    push(&box, 3, false, 2);
+    mark = rusmi_mailbox_mark(&box);
+    push(&box, 3, true, 3);
+    assert_null(take_wanted(&box, (struct rusmi_wanted){is_number, &one, 0, mark, false}));
+    msg = take_wanted(&box, (struct rusmi_wanted){is_number, &three, 0, mark, false});
+    assert_non_null(msg);
+    rusm_msg_del(msg);
+    /* the first three, before the mark, is still there; it was the last before it */
+    assert_null(take_wanted(&box, (struct rusmi_wanted){is_number, &three, 0, mark, false}));
+    msg = take_wanted(&box, (struct rusmi_wanted){is_number, &three, 0, 0, false});
+    assert_non_null(msg);
+    rusm_msg_del(msg);
+    push(&box, 3, true, 2);
+    msg = take_wanted(&box, (struct rusmi_wanted){is_number, &three, 0, mark, false});
+    assert_non_null(msg);
+    rusm_msg_del(msg);
+    /* a mark that was replaced is the beginning */
+    (void)rusmi_mailbox_mark(&box);
+    msg = take_wanted(&box, (struct rusmi_wanted){is_number, &one, 0, mark, false});
+    assert_non_null(msg);
+    rusm_msg_del(msg);
+    assert_int_equal(rusmi_mailbox_close(&box), 0);
+}
+
+static void test_replies_that_nobody_waits_for_are_freed_on_the_way(void **state)
+{
+    struct rusmi_mailbox box = {0};
+    struct rusmi_wanted wanted = {.reply = 7}, any = {NULL};
+    struct rusm_msg *msg;
+    uint64_t depth, late = 0;
+
+    (void)state;
+    rusmi_mailbox_open(&box);
+    for (uint64_t ref = 5; ref < 9; ref++) {
+        assert_int_equal(rusmi_msg_make(&msg, RUSM_MSG_REPLY, ref, "x", 1), RUSM_OK);
+        assert_true(rusmi_mailbox_push(&box, 0, msg, &depth) <= RUSMI_PUSHED_FIRST);
+    }
+    msg = rusmi_mailbox_take(&box, &wanted, &late);
+    assert_non_null(msg);
+    assert_int_equal(msg->ref, 7);
+    rusm_msg_del(msg);
+    assert_int_equal(late, 2);
+    assert_null(rusmi_mailbox_take(&box, &any, &late));
+    assert_int_equal(late, 3);
+    assert_int_equal(rusmi_mailbox_close(&box), 0);
+}
+
+static enum rusmi_push push_kind(struct rusmi_mailbox *box, rusm_msg_kind kind, uint64_t number)
+{
+    struct rusm_msg *msg;
+    enum rusmi_push result;
+    uint64_t depth;
+
+    assert_int_equal(rusmi_msg_make(&msg, kind, 0, &number, sizeof(number)), RUSM_OK);
+    result = rusmi_mailbox_push(box, 0, msg, &depth);
+    if (result == RUSMI_PUSH_FULL || result == RUSMI_PUSH_GONE) {
+        rusm_msg_del(msg);
+    }
+    return result;
+}
+
+static void test_a_full_mailbox_does_as_its_policy_says_and_signals_pass(void **state)
+{
+    struct rusmi_mailbox box = {0};
+
+    (void)state;
+    for (int policy = RUSM_MAILBOX_REFUSE; policy <= RUSM_MAILBOX_DROP_OLDEST; policy++) {
+        enum rusmi_push fourth;
+
+        box = (struct rusmi_mailbox){0};
+        rusmi_mailbox_open(&box);
+        rusmi_mailbox_bound(&box, 2, (rusm_mailbox_policy)policy);
+        assert_int_equal(push_kind(&box, RUSM_MSG_DATA, 1), RUSMI_PUSHED_FIRST);
+        assert_int_equal(push_kind(&box, RUSM_MSG_JOIN, 2), RUSMI_PUSHED);
+        assert_int_equal(push_kind(&box, RUSM_MSG_CAST, 3), RUSMI_PUSHED);
+        fourth = push_kind(&box, RUSM_MSG_DATA, 4);
+        assert_int_equal(push_kind(&box, RUSM_MSG_JOIN, 5) <= RUSMI_PUSHED_FIRST, true);
+        assert_int_equal(box.dropped, 1);
+        assert_int_equal(rusmi_mailbox_depth(&box), 4);
+        if (policy == RUSM_MAILBOX_DROP_OLDEST) {
+            assert_int_equal(fourth, RUSMI_PUSHED_FIRST);
+            assert_int_equal(take(&box), 2);
+            assert_int_equal(take(&box), 3);
+            assert_int_equal(take(&box), 4);
+        } else {
+            assert_int_equal(fourth,
+                             policy == RUSM_MAILBOX_REFUSE ? RUSMI_PUSH_FULL : RUSMI_PUSH_SHED);
+            assert_int_equal(take(&box), 1);
+            assert_int_equal(take(&box), 2);
+            assert_int_equal(take(&box), 3);
+        }
+        assert_int_equal(take(&box), 5);
+        assert_int_equal(box.room, 0);
+        assert_int_equal(push_kind(&box, RUSM_MSG_DATA, 6), RUSMI_PUSHED_FIRST);
+        assert_int_equal(rusmi_mailbox_close(&box), 1);
+        assert_int_equal(box.room, 0);
     }
 }
 
@@ -154,14 +269,13 @@ static void *send_all(void *arg)
 
     for (uint64_t i = 0; i < EACH; i++) {
         struct rusm_msg *msg;
-        bool first;
         uint64_t depth;
 
         if (rusm_msg_new(&msg, sizeof(uint64_t)) != RUSM_OK) {
             return NULL;
         }
         *(uint64_t *)rusm_msg_data(msg) = sender->id << 32 | i;
-        if (rusmi_mailbox_push(sender->box, 0, msg, &first, &depth)) {
+        if (rusmi_mailbox_push(sender->box, 0, msg, &depth) <= RUSMI_PUSHED_FIRST) {
             sender->accepted++;
         } else {
             rusm_msg_del(msg);
@@ -208,6 +322,9 @@ int main(void)
         cmocka_unit_test(test_taking_from_the_middle_leaves_the_rest_in_order),
         cmocka_unit_test(test_closing_frees_what_is_unread_and_refuses_the_old_generation),
         cmocka_unit_test(test_generations_follow_the_serial_round),
+        cmocka_unit_test(test_a_mark_survives_what_is_taken_around_it),
+        cmocka_unit_test(test_replies_that_nobody_waits_for_are_freed_on_the_way),
+        cmocka_unit_test(test_a_full_mailbox_does_as_its_policy_says_and_signals_pass),
         cmocka_unit_test(test_messages_of_each_of_many_senders_stay_in_order),
     };
 

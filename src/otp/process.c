@@ -14,6 +14,7 @@
 #include "platform/stack.h"
 #include "platform/vm.h"
 
+#include <rusm/otp/link.h>
 #include <rusm/otp/registry.h>
 
 #include <errno.h>
@@ -22,20 +23,37 @@
 #include <string.h>
 
 #define NS_PER_MS ((rusm_time)1000000)
+/* Reference numbers that a thread takes at a time. */
+#define REFS_PIECE 4096
 
 /* The process that an ordinary thread has become. */
 static _Thread_local struct rusmi_process *tls_entered;
 
 /* ---- small questions ------------------------------------------------------------------------- */
 
+/* The pool on which the caller runs, as a process, a driver, or an entered thread; or NULL. */
+static const rusm_pool *pool_here(void)
+{
+    struct rusmi_worker *worker = rusmi_worker_self();
+
+    return worker != NULL ? worker->pool : tls_entered != NULL ? tls_entered->pool : NULL;
+}
+
+rusm_time rusmi_pool_now(const rusm_pool *pool)
+{
+    return pool->kit == NULL ? rusmi_clock_now() : rusmi_kit_now(pool);
+}
+
 rusm_time rusm_now(void)
 {
-    return rusmi_clock_now();
+    const rusm_pool *pool = pool_here();
+
+    return pool == NULL ? rusmi_clock_now() : rusmi_pool_now(pool);
 }
 
 rusm_time rusmi_deadline(int64_t timeout_ms)
 {
-    rusm_time now = rusmi_clock_now();
+    rusm_time now = rusm_now();
 
     if (timeout_ms < 0 || (rusm_time)timeout_ms > (RUSMI_NEVER - now) / NS_PER_MS) {
         return RUSMI_NEVER;
@@ -69,9 +87,41 @@ struct rusmi_process *rusmi_process_find(rusm_pool *pool, uint64_t serial)
     return number == 0 ? NULL : rusmi_slot_at(pool, number - 1);
 }
 
+bool rusmi_process_is(const struct rusmi_process *proc, rusm_pid pid)
+{
+    return atomic_load(&proc->serial) == pid.serial &&
+           atomic_load(&proc->owner_incarnation) == pid.incarnation;
+}
+
+bool rusmi_process_killed_as(const struct rusmi_process *proc, uint64_t serial)
+{
+    return atomic_load(&proc->kill_serial) == serial;
+}
+
 bool rusmi_process_killed(const struct rusmi_process *proc)
 {
-    return atomic_load(&proc->kill_serial) == proc->own_serial;
+    return rusmi_process_killed_as(proc, proc->own_serial);
+}
+
+struct rusmi_process_extra *rusmi_process_extra(struct rusmi_process *self)
+{
+    if (self->extra == NULL) {
+        self->extra = rusmi_zalloc(sizeof(*self->extra));
+    }
+    return self->extra;
+}
+
+/* Numbers are taken from the common counter in pieces, so that threads do not fight for it. */
+__attribute__((noinline)) uint64_t rusmi_ref_new(void)
+{
+    static _Atomic uint64_t common = 1;
+    static _Thread_local uint64_t next, end;
+
+    if (next == end) {
+        next = atomic_fetch_add(&common, REFS_PIECE);
+        end = next + REFS_PIECE;
+    }
+    return next++;
 }
 
 /* ---- suspending and waking ------------------------------------------------------------------- */
@@ -132,12 +182,21 @@ static void switch_out(struct rusmi_process *proc)
     errno_set(proc->saved_errno);
 }
 
+bool rusmi_process_woken(const struct rusmi_process *proc)
+{
+    return atomic_load(&proc->state) != PROC_PARKED;
+}
+
 static void thread_suspend(struct rusmi_process *proc, rusm_time deadline)
 {
     uint32_t state = PROC_RUNNING;
 
     if (atomic_compare_exchange_strong(&proc->state, &state, PROC_PARKED)) {
-        while (atomic_load(&proc->state) == PROC_PARKED && rusmi_clock_now() < deadline) {
+        if (proc->pool->kit != NULL) {
+            rusmi_kit_suspend(proc, deadline);
+        }
+        while (proc->pool->kit == NULL && !rusmi_process_woken(proc) &&
+               rusmi_clock_now() < deadline) {
             rusmi_futex_wait(&proc->state, PROC_PARKED, deadline);
         }
     }
@@ -180,7 +239,7 @@ void rusmi_process_work(struct rusmi_process *proc, unsigned n)
     }
     worker = rusmi_worker_self();
     worker->budget -= (int)n;
-    if (worker->budget <= 0) {
+    if (worker->budget <= 0 || (proc->pool->kit != NULL && rusmi_kit_interrupts(proc->pool))) {
         rusm_yield();
     }
 }
@@ -209,13 +268,53 @@ void rusm_yield(void)
     rusm_checkpoint();
 }
 
+/* The mark names one life of the slot, and a kill that comes late must not replace the mark of
+ * another. */
+static void mark_killed(struct rusmi_process *proc, uint64_t serial)
+{
+    uint64_t killed = atomic_load(&proc->kill_serial);
+
+    while (killed < serial && !atomic_compare_exchange_weak(&proc->kill_serial, &killed, serial)) {
+    }
+}
+
+/* It was killed, or an exit signal that it does not trap has come. */
+_Noreturn static void end_killed(struct rusmi_process *self)
+{
+    rusm_reason reason = {.kind = RUSM_REASON_KILLED};
+
+    rusmi_lock_take(rusmi_slot_stripe(self->pool, self));
+    if (self->doom != NULL) {
+        reason = self->doom->reason;
+    }
+    rusmi_lock_give(rusmi_slot_stripe(self->pool, self));
+    rusmi_process_end(self, &reason);
+}
+
 void rusm_checkpoint(void)
 {
     struct rusmi_process *self = rusmi_process_self();
 
     if (self != NULL && !self->is_thread && !self->ending && rusmi_process_killed(self)) {
-        rusmi_process_end(self, &(rusm_reason){.kind = RUSM_REASON_KILLED});
+        end_killed(self);
     }
+}
+
+void rusmi_process_doom(struct rusmi_process *proc, struct rusmi_cause *cause)
+{
+    uint64_t serial = atomic_load(&proc->serial);
+
+    if (rusmi_process_killed_as(proc, serial)) {
+        rusmi_cause_drop(cause); /* it has to end already */
+        return;
+    }
+    proc->doom = cause;
+    mark_killed(proc, serial);
+}
+
+rusm_err rusmi_process_deadlocked(void)
+{
+    return rusm_set_err_detail(RUSM_ETIMEOUT, "deadlock: nothing can run, and no timer is set");
 }
 
 rusm_err rusm_sleep(int64_t timeout_ms)
@@ -235,10 +334,13 @@ rusm_err rusm_sleep(int64_t timeout_ms)
             rusm_checkpoint();
             return RUSM_EKILLED;
         }
-        if (rusmi_clock_now() >= deadline) {
+        if (rusmi_pool_now(self->pool) >= deadline) {
             return RUSM_OK;
         }
         rusmi_process_suspend(self, RUSM_PROCESS_WAITING, deadline);
+        if (self->is_thread && rusmi_kit_deadlocked(self->pool)) {
+            return rusmi_process_deadlocked();
+        }
     }
 }
 
@@ -249,21 +351,32 @@ static void wind_up(struct rusmi_process *proc, const rusm_reason *reason)
 {
     rusm_runtime *rt = proc->runtime;
     rusm_pid pid = rusmi_process_pid(proc);
+    struct rusmi_cause *doom;
     char *label;
 
     proc->ending = true;
     atomic_store_explicit(&proc->doing, RUSM_PROCESS_EXITING,
                           memory_order_relaxed); /* relaxed: for lists */
+    rusmi_hooks_run(proc);
+    /* timers: rusmi_after_end(proc) */
     rusmi_registered_release(rt, proc);
+    /* groups: rusmi_groups_end(proc) */
     atomic_store(&proc->serial, 0);
     atomic_fetch_add(&rt->unread, rusmi_mailbox_close(&proc->mailbox));
     rusmi_crowd_taken(proc, true);
+    rusmi_ties_end(proc, reason);
     rusmi_watches_fire(proc, pid, reason);
+    /* log and trace of the end: here */
     rusmi_lock_take(rusmi_slot_stripe(proc->pool, proc));
     label = proc->label;
+    doom = proc->doom;
     proc->label = NULL;
+    proc->doom = NULL;
     rusmi_lock_give(rusmi_slot_stripe(proc->pool, proc));
     rusmi_free(label);
+    rusmi_cause_drop(doom);
+    rusmi_msgs_free(&proc->held);
+    rusmi_blocks_free(proc);
     rusmi_free(proc->extra);
     proc->extra = NULL;
     if (reason->kind >= RUSM_REASON_CRASHED) {
@@ -316,19 +429,27 @@ void rusm_exit(rusm_reason_kind kind)
     rusmi_process_end(self, &(rusm_reason){.kind = kind});
 }
 
+void rusm_exit_with(const rusm_reason *reason)
+{
+    struct rusmi_process *self = rusmi_process_self();
+
+    rusmi_assert(self != NULL && !self->is_thread);
+    rusmi_assert((unsigned)reason->kind <= (unsigned)RUSM_REASON_STACK_OVERFLOW);
+    rusm_checkpoint();
+    rusmi_process_end(self, reason);
+}
+
 void rusm_crash(const char *format, ...)
 {
     struct rusmi_process *self = rusmi_process_self();
-    rusm_reason reason = {.kind = RUSM_REASON_CRASHED};
-    char text[RUSM_REASON_TEXT_MAX * 2];
+    rusm_reason reason;
     va_list args;
 
     rusmi_assert(self != NULL && !self->is_thread);
     rusm_checkpoint();
     va_start(args, format);
-    (void)vsnprintf(text, sizeof(text), format, args);
+    rusmi_reason_crashed(&reason, format, args);
     va_end(args);
-    memcpy(reason.text, text, rusmi_utf8_cut(text, strlen(text), sizeof(reason.text) - 1));
     rusmi_process_end(self, &reason);
 }
 
@@ -336,19 +457,12 @@ void rusm_crash(const char *format, ...)
 static bool kill_local(rusm_runtime *rt, uint64_t serial)
 {
     struct rusmi_process *proc = rusmi_process_find(rt->pool, serial);
-    uint64_t killed;
 
-    if (proc == NULL || atomic_load(&proc->serial) != serial ||
-        atomic_load(&proc->owner_incarnation) != rt->incarnation) {
+    if (proc == NULL || !rusmi_process_is(proc, (rusm_pid){rt->incarnation, serial})) {
         return false;
     }
-    /*
-     * The mark names one life of the slot: if another has begun meanwhile it is not meant, and only
-     * woken for nothing; and a kill that comes late must not replace the mark of that one.
-     */
-    killed = atomic_load(&proc->kill_serial);
-    while (killed < serial && !atomic_compare_exchange_weak(&proc->kill_serial, &killed, serial)) {
-    }
+    /* If another life has begun meanwhile it is not meant, and only woken for nothing. */
+    mark_killed(proc, serial);
     rusmi_process_wake(proc);
     return true;
 }
@@ -418,7 +532,9 @@ static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_th
     rusm_err err;
 
     if (cfg->size != sizeof(*cfg) ||
-        (cfg->label != NULL && !rusmi_name_valid(cfg->label, strlen(cfg->label)))) {
+        (cfg->label != NULL && !rusmi_name_valid(cfg->label, strlen(cfg->label))) ||
+        (unsigned)cfg->mailbox_policy > (unsigned)RUSM_MAILBOX_DROP_OLDEST ||
+        cfg->mailbox_max > UINT32_MAX) {
         return rusm_set_err_detail(RUSM_EINVAL,
                                    "the spawn config is not initialised or its label is not valid");
     }
@@ -433,6 +549,8 @@ static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_th
     }
     if (atomic_fetch_add(&rt->pool->live, 1) >= rt->pool->cfg.processes_max) {
         err = RUSM_EFULL;
+    } else if (rt->pool->kit != NULL && !rusmi_kit_reserve(rt->pool)) {
+        err = RUSM_ENOMEM;
     } else if (cfg->label != NULL && label == NULL) {
         err = RUSM_ENOMEM;
     } else {
@@ -456,9 +574,13 @@ static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_th
                           memory_order_relaxed); /* relaxed: published by serial */
     atomic_store(&proc->crowded, 0);             /* its last watcher may have gone before it */
     rusmi_registered_open(rt, proc);
+    if (cfg->mailbox_max != 0) {
+        rusmi_mailbox_bound(&proc->mailbox, cfg->mailbox_max, cfg->mailbox_policy);
+    }
     rusmi_lock_take(rusmi_slot_stripe(rt->pool, proc));
     proc->label = label;
     proc->watchable = true;
+    proc->trap_exit = cfg->trap_exit;
     rusmi_lock_give(rusmi_slot_stripe(rt->pool, proc));
     *out_proc = proc;
     return RUSM_OK;
@@ -484,11 +606,63 @@ static void vanish(struct rusmi_process *proc)
     rusmi_process_finish(proc);
 }
 
+/* The ties that bind a new process to who spawns it, made before it is. */
+struct newborn_ties {
+    struct rusmi_process *self;
+    struct rusmi_tie *link, *monitor;
+    uint64_t ref;
+};
+
+static void drop_ties(struct newborn_ties *ties)
+{
+    rusmi_tie_del(ties->link);
+    rusmi_tie_del(ties->monitor);
+}
+
+static rusm_err make_ties(struct newborn_ties *ties, const rusm_spawn_config *cfg)
+{
+    *ties = (struct newborn_ties){.self = rusmi_process_self()};
+    if (!cfg->link && cfg->out_ref == NULL) {
+        return RUSM_OK;
+    }
+    if (ties->self == NULL) {
+        return rusm_set_err_detail(RUSM_ENOCONTEXT,
+                                   "only a process can link to or monitor another");
+    }
+    rusm_checkpoint(); /* before anything is allocated */
+    if (cfg->link) {
+        ties->link = rusmi_tie_new(rusmi_process_pid(ties->self), RUSM_PID_NONE, 0);
+    }
+    if (cfg->out_ref != NULL) {
+        ties->ref = rusmi_ref_new();
+        ties->monitor = rusmi_tie_new(rusmi_process_pid(ties->self), RUSM_PID_NONE, ties->ref);
+    }
+    if ((cfg->link && ties->link == NULL) || (cfg->out_ref != NULL && ties->monitor == NULL)) {
+        drop_ties(ties);
+        return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");
+    }
+    return RUSM_OK;
+}
+
+/* The process is registered but has not run, so it can not have ended. */
+static void bind_ties(struct newborn_ties *ties, const rusm_spawn_config *cfg,
+                      struct rusmi_process *proc)
+{
+    if (ties->link != NULL) {
+        rusmi_tie_newborn(ties->self, proc, ties->link);
+    }
+    if (ties->monitor != NULL) {
+        rusmi_tie_newborn(ties->self, proc, ties->monitor);
+        *cfg->out_ref = (rusm_ref){ties->self->runtime->incarnation, ties->ref};
+    }
+}
+
 rusm_err rusm_spawn_with(rusm_runtime *rt, rusm_process_fn fn, void *arg,
                          const rusm_spawn_config *cfg, rusm_pid *out_pid)
 {
     rusm_spawn_config defaults;
     struct rusmi_process *proc;
+    struct newborn_ties ties;
     size_t size;
     void *bottom;
     rusm_pid pid;
@@ -501,8 +675,13 @@ rusm_err rusm_spawn_with(rusm_runtime *rt, rusm_process_fn fn, void *arg,
     }
     rusm_spawn_config_init(&defaults);
     cfg = cfg == NULL ? &defaults : cfg;
+    err = make_ties(&ties, cfg);
+    if (err != RUSM_OK) {
+        return err;
+    }
     err = begin(rt, cfg, false, &proc);
     if (err != RUSM_OK) {
+        drop_ties(&ties);
         return err;
     }
     proc->fn = fn;
@@ -515,10 +694,12 @@ rusm_err rusm_spawn_with(rusm_runtime *rt, rusm_process_fn fn, void *arg,
     if (cfg->name != NULL) {
         err = rusm_register(rt, cfg->name, pid);
         if (err != RUSM_OK) {
+            drop_ties(&ties);
             vanish(proc);
             return err;
         }
     }
+    bind_ties(&ties, cfg, proc);
     if (out_pid != NULL) {
         *out_pid = pid;
     }
@@ -530,6 +711,25 @@ rusm_err rusm_spawn_with(rusm_runtime *rt, rusm_process_fn fn, void *arg,
 rusm_err rusm_spawn(rusm_runtime *rt, rusm_process_fn fn, void *arg, rusm_pid *out_pid)
 {
     return rusm_spawn_with(rt, fn, arg, NULL, out_pid);
+}
+
+rusm_err rusm_spawn_link(rusm_process_fn fn, void *arg, rusm_pid *out_pid)
+{
+    rusm_spawn_config cfg;
+
+    rusm_spawn_config_init(&cfg);
+    cfg.link = true;
+    return rusm_spawn_with(NULL, fn, arg, &cfg, out_pid);
+}
+
+rusm_err rusm_spawn_monitor(rusm_process_fn fn, void *arg, rusm_pid *out_pid, rusm_ref *out_ref)
+{
+    rusm_spawn_config cfg;
+    rusm_ref ref;
+
+    rusm_spawn_config_init(&cfg);
+    cfg.out_ref = out_ref == NULL ? &ref : out_ref;
+    return rusm_spawn_with(NULL, fn, arg, &cfg, out_pid);
 }
 
 /* ---- threads --------------------------------------------------------------------------------- */

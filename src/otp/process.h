@@ -24,6 +24,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "otp/mailbox.h"
+#include "otp/tie.h"
 #include "otp/timer.h"
 #include "platform/context.h"
 
@@ -31,6 +32,7 @@
 #include <rusm/otp/info.h>
 #include <rusm/otp/process.h>
 
+#include <stdarg.h>
 #include <stdatomic.h>
 
 struct rusmi_worker;
@@ -51,6 +53,9 @@ enum {
 /* What only few processes need; allocated when first used, freed at the end. */
 struct rusmi_process_extra {
     char detail[RUSMI_DETAIL_TEXT_MAX];
+    struct rusmi_hook *hooks; /* see memory.c; the last one first */
+    uint64_t hook_number;
+    struct rusmi_after *after; /* see after.c */
 };
 
 struct rusmi_process {
@@ -83,16 +88,29 @@ struct rusmi_process {
     uint32_t generation;
     int saved_errno;
     bool ending;
-    const rusm_reason *reason; /* why it ends, from then on */
+    const rusm_reason *reason;       /* why it ends, from then on */
+    struct rusm_msg *held;           /* messages that it made or received, and has not given away */
+    struct rusmi_block_head *blocks; /* of rusm_alloc(), see memory.c */
+    _Atomic uint64_t heap_bytes;     /* in them; relaxed: for lists */
+    _Atomic(struct rusm_trace *) trace; /* NULL: nobody looks; see trace.h */
 
     /* under the stripe lock of the slot */
     rusm_exit_watch *watches; /* see watch.c */
-    bool watchable;
+    bool watchable;           /* false from the moment on at which it begins to end */
+    bool trap_exit;
+    struct rusmi_cause *doom;   /* why it has to end, if it was marked by an exit signal */
+    struct rusmi_ties ties;     /* links, and monitors that it made; see tie.h */
+    struct rusmi_list monitors; /* on it: struct rusmi_tie */
+    uint32_t monitors_len;
     char *label;
 
     /* under the registry's lock of the runtime */
     struct rusmi_list names;
     bool names_closed;
+
+    /* under the lock of the runtime's groups */
+    struct rusmi_list groups;
+    bool groups_closed;
 };
 
 /* The process with that pid, or NULL; what it points to may change its holder at any time. */
@@ -111,6 +129,10 @@ void rusmi_process_attend(struct rusmi_process *proc);
  */
 void rusmi_process_suspend(struct rusmi_process *proc, rusm_process_state doing,
                            rusm_time deadline);
+/* What a blocking call returns to a thread whose test can not go on: RUSM_ETIMEOUT. */
+rusm_err rusmi_process_deadlocked(void);
+/* Whether a thread that waits has been woken. */
+bool rusmi_process_woken(const struct rusmi_process *proc);
 /* Count n units of work; gives others a turn once the budget is used up. */
 void rusmi_process_work(struct rusmi_process *proc, unsigned n);
 /*
@@ -124,6 +146,43 @@ void rusmi_process_finish(struct rusmi_process *proc);
 rusm_time rusmi_deadline(int64_t timeout_ms);
 /* The full pid of a process. */
 rusm_pid rusmi_process_pid(const struct rusmi_process *proc);
+
+/* What only few processes need, made now if it was not there; NULL without memory. Owner. */
+struct rusmi_process_extra *rusmi_process_extra(struct rusmi_process *self);
+/* Whether somebody has asked for the end of the process with that serial, in that slot. */
+bool rusmi_process_killed_as(const struct rusmi_process *proc, uint64_t serial);
+/* Free the downs with that reference that lie in self's mailbox. */
+void rusmi_flush_down(struct rusmi_process *self, uint64_t number);
+/* Whether the slot still has that process, of runtime rt. */
+bool rusmi_process_is(const struct rusmi_process *proc, rusm_pid pid);
+/* Make it end, as a kill does, but for that cause (one reference is taken over). Under the stripe;
+ * wake it afterwards. */
+void rusmi_process_doom(struct rusmi_process *proc, struct rusmi_cause *cause);
+/* A fresh number for a reference, never used before in this OS process. */
+uint64_t rusmi_ref_new(void);
+/* Take what is wanted from self's mailbox, waiting for it. */
+rusm_err rusmi_receive(struct rusmi_process *self, struct rusmi_wanted *wanted, int64_t timeout_ms,
+                       rusm_msg **out_msg);
+/* The reply or the down with that reference, for whoever asked for it; see gen/call.c. */
+rusm_err rusmi_receive_reply(rusm_mark mark, uint64_t ref_number, int64_t timeout_ms,
+                             rusm_msg **out_msg);
+/* Monitor pid with a reference number that was made before. */
+rusm_err rusmi_monitor_with(rusm_pid pid, uint64_t ref_number);
+/* Put msg into the mailbox of a process of rt. RUSM_ENOPROC, RUSM_EFULL: it is still the caller's.
+ * No detail is set, nothing is counted but drops. */
+rusm_err rusmi_deliver(rusm_runtime *rt, uint64_t serial, rusm_msg *msg);
+/* As rusm_send() and rusm_send_name(), but the message is of that kind. */
+rusm_err rusmi_send_kind(rusm_pid to, rusm_msg_kind kind, const void *data, size_t len);
+rusm_err rusmi_send_name_kind(const char *name, rusm_msg_kind kind, const void *data, size_t len);
+/* The clock of a pool: virtual for the test kit's. */
+rusm_time rusmi_pool_now(const rusm_pool *pool);
+
+/* ---- reason.c ---- */
+void rusmi_reason_crashed(rusm_reason *out_reason, const char *format, va_list args);
+
+/* ---- memory.c ---- */
+void rusmi_hooks_run(struct rusmi_process *proc);
+void rusmi_blocks_free(struct rusmi_process *proc);
 
 #define RUSMI_NEVER UINT64_MAX
 

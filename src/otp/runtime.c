@@ -15,12 +15,15 @@
 #include "platform/futex.h"
 #include "platform/random.h"
 
+#include <rusm/test.h>
 #include <string.h>
 #include <unistd.h>
 
 #define STACK_DEFAULT   ((size_t)65536)
 #define PROCESSES_MAX   ((size_t)4194304)
 #define SPIN_US_DEFAULT 50
+#define BLOCKING_MAX    64
+#define HOLD_MS         10
 #define THREADS_MAX     1024u
 
 /* All runtimes of the OS process by incarnation, and the default pool. */
@@ -46,7 +49,9 @@ void rusm_pool_config_init(rusm_pool_config *cfg)
     *cfg = (rusm_pool_config){.size = sizeof(*cfg),
                               .stack_size = STACK_DEFAULT,
                               .processes_max = PROCESSES_MAX,
-                              .spin_us = SPIN_US_DEFAULT};
+                              .spin_us = SPIN_US_DEFAULT,
+                              .blocking_max = BLOCKING_MAX,
+                              .hold_ms = HOLD_MS};
 }
 
 static void pool_free(rusm_pool *pool)
@@ -67,7 +72,7 @@ static void pool_free(rusm_pool *pool)
 }
 
 /* Everything but the threads; NULL without memory or descriptors. */
-static rusm_pool *pool_make(const rusm_pool_config *cfg)
+static rusm_pool *pool_make(const rusm_pool_config *cfg, struct rusmi_kit *kit)
 {
     rusm_pool *pool = rusmi_zalloc(sizeof(*pool));
 
@@ -75,7 +80,7 @@ static rusm_pool *pool_make(const rusm_pool_config *cfg)
         return NULL;
     }
     pool->cfg = *cfg;
-    pool->workers_len = cfg->threads == 0 ? rusmi_thread_cpus() : cfg->threads;
+    pool->workers_len = kit != NULL ? 1 : cfg->threads == 0 ? rusmi_thread_cpus() : cfg->threads;
     pool->workers_started = pool->workers_len;
     pool->workers = rusmi_zalloc_aligned(pool->workers_len, sizeof(*pool->workers), 64);
     pool->watchdog_seen = rusmi_zalloc_array(pool->workers_len, sizeof(*pool->watchdog_seen));
@@ -108,10 +113,11 @@ static rusm_pool *pool_make(const rusm_pool_config *cfg)
     rusmi_lock_init(&pool->runtimes_lock);
     rusmi_list_init(&pool->runtimes);
     rusmi_fds_init(pool);
+    pool->kit = kit;
     return pool;
 }
 
-rusm_err rusm_pool_new(rusm_pool **out_pool, const rusm_pool_config *cfg)
+rusm_err rusmi_pool_new(rusm_pool **out_pool, const rusm_pool_config *cfg, struct rusmi_kit *kit)
 {
     rusm_pool_config defaults;
     rusm_pool *pool;
@@ -126,7 +132,7 @@ rusm_err rusm_pool_new(rusm_pool **out_pool, const rusm_pool_config *cfg)
         return rusm_set_err_detail(
             RUSM_EINVAL, "the pool's config is not initialised or a value is out of range");
     }
-    pool = pool_make(cfg);
+    pool = pool_make(cfg, kit);
     if (pool == NULL) {
         return rusm_set_err_detail(RUSM_ENOMEM, "no memory or descriptors for a pool");
     }
@@ -141,6 +147,11 @@ rusm_err rusm_pool_new(rusm_pool **out_pool, const rusm_pool_config *cfg)
     return RUSM_OK;
 }
 
+rusm_err rusm_pool_new(rusm_pool **out_pool, const rusm_pool_config *cfg)
+{
+    return rusmi_pool_new(out_pool, cfg, NULL);
+}
+
 void rusm_pool_del(rusm_pool *pool)
 {
     if (pool == NULL) {
@@ -151,6 +162,9 @@ void rusm_pool_del(rusm_pool *pool)
     rusmi_sched_stop(pool);
     rusmi_faults_release();
     rusmi_assert(atomic_load(&pool->drivers_alive) == 0);
+    if (pool->kit != NULL) {
+        rusmi_kit_del(pool);
+    }
     pool_free(pool);
 }
 
@@ -369,6 +383,13 @@ rusm_err rusm_runtime_stop(rusm_runtime *rt, int64_t timeout_ms)
             return RUSM_ETIMEOUT;
         }
         kill_all(rt);
+        if (rt->pool->kit != NULL) {
+            if (rusm_test_run(rt->pool, UINT64_MAX) == 0) {
+                name_survivor(rt); /* a thread that has entered: only it can leave */
+                return RUSM_ETIMEOUT;
+            }
+            continue;
+        }
         rusmi_futex_wait(&rt->live, live, again < deadline ? again : deadline);
     }
     return RUSM_OK;

@@ -153,6 +153,10 @@ void rusmi_sched_queue(rusm_pool *pool, struct rusmi_process *proc)
 {
     struct rusmi_worker *worker = rusmi_worker_self();
 
+    if (pool->kit != NULL) {
+        rusmi_kit_ready(pool, proc);
+        return;
+    }
     if (worker != NULL && worker->pool == pool) {
         if (!ring_push(worker, proc)) {
             inject(pool, proc);
@@ -396,7 +400,9 @@ static void after_switch(struct rusmi_worker *worker, struct rusmi_process *proc
     if (!atomic_compare_exchange_strong(&proc->state, &running, PROC_IDLE)) {
         /* It was woken meanwhile, or only gave way. */
         atomic_store(&proc->state, PROC_QUEUED);
-        if (!ring_push(worker, proc)) {
+        if (worker->pool->kit != NULL) {
+            rusmi_kit_ready(worker->pool, proc);
+        } else if (!ring_push(worker, proc)) {
             inject(worker->pool, proc);
         }
     }
@@ -423,6 +429,19 @@ static void run(struct rusmi_worker *worker, struct rusmi_process *proc)
                           atomic_load_explicit(&worker->switches, memory_order_relaxed) + 1,
                           memory_order_relaxed);
     after_switch(worker, proc);
+}
+
+void rusmi_sched_run(struct rusmi_worker *worker, struct rusmi_process *proc)
+{
+    run(worker, proc);
+}
+
+void rusmi_sched_adopt(struct rusmi_worker *worker, bool adopt)
+{
+    tls_worker = adopt ? worker : NULL;
+    if (adopt) {
+        rusmi_context_init_thread(&worker->context);
+    }
 }
 
 static bool run_drivers(struct rusmi_worker *worker)
@@ -617,6 +636,10 @@ rusm_err rusmi_sched_start(rusm_pool *pool)
     int rc;
 
     atomic_store(&pool->awake, pool->workers_len);
+    if (pool->kit != NULL) {
+        pool->workers[0].pool = pool;
+        return RUSM_OK;
+    }
     rc = rusmi_thread_start(&pool->watchdog, watchdog_main, pool, WORKER_STACK, "rusm-watchdog");
     if (rc != 0) {
         return not_started(rc);
@@ -638,6 +661,9 @@ rusm_err rusmi_sched_start(rusm_pool *pool)
 
 void rusmi_sched_stop(rusm_pool *pool)
 {
+    if (pool->kit != NULL) {
+        return;
+    }
     atomic_store(&pool->stop, 1);
     rusmi_futex_wake(&pool->stop, 1);
     wake_watchdog(pool);

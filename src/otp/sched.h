@@ -145,6 +145,8 @@ struct rusm_pool {
 
     struct rusmi_lock runtimes_lock;
     struct rusmi_list runtimes;
+
+    struct rusmi_kit *kit; /* NULL, but on a pool of the test kit: see kit.c */
 };
 
 /* The worker that is the calling thread; NULL elsewhere. Never inlined: see platform/context.h. */
@@ -158,6 +160,25 @@ void rusmi_sched_notify(rusm_pool *pool);
 void rusmi_sched_set_timer(rusm_pool *pool, struct rusmi_timer *timer, uint64_t at_ns);
 rusm_err rusmi_sched_start(rusm_pool *pool);
 void rusmi_sched_stop(rusm_pool *pool);
+
+/* Run a process on the calling thread, which is that worker: for the test kit. */
+void rusmi_sched_run(struct rusmi_worker *worker, struct rusmi_process *proc);
+/* Be that worker, or no worker again. */
+void rusmi_sched_adopt(struct rusmi_worker *worker, bool adopt);
+
+/* ---- kit.c ---- */
+rusm_time rusmi_kit_now(const rusm_pool *pool);
+/* Room for one more process among those that can run; false without memory. */
+bool rusmi_kit_reserve(rusm_pool *pool);
+/* It can run. */
+void rusmi_kit_ready(rusm_pool *pool, struct rusmi_process *proc);
+/* A thread that has entered waits: step the pool until it is woken, or nothing ever will. */
+void rusmi_kit_suspend(struct rusmi_process *proc, rusm_time deadline);
+/* Whether the running process gives way here, drawn from the seed. */
+bool rusmi_kit_interrupts(rusm_pool *pool);
+/* After a thread's wait: whether it was given up because nothing could ever end it. */
+bool rusmi_kit_deadlocked(const rusm_pool *pool);
+void rusmi_kit_del(rusm_pool *pool);
 
 /* ---- slots.c ---- */
 rusm_err rusmi_slots_init(rusm_pool *pool);
@@ -191,6 +212,8 @@ rusm_err rusmi_fds_watch_driver(rusm_pool *pool, int fd, unsigned events, rusm_d
 void rusmi_fds_ready(rusm_pool *pool, uint64_t key);
 
 /* ---- runtime.c ---- */
+/* As rusm_pool_new(); kit not NULL: without threads. Takes kit on RUSM_OK. */
+rusm_err rusmi_pool_new(rusm_pool **out_pool, const rusm_pool_config *cfg, struct rusmi_kit *kit);
 struct rusmi_name_table {
     struct rusmi_lock lock;
     struct rusmi_map names;

@@ -68,23 +68,34 @@ void rusmi_crowd_taken(struct rusmi_process *proc, bool closed)
 
 /* ---- delivery -------------------------------------------------------------------------------- */
 
-/* Into the mailbox of the process with that serial, of rt. Takes msg if it returns true. */
-static bool push(rusm_runtime *rt, uint64_t serial, struct rusm_msg *msg)
+rusm_err rusmi_deliver(rusm_runtime *rt, uint64_t serial, rusm_msg *msg)
 {
     struct rusmi_process *proc = rusmi_process_find(rt->pool, serial);
+    enum rusmi_push result;
     uint64_t depth;
     uint32_t high;
-    bool first;
 
+    rusmi_msg_let(msg);
     /* The slot may change its holder at any time: what holds is the generation that the push
      * proves. */
-    if (proc == NULL || atomic_load(&proc->serial) != serial ||
-        atomic_load(&proc->owner_incarnation) != rt->incarnation ||
-        !rusmi_mailbox_push(&proc->mailbox, rusmi_mailbox_life(serial), msg, &first, &depth)) {
-        return false;
+    if (proc == NULL || !rusmi_process_is(proc, (rusm_pid){rt->incarnation, serial})) {
+        return RUSM_ENOPROC;
     }
-    if (first) {
+    result = rusmi_mailbox_push(&proc->mailbox, rusmi_mailbox_life(serial), msg, &depth);
+    switch (result) {
+    case RUSMI_PUSH_GONE:
+        return RUSM_ENOPROC;
+    case RUSMI_PUSH_FULL:
+        (void)atomic_fetch_add(&rt->full, 1);
+        return RUSM_EFULL;
+    case RUSMI_PUSH_SHED:
+        (void)atomic_fetch_add(&rt->full, 1);
+        return RUSM_OK;
+    case RUSMI_PUSHED_FIRST:
         rusmi_process_wake(proc);
+        break;
+    case RUSMI_PUSHED:
+        break;
     }
     high = atomic_load(&rt->crowd_high);
     /* relaxed: a hint, decided in crowd_pushed */
@@ -92,27 +103,45 @@ static bool push(rusm_runtime *rt, uint64_t serial, struct rusm_msg *msg)
         atomic_load_explicit(&proc->crowded, memory_order_relaxed) == 0) {
         crowd_pushed(proc, rt, serial);
     }
-    return true;
+    return RUSM_OK;
+}
+
+/* The detail of a message that was not taken. */
+static rusm_err not_delivered(rusm_err err)
+{
+    return rusm_set_err_detail(
+        err, "%s", err == RUSM_EFULL ? "the receiver's mailbox is full" : rusm_err_text(err));
 }
 
 rusm_err rusm_deliver(rusm_runtime *rt, uint64_t serial, rusm_msg *msg)
 {
-    if (!push(rt, serial, msg)) {
-        (void)atomic_fetch_add(&rt->noproc, 1);
-        return rusm_set_err_detail(RUSM_ENOPROC, "%s", rusm_err_text(RUSM_ENOPROC));
+    rusm_err err = rusmi_deliver(rt, serial, msg);
+
+    if (err == RUSM_OK) {
+        return RUSM_OK;
     }
-    return RUSM_OK;
+    if (err == RUSM_ENOPROC) {
+        (void)atomic_fetch_add(&rt->noproc, 1);
+    }
+    return not_delivered(err);
 }
 
 rusm_err rusm_deliver_name(rusm_runtime *rt, const char *name, size_t name_len, rusm_msg *msg,
                            rusm_pid *out_pid)
 {
+    rusm_err err = RUSM_ENOPROC;
     rusm_pid pid;
 
-    if (!rusmi_registered_find(rt, name, name_len, &pid) || !push(rt, pid.serial, msg)) {
+    if (rusmi_registered_find(rt, name, name_len, &pid)) {
+        err = rusmi_deliver(rt, pid.serial, msg);
+    }
+    if (err == RUSM_ENOPROC) {
         (void)atomic_fetch_add(&rt->noname, 1);
         return rusm_set_err_detail(RUSM_ENONAME, "no process of %s has the name %.*s", rt->name,
                                    (int)name_len, name);
+    }
+    if (err != RUSM_OK) {
+        return not_delivered(err);
     }
     *out_pid = pid;
     return RUSM_OK;
@@ -173,12 +202,11 @@ bool rusmi_route_name(struct rusmi_process *self, uint64_t incarnation, char *bu
     return known;
 }
 
-/* End the process here if it was killed; the message, which was to be handed over, goes with it. */
-static void checkpoint_with(struct rusmi_process *self, rusm_msg *msg)
+/* Give back what was to be handed over: to the process, which holds it again. */
+static void take_back(struct rusmi_process *self, rusm_msg *msg)
 {
-    if (self != NULL && !self->is_thread && rusmi_process_killed(self)) {
-        rusm_msg_del(msg);
-        rusm_checkpoint();
+    if (self != NULL && msg->held == NULL) {
+        rusmi_msg_hold(&self->held, msg);
     }
 }
 
@@ -192,14 +220,14 @@ static rusm_err route_send(struct rusmi_process *self, rusm_pid to, rusm_msg *ms
         return RUSM_ENONODE;
     }
     rt = self->runtime;
+    rusmi_msg_let(msg);
     err = router->send(rt->router_arg, rusmi_process_pid(self), to, msg);
     router_drop(rt);
-    /* A router leaves the end of a killed process to us, so that the count above is given back. */
-    if (err == RUSM_OK) {
-        rusm_checkpoint();
-    } else {
-        checkpoint_with(self, msg);
+    if (err != RUSM_OK) {
+        take_back(self, msg);
     }
+    /* A router leaves the end of a killed process to us, so that the count above is given back. */
+    rusm_checkpoint();
     return err;
 }
 
@@ -222,6 +250,14 @@ static rusm_err send_elsewhere(struct rusmi_process *self, rusm_pid to, rusm_msg
     return rt != NULL ? err : route_send(self, to, msg);
 }
 
+static rusm_err send_as(struct rusmi_process *self, rusm_pid to, rusm_msg *msg)
+{
+    msg->sender = self == NULL ? RUSM_PID_NONE : rusmi_process_pid(self);
+    return self != NULL && self->runtime->incarnation == to.incarnation
+               ? rusm_deliver(self->runtime, to.serial, msg)
+               : send_elsewhere(self, to, msg);
+}
+
 rusm_err rusm_send_msg(rusm_pid to, rusm_msg *msg)
 {
     struct rusmi_process *self = rusmi_process_self();
@@ -230,52 +266,56 @@ rusm_err rusm_send_msg(rusm_pid to, rusm_msg *msg)
     if (rusm_pid_is_none(to) || msg == NULL) {
         return rusm_set_err_detail(RUSM_EINVAL, "a message needs bytes and a process to go to");
     }
-    checkpoint_with(self, msg);
-    msg->sender = self == NULL ? RUSM_PID_NONE : rusmi_process_pid(self);
-    err = self != NULL && self->runtime->incarnation == to.incarnation
-              ? rusm_deliver(self->runtime, to.serial, msg)
-              : send_elsewhere(self, to, msg);
-    /* Only with the message gone: a process that is killed while others have their turn could not
-     * give it back. */
-    if (self != NULL && err == RUSM_OK) {
+    rusm_checkpoint();
+    err = send_as(self, to, msg);
+    if (self != NULL) {
+        if (err != RUSM_OK) {
+            take_back(self, msg);
+        }
         rusmi_process_work(self, 1);
     }
     return err;
 }
 
-/* A message with a copy of the bytes. */
-static rusm_err copy(rusm_msg **out_msg, const void *data, size_t len)
+/* A message with a copy of the bytes, held by nobody. */
+static rusm_err copy(rusm_msg **out_msg, rusm_msg_kind kind, const void *data, size_t len)
 {
-    rusm_err err;
-
     if (data == NULL && len != 0) {
         return rusm_set_err_detail(RUSM_EINVAL, "a message of %zu bytes needs bytes", len);
     }
-    err = rusm_msg_new(out_msg, len);
-    if (err == RUSM_OK && len != 0) {
-        memcpy((*out_msg)->data, data, len);
+    return rusmi_msg_make(out_msg, kind, 0, data, len);
+}
+
+rusm_err rusmi_send_kind(rusm_pid to, rusm_msg_kind kind, const void *data, size_t len)
+{
+    struct rusmi_process *self = rusmi_process_self();
+    rusm_msg *msg;
+    rusm_err err;
+
+    if (rusm_pid_is_none(to)) {
+        return rusm_set_err_detail(RUSM_EINVAL, "a message needs a process to go to");
+    }
+    rusm_checkpoint(); /* before anything is allocated */
+    err = copy(&msg, kind, data, len);
+    if (err != RUSM_OK) {
+        return err;
+    }
+    err = send_as(self, to, msg);
+    if (err != RUSM_OK) {
+        rusm_msg_del(msg);
+    }
+    if (self != NULL) {
+        rusmi_process_work(self, 1);
     }
     return err;
 }
 
 rusm_err rusm_send(rusm_pid to, const void *data, size_t len)
 {
-    rusm_msg *msg;
-    rusm_err err;
-
-    rusm_checkpoint(); /* before anything is allocated */
-    err = copy(&msg, data, len);
-    if (err != RUSM_OK) {
-        return err;
-    }
-    err = rusm_send_msg(to, msg);
-    if (err != RUSM_OK) {
-        rusm_msg_del(msg);
-    }
-    return err;
+    return rusmi_send_kind(to, RUSM_MSG_DATA, data, len);
 }
 
-rusm_err rusm_send_name(const char *name, const void *data, size_t len)
+rusm_err rusmi_send_name_kind(const char *name, rusm_msg_kind kind, const void *data, size_t len)
 {
     struct rusmi_process *self = rusmi_process_self();
     rusm_pid pid;
@@ -289,7 +329,7 @@ rusm_err rusm_send_name(const char *name, const void *data, size_t len)
         return rusm_set_err_detail(RUSM_EINVAL, "a message needs a name to go to");
     }
     rusm_checkpoint();
-    err = copy(&msg, data, len);
+    err = copy(&msg, kind, data, len);
     if (err != RUSM_OK) {
         return err;
     }
@@ -302,17 +342,49 @@ rusm_err rusm_send_name(const char *name, const void *data, size_t len)
     return err;
 }
 
+rusm_err rusm_send_name(const char *name, const void *data, size_t len)
+{
+    return rusmi_send_name_kind(name, RUSM_MSG_DATA, data, len);
+}
+
 /* ---- receiving ------------------------------------------------------------------------------- */
 
-static rusm_err receive(rusm_msg **out_msg, rusm_match_fn match, void *arg, int64_t timeout_ms)
+static rusm_err no_context(void)
 {
-    struct rusmi_process *self = rusmi_process_self();
+    return rusm_set_err_detail(RUSM_ENOCONTEXT, "%s", rusm_err_text(RUSM_ENOCONTEXT));
+}
+
+static struct rusm_msg *take(struct rusmi_process *self, struct rusmi_wanted *wanted)
+{
+    uint64_t late = 0;
+    struct rusm_msg *msg = rusmi_mailbox_take(&self->mailbox, wanted, &late);
+
+    if (late != 0) {
+        (void)atomic_fetch_add(&self->runtime->late, late);
+    }
+    if (msg != NULL) {
+        rusmi_crowd_taken(self, false);
+        rusmi_msg_hold(&self->held, msg);
+    }
+    return msg;
+}
+
+void rusmi_flush_down(struct rusmi_process *self, uint64_t number)
+{
+    struct rusmi_wanted wanted = {.reply = number};
+    struct rusm_msg *msg;
+
+    while ((msg = take(self, &wanted)) != NULL) {
+        rusm_msg_del(msg);
+    }
+}
+
+rusm_err rusmi_receive(struct rusmi_process *self, struct rusmi_wanted *wanted, int64_t timeout_ms,
+                       rusm_msg **out_msg)
+{
     rusm_time deadline = RUSMI_NEVER;
     bool timed = false;
 
-    if (self == NULL) {
-        return rusm_set_err_detail(RUSM_ENOCONTEXT, "%s", rusm_err_text(RUSM_ENOCONTEXT));
-    }
     rusmi_process_work(self, 1);
     for (;;) {
         struct rusm_msg *msg;
@@ -322,35 +394,71 @@ static rusm_err receive(rusm_msg **out_msg, rusm_match_fn match, void *arg, int6
             rusm_checkpoint();
             return rusm_set_err_detail(RUSM_EKILLED, "%s", rusm_err_text(RUSM_EKILLED));
         }
-        msg = rusmi_mailbox_take(&self->mailbox, match, arg);
+        msg = take(self, wanted);
         if (msg != NULL) {
-            rusmi_crowd_taken(self, false);
             *out_msg = msg;
             return RUSM_OK;
         }
+        wanted->again = true;
         if (timeout_ms >= 0) {
             if (!timed) {
                 deadline = rusmi_deadline(timeout_ms);
                 timed = true;
             }
-            if (timeout_ms == 0 || rusmi_clock_now() >= deadline) {
+            if (timeout_ms == 0 || rusmi_pool_now(self->pool) >= deadline) {
                 return rusm_set_err_detail(RUSM_ETIMEOUT, "no message came within %lld ms",
                                            (long long)timeout_ms);
             }
         }
         rusmi_process_suspend(self, RUSM_PROCESS_RECEIVING, deadline);
+        if (self->is_thread && rusmi_kit_deadlocked(self->pool)) {
+            return rusmi_process_deadlocked();
+        }
     }
 }
 
 rusm_err rusm_receive(rusm_msg **out_msg, int64_t timeout_ms)
 {
-    return receive(out_msg, NULL, NULL, timeout_ms);
+    struct rusmi_process *self = rusmi_process_self();
+    struct rusmi_wanted wanted = {NULL};
+
+    return self == NULL ? no_context() : rusmi_receive(self, &wanted, timeout_ms, out_msg);
+}
+
+static rusm_err receive_match(uint64_t mark, rusm_msg **out_msg, rusm_match_fn match, void *arg,
+                              int64_t timeout_ms)
+{
+    struct rusmi_process *self = rusmi_process_self();
+    struct rusmi_wanted wanted = {.match = match, .arg = arg, .mark = mark};
+
+    if (match == NULL) {
+        return rusm_set_err_detail(RUSM_EINVAL, "selective receive needs a function that selects");
+    }
+    return self == NULL ? no_context() : rusmi_receive(self, &wanted, timeout_ms, out_msg);
 }
 
 rusm_err rusm_receive_match(rusm_msg **out_msg, rusm_match_fn match, void *arg, int64_t timeout_ms)
 {
-    if (match == NULL) {
-        return rusm_set_err_detail(RUSM_EINVAL, "selective receive needs a function that selects");
-    }
-    return receive(out_msg, match, arg, timeout_ms);
+    return receive_match(0, out_msg, match, arg, timeout_ms);
+}
+
+rusm_err rusm_receive_since(rusm_mark mark, rusm_msg **out_msg, rusm_match_fn match, void *arg,
+                            int64_t timeout_ms)
+{
+    return receive_match(mark.number, out_msg, match, arg, timeout_ms);
+}
+
+rusm_err rusmi_receive_reply(rusm_mark mark, uint64_t ref_number, int64_t timeout_ms,
+                             rusm_msg **out_msg)
+{
+    struct rusmi_wanted wanted = {.reply = ref_number, .mark = mark.number};
+
+    return rusmi_receive(rusmi_process_self(), &wanted, timeout_ms, out_msg);
+}
+
+rusm_mark rusm_mailbox_mark(void)
+{
+    struct rusmi_process *self = rusmi_process_self();
+
+    return (rusm_mark){self == NULL ? 0 : rusmi_mailbox_mark(&self->mailbox)};
 }

@@ -132,6 +132,8 @@ static rusm_err map_block(rusm_pool *pool, uint32_t size_class)
         proc->tool_id = rusmi_vm_stack_note(stack, (char *)stack + len);
         rusmi_mailbox_open(&proc->mailbox);
         rusmi_list_init(&proc->names);
+        rusmi_list_init(&proc->groups);
+        rusmi_list_init(&proc->monitors);
         proc->next_free = pool->free[size_class];
         pool->free[size_class] = proc;
     }

@@ -90,11 +90,15 @@ rusm_err rusm_waiter_wait(rusm_waiter *waiter, int64_t timeout_ms)
             err = RUSM_EKILLED;
             break;
         }
-        if (rusmi_clock_now() >= deadline) {
+        if (rusmi_pool_now(self->pool) >= deadline) {
             err = RUSM_ETIMEOUT;
             break;
         }
         rusmi_process_suspend(self, RUSM_PROCESS_WAITING, deadline);
+        if (self->is_thread && rusmi_kit_deadlocked(self->pool)) {
+            err = rusmi_process_deadlocked();
+            break;
+        }
     }
     atomic_store(&waiter->sleeper, NULL);
     return err;

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Ties: what makes one process hear of another's end, a link or a monitor (docs/design/signals.md).
+ *
+ * A tie is allocated when it is made, inside the message that it will become, so that telling of an
+ * end needs no memory. A monitor is in the table of the process that made it and in the list of the
+ * one it watches; a link is in the tables of both. Whoever changes a tie has the stripes of both
+ * slots. When a process ends, each of its ties is taken out of both places and, under the same
+ * locks, becomes a message to the other process, or is freed. So a tie is either in place on both
+ * sides or it is no tie any more, and there is one exit per link and one down per monitor.
+ */
+#ifndef RUSMI_OTP_TIE_H
+#define RUSMI_OTP_TIE_H
+
+#include "base/list.h"
+#include "otp/mailbox.h"
+
+struct rusmi_process;
+
+/* A tie's place in the table of one process. */
+struct rusmi_tie_hook {
+    struct rusmi_tie_hook *next, **at;
+    uint64_t key; /* a monitor's reference number, or a hash of the linked pid */
+    struct rusmi_tie *tie;
+};
+
+/* The bytes of a message with a cause (RUSMI_MSG_CAUSE). */
+struct rusmi_tie {
+    struct rusmi_cause *cause;
+    bool is_link;
+    bool late; /* it was made when the target was already marked to end: the answer is noproc, as
+                  exit signals and requests of one sender keep their order */
+    rusm_pid owner, target;
+    struct rusmi_process *owner_proc, *target_proc;
+    struct rusmi_tie_hook at_owner, at_target; /* at_target: of a link */
+    struct rusmi_list on_target;               /* of a monitor: in the target's monitors */
+};
+
+/* A table of ties of one process: one chain while there are few, else many. Zero: empty. */
+struct rusmi_ties {
+    struct rusmi_tie_hook *few;
+    struct rusmi_tie_hook **chains; /* chains_len of them; NULL: few */
+    uint32_t chains_len;
+    uint32_t len;
+    uint32_t links; /* of those: links */
+    bool foreign;   /* one of them leads, or led, to another runtime */
+};
+
+/* Make a tie that is in no place yet: ref_number not 0: a monitor. NULL without memory. */
+struct rusmi_tie *rusmi_tie_new(rusm_pid owner, rusm_pid target, uint64_t ref_number);
+void rusmi_tie_del(struct rusmi_tie *tie);
+/* Put a tie between self and a process that can not have ended: one that is being spawned. */
+void rusmi_tie_newborn(struct rusmi_process *self, struct rusmi_process *proc,
+                       struct rusmi_tie *tie);
+/* proc ends, for that reason: take all its ties, and tell who has to be told. It is not watchable
+ * any more. */
+void rusmi_ties_end(struct rusmi_process *proc, const rusm_reason *reason);
+/* How many: links, monitors it made, monitors on it. Under the stripe. */
+void rusmi_ties_count(const struct rusmi_process *proc, uint64_t *out_links, uint64_t *out_monitors,
+                      uint64_t *out_monitored_by);
+/* Send an exit signal to proc, under its stripe, with that message to become the exit (it is taken,
+ * or freed). True: it must be woken once the stripe is given back. */
+bool rusmi_signal_exit(struct rusmi_process *proc, uint64_t serial, struct rusm_msg *msg);
+
+#endif
