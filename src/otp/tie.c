@@ -358,13 +358,16 @@ static struct rusmi_process *tell(struct rusmi_process *proc, struct rusmi_tie *
     return wake ? other : NULL;
 }
 
-/* One of the ties of proc, under its stripe; NULL if there is none left. */
+/* One of the ties of proc, under its stripe; NULL if there is none left. Links come before the
+ * monitors on it: who has both gets the exit first and the down last, and supervisors rely on it. */
 static struct rusmi_tie *any_tie(struct rusmi_process *proc, uint32_t *scan)
 {
-    if (!rusmi_list_empty(&proc->monitors)) {
-        return rusmi_container(proc->monitors.next, struct rusmi_tie, on_target);
+    struct rusmi_tie *tie = table_any(&proc->ties, scan);
+
+    if (tie == NULL && !rusmi_list_empty(&proc->monitors)) {
+        tie = rusmi_container(proc->monitors.next, struct rusmi_tie, on_target);
     }
-    return table_any(&proc->ties, scan);
+    return tie;
 }
 
 /*
