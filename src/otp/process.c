@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "otp/after.h"
 #include "otp/sched.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
@@ -358,7 +359,7 @@ static void wind_up(struct rusmi_process *proc, const rusm_reason *reason)
     atomic_store_explicit(&proc->doing, RUSM_PROCESS_EXITING,
                           memory_order_relaxed); /* relaxed: for lists */
     rusmi_hooks_run(proc);
-    /* timers: rusmi_after_end(proc) */
+    rusmi_after_end(proc);
     rusmi_registered_release(rt, proc);
     /* groups: rusmi_groups_end(proc) */
     atomic_store(&proc->serial, 0);

@@ -184,16 +184,6 @@ static void wheel_add(struct rusmi_timer_wheel *wheel, struct rusmi_timer *timer
 
 /* ---- setting --------------------------------------------------------------------------------- */
 
-static void wheel_take(struct rusmi_timer_wheel *wheel)
-{
-    rusmi_lock_take(&wheel->lock);
-}
-
-static void wheel_give(struct rusmi_timer_wheel *wheel)
-{
-    rusmi_lock_give(&wheel->lock);
-}
-
 void rusmi_timers_set(struct rusmi_timers *timers, unsigned wheel, struct rusmi_timer *timer,
                       uint64_t at_ns)
 {
@@ -203,7 +193,7 @@ void rusmi_timers_set(struct rusmi_timers *timers, unsigned wheel, struct rusmi_
         (void)rusmi_timers_cancel(timers, timer);
         timer->wheel = (uint16_t)wheel;
     }
-    wheel_take(own);
+    rusmi_lock_take(&own->lock);
     if (timer->place != 0) {
         slot_remove(own, timer);
     }
@@ -213,7 +203,7 @@ void rusmi_timers_set(struct rusmi_timers *timers, unsigned wheel, struct rusmi_
     if (at_ns < atomic_load_explicit(&own->next_ns, memory_order_relaxed)) {
         atomic_store(&own->next_ns, at_ns);
     }
-    wheel_give(own);
+    rusmi_lock_give(&own->lock);
 }
 
 void rusmi_timers_again(struct rusmi_timers *timers, struct rusmi_timer *timer, uint64_t at_ns)
@@ -227,13 +217,28 @@ bool rusmi_timers_cancel(struct rusmi_timers *timers, struct rusmi_timer *timer)
     bool was_set;
 
     /* next_ns stays: who sets and cancels over and over would else wake the poller each time. */
-    wheel_take(wheel);
+    rusmi_lock_take(&wheel->lock);
     was_set = timer->place != 0;
     if (was_set) {
         slot_remove(wheel, timer);
     }
-    wheel_give(wheel);
+    rusmi_lock_give(&wheel->lock);
     return was_set;
+}
+
+bool rusmi_timers_get(struct rusmi_timers *timers, const struct rusmi_timer *timer,
+                      uint64_t *out_at_ns)
+{
+    struct rusmi_timer_wheel *wheel = &timers->wheels[timer->wheel];
+    bool is_set;
+
+    rusmi_lock_take(&wheel->lock);
+    is_set = timer->place != 0;
+    if (is_set) {
+        *out_at_ns = timer->at_ns;
+    }
+    rusmi_lock_give(&wheel->lock);
+    return is_set;
 }
 
 /* ---- firing ---------------------------------------------------------------------------------- */
@@ -291,7 +296,7 @@ static void wheel_run(struct rusmi_timer_wheel *wheel, uint64_t now_ns)
     unsigned fired = 0, moved = 0;
     uint64_t next_ns = NEVER;
 
-    wheel_take(wheel);
+    rusmi_lock_take(&wheel->lock);
     for (;;) {
         unsigned number = slot_first(wheel);
 
@@ -306,7 +311,7 @@ static void wheel_run(struct rusmi_timer_wheel *wheel, uint64_t now_ns)
         }
     }
     atomic_store(&wheel->next_ns, next_ns);
-    wheel_give(wheel);
+    rusmi_lock_give(&wheel->lock);
 }
 
 bool rusmi_timers_run(struct rusmi_timers *timers, uint64_t now_ns)

@@ -54,6 +54,9 @@ void rusmi_timers_set(struct rusmi_timers *timers, unsigned wheel, struct rusmi_
 void rusmi_timers_again(struct rusmi_timers *timers, struct rusmi_timer *timer, uint64_t at_ns);
 /* Take it back; on return it is not firing and will not. True if it was set. The owner. */
 bool rusmi_timers_cancel(struct rusmi_timers *timers, struct rusmi_timer *timer);
+/* When it is due; false if it is not set. The owner. */
+bool rusmi_timers_get(struct rusmi_timers *timers, const struct rusmi_timer *timer,
+                      uint64_t *out_at_ns);
 /*
  * Fire what is due, in the order of time, up to a bound that keeps the caller's other work alive:
  * true if there was anything to do, and then there may be more. False at once if another thread is

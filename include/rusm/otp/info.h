@@ -71,7 +71,8 @@ typedef struct rusm_runtime_stats {
     uint64_t sends_full;           /**< refused or dropped: the mailbox was full */
     uint64_t replies_late;         /**< answers to calls that nobody waited for any more */
     uint64_t messages_unexpected;  /**< that a generic server has no function for */
-    uint64_t timers_skipped;       /**< ticks of intervals for which there was no memory */
+    uint64_t timers_skipped;       /**< ticks of intervals for which there was no memory, or far
+                                        too late */
     uint64_t stream_bytes_dropped; /**< written, and the reader closed */
     uint64_t accepts_delayed;      /**< accepts that waited for descriptors or memory */
     uint64_t schedulers_held;      /**< times that a process held a scheduler for too long */

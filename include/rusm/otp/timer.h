@@ -32,8 +32,9 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_send_after(rusm_pid to, const void *data,
 /**
  * Send a copy of len bytes every interval_ms, first after one interval, until cancelled or until
  * either process ends. The times do not drift. A tick for which there is no memory is skipped and
- * counted in rusm_runtime_stats.timers_skipped; one that comes while the tick before lies unread
- * in the receiver's mailbox is still sent.
+ * counted in rusm_runtime_stats.timers_skipped, and so are all but the newest when more than a
+ * thousand are overdue, as after the OS process was stopped; one that comes while the tick before
+ * lies unread in the receiver's mailbox is still sent.
  *
  * Errors:  as rusm_send_after(); RUSM_EINVAL if interval_ms is less than 1
  */
