@@ -420,7 +420,7 @@ rusm_err rusmi_receive(struct rusmi_process *self, struct rusmi_wanted *wanted, 
 rusm_err rusm_receive(rusm_msg **out_msg, int64_t timeout_ms)
 {
     struct rusmi_process *self = rusmi_process_self();
-    struct rusmi_wanted wanted = {NULL};
+    struct rusmi_wanted wanted = {.match = NULL};
 
     return self == NULL ? no_context() : rusmi_receive(self, &wanted, timeout_ms, out_msg);
 }

@@ -423,7 +423,7 @@ void rusmi_ties_end(struct rusmi_process *proc, const rusm_reason *reason)
         rusmi_lock_take(stripe_of(proc));
     }
     rusmi_free(proc->ties.chains);
-    proc->ties = (struct rusmi_ties){NULL};
+    proc->ties = (struct rusmi_ties){.few = NULL};
     rusmi_lock_give(stripe_of(proc));
     rusmi_cause_drop(cause);
     if (foreign) {
