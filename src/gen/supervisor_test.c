@@ -130,11 +130,22 @@ static rusm_err worker_start(void *arg, rusm_pid *out_pid)
 
 /* ---- the fixture ----------------------------------------------------------------------------- */
 
+static void kit_close(void)
+{
+    rusm_thread_leave();
+    rusm_runtime_del(kit.rt);
+    rusm_pool_del(kit.pool);
+    kit.pool = NULL;
+}
+
 static void kit_open(uint64_t seed)
 {
     static const char *const ids[WORKERS] = {"a", "b", "c", "d", "e", "f"};
     rusm_runtime_config cfg;
 
+    if (kit.pool != NULL) {
+        kit_close(); /* left by a test that failed */
+    }
     memset(&kit, 0, sizeof(kit));
     memset(workers, 0, sizeof(workers));
     for (unsigned i = 0; i < WORKERS; i++) {
@@ -146,13 +157,6 @@ static void kit_open(uint64_t seed)
     assert_int_equal(rusm_runtime_new(&kit.rt, &cfg), RUSM_OK);
     assert_int_equal(rusm_thread_enter(kit.rt, "test"), RUSM_OK);
     (void)rusm_trap_exit(true);
-}
-
-static void kit_close(void)
-{
-    rusm_thread_leave();
-    rusm_runtime_del(kit.rt);
-    rusm_pool_del(kit.pool);
 }
 
 #define for_seeds(seed) for (uint64_t seed = 1; seed <= SEEDS; kit_close(), seed++)
@@ -231,7 +235,7 @@ static int exit_of(rusm_pid sup, char *text)
     }
     assert_int_equal(rusm_msg_get_kind(msg), RUSM_MSG_EXIT);
     assert_true(rusm_pid_equal(rusm_msg_sender(msg), sup));
-    kind = rusm_msg_reason(msg)->kind;
+    kind = (int)rusm_msg_reason(msg)->kind;
     if (text != NULL) {
         memcpy(text, rusm_msg_reason(msg)->text, RUSM_REASON_TEXT_MAX);
     }
