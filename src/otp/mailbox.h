@@ -114,8 +114,12 @@ enum rusmi_push rusmi_mailbox_push(struct rusmi_mailbox *box, uint64_t generatio
  * and counted in *late. Owner. */
 struct rusm_msg *rusmi_mailbox_take(struct rusmi_mailbox *box, const struct rusmi_wanted *wanted,
                                     uint64_t *late);
-/* Remember the present end; returns its number. Owner. */
-uint64_t rusmi_mailbox_mark(struct rusmi_mailbox *box);
+/*
+ * Remember the present end; returns its number. Replies that came before it are freed and counted in
+ * *late: a mark is set before a call is made, and nobody waits for another one then. So they do not
+ * pile up in a process that only calls, and never looks at what lies before its mark. Owner.
+ */
+uint64_t rusmi_mailbox_mark(struct rusmi_mailbox *box, uint64_t *late);
 /* Whether something was pushed that the owner has not moved to its inbox. Owner. */
 bool rusmi_mailbox_has_new(const struct rusmi_mailbox *box);
 /* Refuse further messages; returns how many were freed unread. Owner. */
