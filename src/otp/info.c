@@ -27,11 +27,7 @@ static bool read_info(rusm_runtime *rt, struct rusmi_process *proc, uint64_t ser
         info->state = (rusm_process_state)atomic_load_explicit(&proc->doing, memory_order_relaxed);
         info->reductions = atomic_load_explicit(&proc->reductions, memory_order_relaxed);
         info->mailbox_len = rusmi_mailbox_depth(&proc->mailbox);
-        info->heap_bytes = atomic_load_explicit(&proc->heap_bytes, memory_order_relaxed);
-        info->dropped = atomic_load_explicit(&proc->mailbox.dropped, memory_order_relaxed);
-        info->memory_bytes = ((uint64_t)RUSMI_STACK_MIN << proc->size_class) + info->heap_bytes;
-        rusmi_ties_count(proc, &info->links, &info->monitors, &info->monitored_by);
-        info->trap_exit = proc->trap_exit;
+        info->memory_bytes = (uint64_t)RUSMI_STACK_MIN << proc->size_class;
         info->heap_bytes = atomic_load_explicit(&proc->heap_bytes, memory_order_relaxed);
         info->dropped = atomic_load_explicit(&proc->mailbox.dropped, memory_order_relaxed);
         info->memory_bytes += info->heap_bytes;
