@@ -28,7 +28,8 @@ static bool read_info(rusm_runtime *rt, struct rusmi_process *proc, uint64_t ser
         info->reductions = atomic_load_explicit(&proc->reductions, memory_order_relaxed);
         info->mailbox_len = rusmi_mailbox_depth(&proc->mailbox);
         info->memory_bytes = (uint64_t)RUSMI_STACK_MIN << proc->size_class;
-        if (atomic_load(&proc->state) == PROC_QUEUED && info->state != RUSM_PROCESS_THREAD) {
+        if ((info->state == RUSM_PROCESS_RECEIVING || info->state == RUSM_PROCESS_WAITING) &&
+            !rusmi_mailbox_waits(&proc->mailbox)) {
             info->state = RUSM_PROCESS_RUNNABLE;
         }
         if (proc->label != NULL) {
