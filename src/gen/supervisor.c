@@ -27,6 +27,8 @@
 #define NS_PER_S  ((rusm_time)1000000000)
 /* Messages taken between two starts of children, to see whether the parent has ended. */
 #define DRAIN_MAX 1024
+/* How long an exit may be behind a down that says nothing. */
+#define EXIT_AWAIT_MS 1000
 
 _Static_assert(sizeof(uintptr_t) >= sizeof(uint64_t), "a serial fits into the argument");
 
@@ -57,9 +59,32 @@ static void on_exit_signal(struct rusmi_sup *sup, const rusm_msg *msg)
     child = rusmi_sup_child_by_pid(sup, sender);
     if (child == NULL) {
         count_unexpected();
-    } else if (!child->exit_seen) {
+    } else if (!child->exit_seen && rusm_msg_reason(msg)->kind != RUSM_REASON_NOPROC) {
         child->exit_seen = true; /* its down follows, and is what counts */
         child->exit_orderly = rusm_reason_is_orderly(rusm_msg_reason(msg));
+    }
+}
+
+static bool is_real_exit(const rusm_msg *msg, void *arg)
+{
+    const struct rusmi_sup_child *child = arg;
+
+    return rusm_msg_get_kind(msg) == RUSM_MSG_EXIT &&
+           rusm_pid_equal(rusm_msg_sender(msg), child->pid) &&
+           rusm_msg_reason(msg)->kind != RUSM_REASON_NOPROC;
+}
+
+/*
+ * A child of a start function had ended, or was just ending, before it could be monitored: then its
+ * link knows why. If it had none, against the contract, nothing comes, and it counts as a crash.
+ */
+static void exit_await(struct rusmi_sup *sup, struct rusmi_sup_child *child)
+{
+    rusm_msg *msg;
+
+    if (rusm_receive_match(&msg, is_real_exit, child, EXIT_AWAIT_MS) == RUSM_OK) {
+        on_exit_signal(sup, msg);
+        rusm_msg_del(msg);
     }
 }
 
@@ -68,6 +93,9 @@ static void on_down(struct rusmi_sup *sup, const rusm_msg *msg)
     struct rusmi_sup_child *child = rusmi_sup_child_by_pid(sup, rusm_msg_sender(msg));
 
     if (child != NULL && rusm_ref_equal(child->ref, rusm_msg_ref(msg))) {
+        if (rusm_msg_reason(msg)->kind == RUSM_REASON_NOPROC && !child->exit_seen) {
+            exit_await(sup, child);
+        }
         rusmi_sup_child_ended(sup, child, rusm_msg_reason(msg));
     } else {
         count_unexpected();

@@ -125,8 +125,8 @@ struct rusmi_sup_child {
     rusm_pid pid; /* while RUNNING */
     rusm_ref ref;
     bool orderly;      /* ENDED: how */
-    bool exit_seen;    /* an exit came from it, */
-    bool exit_orderly; /* with such a reason */
+    bool exit_seen;    /* an exit came from it; not one that says noproc */
+    bool exit_orderly; /* how */
     uint32_t row;      /* restarts in a row, for the back-off */
     rusm_time started_ns;
     rusm_time due_ns; /* WAITING: when it is restarted; 0: as soon as other messages allow */

@@ -23,8 +23,6 @@
 #include <rusm/otp/timer.h>
 
 #define NS_PER_MS ((uint64_t)1000000)
-/* An interval with more overdue ticks than that skips all but the newest. */
-#define OVERDUE_MAX 1000
 
 struct alarm {
     struct rusmi_timer timer;
@@ -44,6 +42,21 @@ struct rusmi_after {
     struct rusmi_map alarms;    /* by number; the owner alone */
     struct alarm *_Atomic done; /* pushed by who fires, taken whole by the owner */
 };
+
+uint64_t rusmi_after_next(uint64_t at_ns, uint64_t interval_ns, uint64_t now_ns,
+                          uint64_t *out_skipped)
+{
+    uint64_t late = now_ns > at_ns ? now_ns - at_ns : 0;
+
+    *out_skipped = 0;
+    if (interval_ns > RUSMI_NEVER - at_ns) {
+        return RUSMI_NEVER;
+    }
+    if (late / interval_ns > RUSMI_OVERDUE_MAX) {
+        *out_skipped = late / interval_ns - 1;
+    }
+    return at_ns + (*out_skipped + 1) * interval_ns;
+}
 
 /* ---- firing: any thread, under the wheel's lock ---------------------------------------------- */
 
@@ -85,29 +98,12 @@ static void fired_once(struct rusmi_timer *timer)
     hand_back(alarm);
 }
 
-/* When the tick after the one of at_ns is due: at the next step of the interval, unless the OS
- * process was stopped for so long that it is better not to catch up. */
-static uint64_t next_tick(rusm_runtime *rt, uint64_t at_ns, uint64_t interval_ns)
-{
-    uint64_t now = rusmi_pool_now(rt->pool);
-
-    if (interval_ns > RUSMI_NEVER - at_ns) {
-        return RUSMI_NEVER;
-    }
-    if (now > at_ns && (now - at_ns) / interval_ns > OVERDUE_MAX) {
-        uint64_t skipped = (now - at_ns) / interval_ns - 1;
-
-        (void)atomic_fetch_add(&rt->timers_skipped, skipped);
-        at_ns += skipped * interval_ns;
-    }
-    return at_ns + interval_ns;
-}
-
 static void fired_tick(struct rusmi_timer *timer)
 {
     struct alarm *alarm = rusmi_container(timer, struct alarm, timer);
     rusm_runtime *rt = alarm->owner->proc->runtime;
     const rusm_msg *model = alarm->msg;
+    uint64_t skipped, next_ns;
     rusm_err err = RUSM_OK;
     rusm_msg *msg;
 
@@ -121,7 +117,12 @@ static void fired_tick(struct rusmi_timer *timer)
         hand_back(alarm);
         return;
     }
-    rusmi_timers_again(&rt->pool->timers, timer, next_tick(rt, timer->at_ns, alarm->interval_ns));
+    next_ns =
+        rusmi_after_next(timer->at_ns, alarm->interval_ns, rusmi_pool_now(rt->pool), &skipped);
+    if (skipped != 0) {
+        (void)atomic_fetch_add(&rt->timers_skipped, skipped);
+    }
+    rusmi_timers_again(&rt->pool->timers, timer, next_ns);
 }
 
 /* ---- the owner ------------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
  */
 #include "otp/fixture_test.h"
 
+#include "otp/after.h"
 #include "platform/tools.h"
 
 #include <rusm/test.h>
@@ -210,7 +211,8 @@ static void test_timers_to_a_process_that_ended_are_counted_and_go(void **state)
     assert_int_equal(rusm_sleep(100), RUSM_OK);
     assert_false(rusm_is_alive(pid));
     assert_int_equal(rusm_runtime_get_stats(virtual->rt, &after), RUSM_OK);
-    assert_int_equal(after.sends_noproc - before.sends_noproc, 2); /* the interval is over with the first */
+    assert_int_equal(after.sends_noproc - before.sends_noproc,
+                     2); /* the interval is over with the first */
     assert_int_equal(rusm_cancel_timer(often), RUSM_ENONAME);
     assert_int_equal(rusm_cancel_timer(once), RUSM_ENONAME);
 }
@@ -242,7 +244,7 @@ static void test_full_mailbox_loses_ticks_and_counts_them(void **state)
     assert_int_equal(rusm_sleep(99), RUSM_OK);
     assert_int_equal(rusm_runtime_get_stats(virtual->rt, &after), RUSM_OK);
     assert_int_equal(after.sends_full - before.sends_full, 3); /* of six */
-    assert_true(rusm_timer_left_ms(ref) > 0);      /* and it goes on */
+    assert_true(rusm_timer_left_ms(ref) > 0);                  /* and it goes on */
     assert_int_equal(rusm_sleep(2), RUSM_OK);
     assert_int_equal(count, 3);
 }
@@ -290,6 +292,22 @@ static void test_many_timers_of_one_process_are_found_at_once(void **state)
         assert_int_equal(rusm_send_after(rusm_self(), "a", 1, 5 * (1 + i % 3), NULL), RUSM_OK);
     }
     assert_int_equal(rusm_sleep(7), RUSM_OK);
+}
+
+static void test_overdue_ticks_are_made_up_for_unless_there_are_too_many(void **state)
+{
+    uint64_t skipped = 1;
+
+    (void)state;
+    assert_int_equal(rusmi_after_next(500, 10, 500, &skipped), 510);
+    assert_int_equal(rusmi_after_next(500, 10, 400, &skipped), 510);
+    assert_int_equal(rusmi_after_next(500, 10, 500 + 10009, &skipped), 510);
+    assert_int_equal(skipped, 0);
+    assert_int_equal(rusmi_after_next(500, 10, 500 + 10015, &skipped), 10510); /* the newest due */
+    assert_int_equal(skipped, 1000);                                           /* 510 to 10500 */
+    assert_int_equal(rusmi_after_next(500, UINT64_MAX - 500, 500, &skipped), UINT64_MAX);
+    assert_int_equal(rusmi_after_next(500, UINT64_MAX, 500, &skipped), UINT64_MAX);
+    assert_int_equal(skipped, 0);
 }
 
 /* ---- real time ------------------------------------------------------------------------------- */
@@ -442,6 +460,7 @@ int main(void)
         virtual_test(test_full_mailbox_loses_ticks_and_counts_them),
         virtual_test(test_bad_arguments_set_no_timer),
         virtual_test(test_many_timers_of_one_process_are_found_at_once),
+        cmocka_unit_test(test_overdue_ticks_are_made_up_for_unless_there_are_too_many),
         cmocka_unit_test(test_outside_a_process_there_are_no_timers),
         fixture_test(test_cancel_races_with_firing),
         fixture_test(test_owners_are_killed_while_their_timers_fire),

@@ -6,6 +6,7 @@
  */
 #include "otp/fixture_test.h"
 
+#include <rusm/test.h>
 #include <sched.h>
 #include <stdlib.h>
 
@@ -198,6 +199,25 @@ static rusm_err op_wait_fd(struct fixture *fixture)
     return err;
 }
 
+static rusm_err op_timer(struct fixture *fixture)
+{
+    rusm_err err = rusm_thread_enter(fixture->rt, NULL);
+    rusm_ref once, often;
+
+    if (err == RUSM_OK) {
+        err = rusm_send_after(rusm_self(), "abc", 3, 1000000, &once);
+        if (err == RUSM_OK) {
+            assert_true(rusm_timer_left_ms(once) > 0);
+            err = rusm_send_interval(rusm_self(), "abc", 3, 1000000, &often);
+        }
+        if (err == RUSM_OK) {
+            assert_int_equal(rusm_cancel_timer(often), RUSM_OK);
+        }
+        rusm_thread_leave();
+    }
+    return err;
+}
+
 static void test_each_failed_allocation_is_an_error_without_effect(void **state)
 {
     struct fixture *fixture = *state;
@@ -211,14 +231,55 @@ static void test_each_failed_allocation_is_an_error_without_effect(void **state)
     assert_int_equal(failures_of(op_driver, fixture), 1);
     assert_int_equal(failures_of(op_waiter, fixture), 1);
     assert_true(failures_of(op_wait_fd, fixture) > 0);
+    assert_true(failures_of(op_timer, fixture) > 4);
     assert_int_equal(rusm_whereis(fixture->rt, "name", &found), RUSM_ENONAME);
     assert_int_equal(rusm_runtime_stop(fixture->rt, TEST_LIMIT_MS), RUSM_OK);
+}
+
+static void expect_tick(rusm_err expected)
+{
+    rusm_msg *msg;
+
+    assert_int_equal(rusm_receive(&msg, 0), expected);
+    if (expected == RUSM_OK) {
+        rusm_msg_del(msg);
+    }
+}
+
+static void test_tick_without_memory_is_skipped_and_counted(void **state)
+{
+    static char bytes[100000]; /* no small block that may lie ready */
+    rusm_runtime_stats stats;
+    rusm_runtime_config cfg;
+    rusm_runtime *rt;
+    rusm_pool *pool;
+
+    (void)state;
+    assert_int_equal(rusm_test_pool_new(&pool, 1, NULL), RUSM_OK);
+    rusm_runtime_config_init(&cfg);
+    cfg.pool = pool;
+    assert_int_equal(rusm_runtime_new(&rt, &cfg), RUSM_OK);
+    assert_int_equal(rusm_thread_enter(rt, NULL), RUSM_OK);
+    assert_int_equal(rusm_send_interval(rusm_self(), bytes, sizeof(bytes), 10, NULL), RUSM_OK);
+    fail_at = 1;
+    assert_int_equal(rusm_sleep(10), RUSM_OK);
+    assert_int_equal(fail_at, 0);
+    expect_tick(RUSM_ETIMEOUT);
+    assert_int_equal(rusm_sleep(10), RUSM_OK);
+    expect_tick(RUSM_OK);
+    expect_tick(RUSM_ETIMEOUT);
+    assert_int_equal(rusm_runtime_get_stats(rt, &stats), RUSM_OK);
+    assert_int_equal(stats.timers_skipped, 1);
+    rusm_thread_leave();
+    rusm_runtime_del(rt);
+    rusm_pool_del(pool);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         fixture_test(test_each_failed_allocation_is_an_error_without_effect),
+        cmocka_unit_test(test_tick_without_memory_is_skipped_and_counted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -406,14 +406,31 @@ void rusmi_process_end(struct rusmi_process *proc, const rusm_reason *reason)
     rusmi_unreachable();
 }
 
+/* End the running process in an orderly way: its last words first, see struct rusmi_process_extra.
+ */
+_Noreturn static void leave(struct rusmi_process *self, const rusm_reason *reason)
+{
+    struct rusmi_process_extra *extra = self->extra;
+    rusm_reason copy = *reason; /* it may lie in what the last words free */
+
+    rusm_checkpoint();
+    if (extra != NULL && extra->before_exit != NULL) {
+        void (*before_exit)(void *, const rusm_reason *) = extra->before_exit;
+
+        extra->before_exit = NULL;
+        before_exit(extra->before_exit_arg, &copy);
+        rusm_checkpoint();
+    }
+    rusmi_process_end(self, &copy);
+}
+
 void rusm_exit(rusm_reason_kind kind)
 {
     struct rusmi_process *self = rusmi_process_self();
 
     rusmi_assert(self != NULL && !self->is_thread);
     rusmi_assert(kind == RUSM_REASON_NORMAL || kind == RUSM_REASON_SHUTDOWN);
-    rusm_checkpoint();
-    rusmi_process_end(self, &(rusm_reason){.kind = kind});
+    leave(self, &(rusm_reason){.kind = kind});
 }
 
 void rusm_exit_with(const rusm_reason *reason)
@@ -422,8 +439,7 @@ void rusm_exit_with(const rusm_reason *reason)
 
     rusmi_assert(self != NULL && !self->is_thread);
     rusmi_assert((unsigned)reason->kind <= (unsigned)RUSM_REASON_STACK_OVERFLOW);
-    rusm_checkpoint();
-    rusmi_process_end(self, reason);
+    leave(self, reason);
 }
 
 void rusm_crash(const char *format, ...)
@@ -555,6 +571,7 @@ static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_th
     proc->generation++;
     proc->own_serial = ((uint64_t)(proc->generation - 1) << 32) | (proc->slot + 1);
     proc->runtime = rt;
+    proc->parent_serial = 0;
     proc->is_thread = is_thread;
     proc->ending = false;
     proc->saved_errno = 0;
@@ -644,8 +661,9 @@ static void bind_ties(struct newborn_ties *ties, const rusm_spawn_config *cfg,
     }
 }
 
-rusm_err rusm_spawn_with(rusm_runtime *rt, rusm_process_fn fn, void *arg,
-                         const rusm_spawn_config *cfg, rusm_pid *out_pid)
+rusm_err rusmi_spawn_watched(rusm_runtime *rt, rusm_process_fn fn, void *arg,
+                             const rusm_spawn_config *cfg, rusm_exit_watch *watch,
+                             rusm_pid *out_pid)
 {
     rusm_spawn_config defaults;
     struct rusmi_process *proc;
@@ -673,6 +691,7 @@ rusm_err rusm_spawn_with(rusm_runtime *rt, rusm_process_fn fn, void *arg,
     }
     proc->fn = fn;
     proc->arg = arg;
+    proc->parent_serial = ties.self != NULL && ties.self->runtime == rt ? ties.self->own_serial : 0;
     bottom = rusmi_slot_stack(proc, &size);
     rusmi_context_init(&proc->context, bottom, (char *)bottom + size, process_main, proc);
     pid = rusmi_process_pid(proc);
@@ -687,12 +706,21 @@ rusm_err rusm_spawn_with(rusm_runtime *rt, rusm_process_fn fn, void *arg,
         }
     }
     bind_ties(&ties, cfg, proc);
+    if (watch != NULL) {
+        (void)!rusm_watch_exit(watch, pid); /* it has not run, so it can not have ended */
+    }
     if (out_pid != NULL) {
         *out_pid = pid;
     }
     rusmi_sched_queue(rt->pool, proc);
     rusm_bump_reductions(1);
     return RUSM_OK;
+}
+
+rusm_err rusm_spawn_with(rusm_runtime *rt, rusm_process_fn fn, void *arg,
+                         const rusm_spawn_config *cfg, rusm_pid *out_pid)
+{
+    return rusmi_spawn_watched(rt, fn, arg, cfg, NULL, out_pid);
 }
 
 rusm_err rusm_spawn(rusm_runtime *rt, rusm_process_fn fn, void *arg, rusm_pid *out_pid)

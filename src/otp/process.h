@@ -39,6 +39,10 @@ struct rusmi_process_extra {
     struct rusmi_hook *hooks; /* see memory.c; the last one first */
     uint64_t hook_number;
     struct rusmi_after *after; /* see after.c */
+    struct rusmi_tasks *tasks; /* see gen/task.c */
+    /* Called once, by rusm_exit() and rusm_exit_with(), before the process ends; NULL: nothing. */
+    void (*before_exit)(void *arg, const rusm_reason *reason);
+    void *before_exit_arg;
 };
 
 struct rusmi_process {
@@ -56,6 +60,7 @@ struct rusmi_process {
     rusm_runtime *runtime;
     rusm_pool *pool;
     uint64_t own_serial;
+    uint64_t parent_serial; /* the process of the same runtime that spawned it; 0: another one */
     uint32_t slot;
     uint32_t size_class;
     uint32_t tool_id; /* of the stack, for valgrind */
@@ -132,6 +137,12 @@ void rusmi_process_finish(struct rusmi_process *proc);
 rusm_time rusmi_deadline(int64_t timeout_ms);
 /* The full pid of a process. */
 rusm_pid rusmi_process_pid(const struct rusmi_process *proc);
+
+/* As rusm_spawn_with(); the watch is set before the process runs, *out_pid before the call may end
+ * its caller. On an error the watch is not set and will not be called. */
+rusm_err rusmi_spawn_watched(rusm_runtime *rt, rusm_process_fn fn, void *arg,
+                             const rusm_spawn_config *cfg, rusm_exit_watch *watch,
+                             rusm_pid *out_pid);
 
 /* What only few processes need, made now if it was not there; NULL without memory. Owner. */
 struct rusmi_process_extra *rusmi_process_extra(struct rusmi_process *self);
