@@ -28,6 +28,11 @@ static bool read_info(rusm_runtime *rt, struct rusmi_process *proc, uint64_t ser
         info->reductions = atomic_load_explicit(&proc->reductions, memory_order_relaxed);
         info->mailbox_len = rusmi_mailbox_depth(&proc->mailbox);
         info->memory_bytes = (uint64_t)RUSMI_STACK_MIN << proc->size_class;
+        info->heap_bytes = atomic_load_explicit(&proc->heap_bytes, memory_order_relaxed);
+        info->dropped = atomic_load_explicit(&proc->mailbox.dropped, memory_order_relaxed);
+        info->memory_bytes += info->heap_bytes;
+        info->trap_exit = proc->trap_exit;
+        rusmi_ties_count(proc, &info->links, &info->monitors, &info->monitored_by);
         if ((info->state == RUSM_PROCESS_RECEIVING || info->state == RUSM_PROCESS_WAITING) &&
             !rusmi_mailbox_waits(&proc->mailbox)) {
             info->state = RUSM_PROCESS_RUNNABLE;

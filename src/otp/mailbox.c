@@ -384,7 +384,25 @@ struct rusm_msg *rusmi_mailbox_take(struct rusmi_mailbox *box, const struct rusm
     return msg;
 }
 
-uint64_t rusmi_mailbox_mark(struct rusmi_mailbox *box)
+/* Free the replies from the last mark on: what lies before it was looked at then. */
+static void drop_late(struct rusmi_mailbox *box, uint64_t *late)
+{
+    struct rusm_msg **at = box->mark;
+
+    while (*at != NULL) {
+        struct rusm_msg *msg = *at;
+
+        if (msg->kind == RUSM_MSG_REPLY) {
+            unlink_msg(box, at);
+            rusm_msg_del(msg);
+            *late += 1;
+        } else {
+            at = &msg->next;
+        }
+    }
+}
+
+uint64_t rusmi_mailbox_mark(struct rusmi_mailbox *box, uint64_t *late)
 {
     bool locked = is_locked(box);
 
@@ -392,6 +410,7 @@ uint64_t rusmi_mailbox_mark(struct rusmi_mailbox *box)
         rusmi_lock_take(&box->lock);
     }
     collect(box);
+    drop_late(box, late);
     box->mark = box->last;
     box->mark_number++;
     if (locked) {

@@ -156,14 +156,14 @@ static void test_generations_follow_the_serial_round(void **state)
 static void test_a_mark_survives_what_is_taken_around_it(void **state)
 {
     struct rusmi_mailbox box = {0};
-    uint64_t three = 3, one = 1, mark;
+    uint64_t three = 3, one = 1, late = 0, mark;
     struct rusm_msg *msg;
 
     (void)state;
     rusmi_mailbox_open(&box);
     push(&box, 1, 1);
     push(&box, 3, 2);
-    mark = rusmi_mailbox_mark(&box);
+    mark = rusmi_mailbox_mark(&box, &late);
     push(&box, 3, 3);
     assert_null(take_wanted(&box, (struct rusmi_wanted){is_number, &one, 0, mark, false}));
     msg = take_wanted(&box, (struct rusmi_wanted){is_number, &three, 0, mark, false});
@@ -179,7 +179,7 @@ static void test_a_mark_survives_what_is_taken_around_it(void **state)
     assert_non_null(msg);
     rusm_msg_del(msg);
     /* a mark that was replaced is the beginning */
-    (void)rusmi_mailbox_mark(&box);
+    (void)rusmi_mailbox_mark(&box, &late);
     msg = take_wanted(&box, (struct rusmi_wanted){is_number, &one, 0, mark, false});
     assert_non_null(msg);
     rusm_msg_del(msg);

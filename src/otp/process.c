@@ -265,16 +265,23 @@ static void mark_killed(struct rusmi_process *proc, uint64_t serial)
     }
 }
 
-/* It was killed, or an exit signal that it does not trap has come. */
-_Noreturn static void end_killed(struct rusmi_process *self)
+/* Why it has to end: it was killed, or an exit signal that it does not trap has come. */
+static rusm_reason reason_of_kill(struct rusmi_process *proc)
 {
     rusm_reason reason = {.kind = RUSM_REASON_KILLED};
 
-    rusmi_lock_take(rusmi_slot_stripe(self->pool, self));
-    if (self->doom != NULL) {
-        reason = self->doom->reason;
+    rusmi_lock_take(rusmi_slot_stripe(proc->pool, proc));
+    if (proc->doom != NULL) {
+        reason = proc->doom->reason;
     }
-    rusmi_lock_give(rusmi_slot_stripe(self->pool, self));
+    rusmi_lock_give(rusmi_slot_stripe(proc->pool, proc));
+    return reason;
+}
+
+_Noreturn static void end_killed(struct rusmi_process *self)
+{
+    rusm_reason reason = reason_of_kill(self);
+
     rusmi_process_end(self, &reason);
 }
 
@@ -774,10 +781,15 @@ rusm_err rusm_thread_enter(rusm_runtime *rt, const char *label)
 void rusm_thread_leave(void)
 {
     struct rusmi_process *proc = tls_entered;
+    rusm_reason reason = {.kind = RUSM_REASON_NORMAL};
 
     if (proc == NULL || rusmi_worker_self() != NULL) {
         return;
     }
     tls_entered = NULL;
-    vanish(proc);
+    if (rusmi_process_killed(proc)) {
+        reason = reason_of_kill(proc); /* the cause goes on through a thread, too */
+    }
+    proc->reason = &reason;
+    rusmi_process_finish(proc);
 }

@@ -258,13 +258,25 @@ static rusm_err send_as(struct rusmi_process *self, rusm_pid to, rusm_msg *msg)
 rusm_err rusm_send_msg(rusm_pid to, rusm_msg *msg)
 {
     struct rusmi_process *self = rusmi_process_self();
+    unsigned kind;
+    uint64_t ref;
     rusm_err err;
 
     if (rusm_pid_is_none(to) || msg == NULL) {
         return rusm_set_err_detail(RUSM_EINVAL, "a message needs bytes and a process to go to");
     }
     rusm_checkpoint();
+    /* What is sent on is data: an answer would be dropped as one that nobody waits for, an exit or
+     * a down would say what is not so. */
+    kind = msg->kind & 0xff;
+    ref = msg->ref;
+    msg->kind = RUSM_MSG_DATA;
+    msg->ref = 0;
     err = send_as(self, to, msg);
+    if (err != RUSM_OK) {
+        msg->kind = kind & 0xff;
+        msg->ref = ref;
+    }
     if (self != NULL) {
         if (err != RUSM_OK) {
             take_back(self, msg);
@@ -457,6 +469,14 @@ rusm_err rusmi_receive_reply(rusm_mark mark, uint64_t ref_number, int64_t timeou
 rusm_mark rusm_mailbox_mark(void)
 {
     struct rusmi_process *self = rusmi_process_self();
+    rusm_mark mark = {0};
+    uint64_t late = 0;
 
-    return (rusm_mark){self == NULL ? 0 : rusmi_mailbox_mark(&self->mailbox)};
+    if (self != NULL) {
+        mark.number = rusmi_mailbox_mark(&self->mailbox, &late);
+        if (late != 0) {
+            (void)atomic_fetch_add(&self->runtime->late, late);
+        }
+    }
+    return mark;
 }
