@@ -109,8 +109,9 @@ static void on_fault(int signal, siginfo_t *info, void *ucontext)
     say(proc, &worker->fault);
     /* A process that is on another stack than its own, or that is ending already, is beyond help.
      */
-    if (!worker->pool->cfg.contain_faults || worker->ended || fault.sp < low - rusmi_vm_page() ||
-        fault.sp > low + len || !rusmi_fault_divert(ucontext, (void *)(low + len), land, proc)) {
+    if (!worker->pool->cfg.contain_faults || worker->left != NULL ||
+        fault.sp < low - rusmi_vm_page() || fault.sp > low + len ||
+        !rusmi_fault_divert(ucontext, (void *)(low + len), land, proc)) {
         abort();
     }
 }

@@ -33,7 +33,8 @@ static bool read_info(rusm_runtime *rt, struct rusmi_process *proc, uint64_t ser
         info->memory_bytes += info->heap_bytes;
         info->trap_exit = proc->trap_exit;
         rusmi_ties_count(proc, &info->links, &info->monitors, &info->monitored_by);
-        if (atomic_load(&proc->state) == PROC_QUEUED && info->state != RUSM_PROCESS_THREAD) {
+        if ((info->state == RUSM_PROCESS_RECEIVING || info->state == RUSM_PROCESS_WAITING) &&
+            !rusmi_mailbox_waits(&proc->mailbox)) {
             info->state = RUSM_PROCESS_RUNNABLE;
         }
         if (proc->label != NULL) {

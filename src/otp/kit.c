@@ -212,6 +212,7 @@ void rusmi_kit_del(rusm_pool *pool)
     if (pool->kit->adopted) {
         rusmi_faults_thread_fini(&pool->workers[0]);
     }
+    rusmi_cache_drain(&pool->workers[0].cache);
     rusmi_free(pool->kit->ready);
     rusmi_free(pool->kit);
 }

@@ -10,9 +10,16 @@
 #define GENERATION_BITS 21
 #define GENERATION_MASK (((uint64_t)1 << GENERATION_BITS) - 1)
 
+/* What may be in place of a pointer, see mailbox.h. */
+#define WAITING  ((uint64_t)1 << GENERATION_BITS)
+#define NOTIFIED ((uint64_t)2 << GENERATION_BITS)
+
+/* The newest message; NULL for nothing, WAITING and NOTIFIED. */
 static struct rusm_msg *unpack(uint64_t word)
 {
-    return (struct rusm_msg *)(uintptr_t)((word >> GENERATION_BITS) << 4);
+    uint64_t name = word >> GENERATION_BITS;
+
+    return name <= 2 ? NULL : (struct rusm_msg *)(uintptr_t)(name << 4);
 }
 
 static uint64_t pack(const struct rusm_msg *msg, uint64_t generation)
@@ -21,6 +28,11 @@ static uint64_t pack(const struct rusm_msg *msg, uint64_t generation)
 
     rusmi_assert_slow((address & 15) == 0 && address >> 47 == 0);
     return ((address >> 4) << GENERATION_BITS) | (generation & GENERATION_MASK);
+}
+
+static bool is_waiting(uint64_t word)
+{
+    return (word & ~GENERATION_MASK) == WAITING;
 }
 
 /* Whether a message counts against a bound: what the system sends always passes. */
@@ -52,7 +64,7 @@ static uint32_t bound_of(const struct rusmi_mailbox *box)
 static bool is_locked(const struct rusmi_mailbox *box)
 {
     return bound_of(box) != 0 && atomic_load_explicit(&box->policy, memory_order_relaxed) ==
-                                     (uint32_t)RUSM_MAILBOX_DROP_OLDEST;
+                                     (uint8_t)RUSM_MAILBOX_DROP_OLDEST;
 }
 
 void rusmi_mailbox_open(struct rusmi_mailbox *box)
@@ -65,7 +77,7 @@ void rusmi_mailbox_open(struct rusmi_mailbox *box)
 void rusmi_mailbox_bound(struct rusmi_mailbox *box, size_t max, rusm_mailbox_policy policy)
 {
     /* relaxed: see bound_of() */
-    atomic_store_explicit(&box->policy, (uint32_t)policy, memory_order_relaxed);
+    atomic_store_explicit(&box->policy, (uint8_t)policy, memory_order_relaxed);
     atomic_store_explicit(&box->max, max > UINT32_MAX ? UINT32_MAX : (uint32_t)max,
                           memory_order_relaxed);
 }
@@ -75,48 +87,126 @@ uint64_t rusmi_mailbox_life(uint64_t serial)
     return (serial >> 32) & GENERATION_MASK;
 }
 
-/* Put it on the stack; false: the generation is past. */
-static bool push(struct rusmi_mailbox *box, uint64_t generation, struct rusm_msg *msg,
-                 bool *out_first)
+/* Put it on the stack. */
+static inline enum rusmi_push push(struct rusmi_mailbox *box, uint64_t generation,
+                                   struct rusm_msg *msg)
 {
     uint64_t word =
         atomic_load_explicit(&box->head, memory_order_relaxed); /* the exchange below checks it */
 
     do {
         if ((word & GENERATION_MASK) != generation) {
-            return false;
+            return RUSMI_PUSH_GONE;
         }
         msg->next = unpack(word);
-        /* seq_cst on success: the message is visible to whoever takes it, and before the waker
-         * looks at the state */
+        /* seq_cst on success: the message is visible to whoever takes it, and what the owner did
+         * before it began to wait is visible to who wakes it */
     } while (!atomic_compare_exchange_weak_explicit(&box->head, &word, pack(msg, generation),
                                                     memory_order_seq_cst, memory_order_relaxed));
-    *out_first = unpack(word) == NULL;
-    return true;
+    if (msg->next != NULL) {
+        (void)atomic_fetch_add_explicit(&box->more, 1, memory_order_relaxed); /* a count */
+        return RUSMI_PUSHED;
+    }
+    return is_waiting(word) ? RUSMI_PUSHED_WAKE : RUSMI_PUSHED;
 }
 
-/* Move what was pushed to the end of the inbox, oldest first. */
-static void collect(struct rusmi_mailbox *box)
+/* Only the owner writes it, or who has the lock in its place; relaxed: a count. */
+static void count_inbox(struct rusmi_mailbox *box, uint64_t more)
 {
-    uint64_t word = atomic_load_explicit(&box->head, memory_order_relaxed);
-    struct rusm_msg *msg, *oldest = NULL, *newest;
+    atomic_store_explicit(&box->inbox_len,
+                          atomic_load_explicit(&box->inbox_len, memory_order_relaxed) + more,
+                          memory_order_relaxed);
+}
 
-    if (unpack(word) == NULL) {
-        return;
-    }
-    /* acquire: pairs with the pushes; only the owner changes the generation, so it may be kept from
-     * before */
-    word = atomic_exchange_explicit(&box->head, word & GENERATION_MASK, memory_order_acquire);
-    newest = unpack(word);
+/* Put a stack, newest first, behind the inbox. */
+static void append(struct rusmi_mailbox *box, struct rusm_msg *newest)
+{
+    struct rusm_msg *msg, *oldest = NULL;
+    int64_t len = 0;
+
     for (msg = newest; msg != NULL;) {
         struct rusm_msg *next = msg->next;
 
         msg->next = oldest;
         oldest = msg;
         msg = next;
+        len++;
     }
     *box->last = oldest;
     box->last = &newest->next;
+    count_inbox(box, (uint64_t)len);
+    if (len > 1) {
+        (void)atomic_fetch_sub_explicit(&box->more, len - 1, memory_order_relaxed); /* a count */
+    }
+}
+
+/* Move what was pushed to the end of the inbox, oldest first. */
+static inline void collect(struct rusmi_mailbox *box)
+{
+    uint64_t word = atomic_load_explicit(&box->head, memory_order_relaxed);
+
+    if ((word & ~GENERATION_MASK) == 0) {
+        return;
+    }
+    /* seq_cst: whoever pushed or notified, or found that somebody had, before this, is seen by who
+     * looks after it. Only the owner changes the generation, so it may be kept from before. */
+    word = atomic_exchange(&box->head, word & GENERATION_MASK);
+    if (unpack(word) != NULL) {
+        append(box, unpack(word));
+    }
+}
+
+void rusmi_mailbox_collect(struct rusmi_mailbox *box)
+{
+    if (!is_locked(box)) {
+        collect(box);
+        return;
+    }
+    rusmi_lock_take(&box->lock);
+    collect(box);
+    rusmi_lock_give(&box->lock);
+}
+
+bool rusmi_mailbox_notify(struct rusmi_mailbox *box)
+{
+    uint64_t word = atomic_load(&box->head);
+
+    for (;;) {
+        uint64_t generation = word & GENERATION_MASK;
+
+        if (is_waiting(word)) {
+            if (atomic_compare_exchange_weak(&box->head, &word, generation)) {
+                return true;
+            }
+        } else if ((word & ~GENERATION_MASK) != 0) {
+            return false; /* it will collect, and look at everything afterwards */
+        } else if (atomic_compare_exchange_weak(&box->head, &word, generation | NOTIFIED)) {
+            return false;
+        }
+    }
+}
+
+bool rusmi_mailbox_wait(struct rusmi_mailbox *box)
+{
+    /* relaxed: only the owner changes the generation; the exchange checks the rest */
+    uint64_t word = atomic_load_explicit(&box->head, memory_order_relaxed) & GENERATION_MASK;
+
+    /* seq_cst on success: what the owner did is visible to who ends its waiting */
+    return atomic_compare_exchange_strong(&box->head, &word, word | WAITING);
+}
+
+void rusmi_mailbox_unwait(struct rusmi_mailbox *box)
+{
+    uint64_t word = atomic_load(&box->head);
+
+    while (is_waiting(word) &&
+           !atomic_compare_exchange_weak(&box->head, &word, word & GENERATION_MASK)) {
+    }
+}
+
+bool rusmi_mailbox_waits(const struct rusmi_mailbox *box)
+{
+    return is_waiting(atomic_load(&box->head));
 }
 
 static void unlink_msg(struct rusmi_mailbox *box, struct rusm_msg **at)
@@ -134,12 +224,24 @@ static void unlink_msg(struct rusmi_mailbox *box, struct rusm_msg **at)
         box->seen = at;
     }
     msg->next = NULL;
-    /* relaxed, all: counts */
     if (bound_of(box) != 0 && is_bounded(msg)) {
-        (void)atomic_fetch_sub_explicit(&box->room, 1, memory_order_relaxed);
+        (void)atomic_fetch_sub_explicit(&box->room, 1, memory_order_relaxed); /* a count */
     }
-    atomic_store_explicit(&box->taken, atomic_load_explicit(&box->taken, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
+    count_inbox(box, (uint64_t)-1);
+}
+
+/* The owner may be about to wait: it must not take the empty stack for a sign that there is nothing
+ * new. */
+static void collect_for_owner(struct rusmi_mailbox *box, uint64_t generation)
+{
+    uint64_t word = atomic_load(&box->head);
+
+    while (unpack(word) != NULL) {
+        if (atomic_compare_exchange_weak(&box->head, &word, generation | NOTIFIED)) {
+            append(box, unpack(word));
+            return;
+        }
+    }
 }
 
 /* In place of the owner: make room by dropping the oldest message. False: the generation is past.
@@ -155,7 +257,7 @@ static bool drop_oldest(struct rusmi_mailbox *box, uint64_t generation)
     if (alive) {
         struct rusm_msg **at = &box->first;
 
-        collect(box);
+        collect_for_owner(box, generation);
         while (*at != NULL && !is_bounded(*at)) {
             at = &(*at)->next;
         }
@@ -198,50 +300,35 @@ static enum rusmi_push reserve(struct rusmi_mailbox *box, uint64_t generation, u
 }
 
 static enum rusmi_push push_bounded(struct rusmi_mailbox *box, uint64_t generation,
-                                    struct rusm_msg *msg, uint32_t max, bool *out_first)
+                                    struct rusm_msg *msg, uint32_t max)
 {
-    enum rusmi_push room;
+    enum rusmi_push result;
 
     /* relaxed: a look, so that a dead process's mailbox does not count what it was sent */
     if ((atomic_load_explicit(&box->head, memory_order_relaxed) & GENERATION_MASK) != generation) {
         return RUSMI_PUSH_GONE;
     }
-    room = reserve(box, generation, max);
-    if (room == RUSMI_PUSH_SHED) {
+    result = reserve(box, generation, max);
+    if (result == RUSMI_PUSH_SHED) {
         rusm_msg_del(msg);
-    } else if (room == RUSMI_PUSHED && !push(box, generation, msg, out_first)) {
-        (void)atomic_fetch_sub_explicit(&box->room, 1, memory_order_relaxed); /* relaxed: a count */
-        room = RUSMI_PUSH_GONE;
     }
-    return room;
+    if (result != RUSMI_PUSHED) {
+        return result;
+    }
+    result = push(box, generation, msg);
+    if (result == RUSMI_PUSH_GONE) {
+        (void)atomic_fetch_sub_explicit(&box->room, 1, memory_order_relaxed); /* relaxed: a count */
+    }
+    return result;
 }
 
 enum rusmi_push rusmi_mailbox_push(struct rusmi_mailbox *box, uint64_t generation,
-                                   struct rusm_msg *msg, uint64_t *out_depth)
+                                   struct rusm_msg *msg)
 {
     uint32_t max = bound_of(box);
-    uint64_t pushed;
-    bool first;
 
-    if (max != 0 && is_bounded(msg)) {
-        enum rusmi_push result = push_bounded(box, generation, msg, max, &first);
-
-        if (result != RUSMI_PUSHED) {
-            return result;
-        }
-    } else if (!push(box, generation, msg, &first)) {
-        return RUSMI_PUSH_GONE;
-    }
-    /* relaxed: a count */
-    pushed = atomic_fetch_add_explicit(&box->pushed, 1, memory_order_relaxed) + 1;
-    *out_depth = pushed - atomic_load_explicit(&box->taken, memory_order_relaxed);
-    return first ? RUSMI_PUSHED_FIRST : RUSMI_PUSHED;
-}
-
-bool rusmi_mailbox_has_new(const struct rusmi_mailbox *box)
-{
-    /* seq_cst: the look between "about to suspend" and suspending, see process.h */
-    return unpack(atomic_load(&box->head)) != NULL;
+    return max != 0 && is_bounded(msg) ? push_bounded(box, generation, msg, max)
+                                       : push(box, generation, msg);
 }
 
 static bool is_wanted(const struct rusm_msg *msg, const struct rusmi_wanted *wanted)
@@ -261,19 +348,13 @@ static struct rusm_msg *take(struct rusmi_mailbox *box, const struct rusmi_wante
 {
     bool marked = wanted->mark != 0 && wanted->mark == box->mark_number;
     struct rusm_msg **at = wanted->again ? box->seen : marked ? box->mark : &box->first;
-    bool collected = false;
 
     for (;;) {
         struct rusm_msg *msg = *at;
 
         if (msg == NULL) {
-            if (collected) {
-                box->seen = at;
-                return NULL;
-            }
-            collected = true;
-            collect(box);
-            continue;
+            box->seen = at;
+            return NULL;
         }
         if (is_wanted(msg, wanted)) {
             unlink_msg(box, at);
@@ -361,7 +442,7 @@ uint64_t rusmi_mailbox_close(struct rusmi_mailbox *box)
 {
     bool locked = is_locked(box);
     struct rusm_msg *pushed, *inbox;
-    uint64_t generation, freed;
+    uint64_t generation, stacked, freed;
 
     if (locked) {
         rusmi_lock_take(&box->lock);
@@ -378,21 +459,27 @@ uint64_t rusmi_mailbox_close(struct rusmi_mailbox *box)
     if (locked) {
         rusmi_lock_give(&box->lock);
     }
-    freed = free_list(box, pushed) + free_list(box, inbox);
-    rusmi_mailbox_bound(box, 0, RUSM_MAILBOX_REFUSE);
-    /* relaxed, both: nobody pushes between lives; a push that was counted late is counted here too
-     */
-    atomic_store_explicit(&box->taken,
-                          atomic_load_explicit(&box->taken, memory_order_relaxed) + freed,
-                          memory_order_relaxed);
+    stacked = free_list(box, pushed);
+    freed = stacked + free_list(box, inbox);
+    if (bound_of(box) != 0) {
+        rusmi_mailbox_bound(box, 0, RUSM_MAILBOX_REFUSE);
+    }
+    /* relaxed, all: counts. Those that were pushed and never collected leave `more` again; a push
+     * that is counted late finds its place there. */
+    atomic_store_explicit(&box->inbox_len, 0, memory_order_relaxed);
     atomic_store_explicit(&box->dropped, 0, memory_order_relaxed);
+    if (stacked > 1) {
+        (void)atomic_fetch_sub_explicit(&box->more, (int64_t)stacked - 1, memory_order_relaxed);
+    }
     return freed;
 }
 
 uint64_t rusmi_mailbox_depth(const struct rusmi_mailbox *box)
 {
-    uint64_t taken = atomic_load_explicit(&box->taken, memory_order_relaxed); /* relaxed: counts */
-    uint64_t pushed = atomic_load_explicit(&box->pushed, memory_order_relaxed);
+    /* relaxed, all: counts */
+    int64_t depth = (int64_t)atomic_load_explicit(&box->inbox_len, memory_order_relaxed) +
+                    atomic_load_explicit(&box->more, memory_order_relaxed) +
+                    (unpack(atomic_load_explicit(&box->head, memory_order_relaxed)) != NULL);
 
-    return pushed > taken ? pushed - taken : 0;
+    return depth > 0 ? (uint64_t)depth : 0;
 }

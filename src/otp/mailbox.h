@@ -10,6 +10,18 @@
  * fails by itself: no lock, no reference count, no grace period. 21 bits of generation would have
  * to wrap (two million lives of the slot) between a sender's two instructions for it to be fooled.
  *
+ * The same word says whether the process waits, so that the push that ends its waiting needs no
+ * second atomic operation. In place of a pointer there may be
+ *
+ *     nothing     nobody waits, there is nothing new
+ *     WAITING     the process is suspended; who replaces this has to make it run
+ *     NOTIFIED    there is something new, but no message
+ *
+ * The rule against lost wake-ups: a waker first sets what it has to tell, then pushes or notifies;
+ * the owner first collects, then looks at everything that it waits for, then swaps *nothing* for
+ * WAITING, which fails if anything came since it collected. Wake-ups may be spurious, also from a
+ * former life of the slot.
+ *
  * Selective receive looks at the inbox from the front, or from a mark, and takes from its middle;
  * order is never changed.
  *
@@ -31,7 +43,6 @@ enum {
     RUSMI_MSG_CAUSE = 1,  /* data begins with a struct rusmi_cause pointer, one reference */
     RUSMI_MSG_SHARED = 2, /* data begins with a struct rusmi_shared pointer: there are the bytes */
     RUSMI_MSG_OBJECT = 4, /* data begins with a struct rusmi_attached; the bytes come behind */
-    RUSMI_MSG_POOLED = 8, /* its memory came from the free lists of message.c */
 };
 
 struct rusm_msg {
@@ -41,7 +52,7 @@ struct rusm_msg {
     uint64_t len : 48; /* of the bytes that the user sees */
     uint64_t kind : 8; /* rusm_msg_kind */
     uint64_t flags : 4;
-    uint64_t size_class : 4; /* see message.c */
+    uint64_t size_class : 4; /* see otp/cache.h */
     uint64_t ref;            /* number of the reference; 0: none */
     _Alignas(16) unsigned char data[];
 };
@@ -76,28 +87,29 @@ struct rusmi_wanted {
 struct rusmi_mailbox {
     /* any thread */
     _Atomic uint64_t head;
-    _Atomic uint64_t pushed; /* messages ever pushed */
-    _Atomic uint32_t max;    /* 0: not bounded; relaxed: set between lives */
-    _Atomic uint32_t policy; /* rusm_mailbox_policy */
-    _Atomic int64_t room;    /* of a bounded mailbox: messages in it that are not signals */
-    _Atomic uint64_t dropped;
+    _Atomic int64_t more;   /* messages in the stack but one, as far as they have been counted */
+    _Atomic uint32_t max;   /* 0: not bounded; relaxed: set between lives */
+    _Atomic uint8_t policy; /* rusm_mailbox_policy */
     struct rusmi_lock lock; /* for RUSM_MAILBOX_DROP_OLDEST */
-    /* owner; taken is read by any thread, relaxed */
+    /* owner; inbox_len is read by any thread, relaxed */
+    _Atomic uint64_t inbox_len;
     struct rusm_msg *first;
     struct rusm_msg **last;
     struct rusm_msg **mark; /* where the marked part begins; meaningful while mark_number is the
                                one asked for */
     uint64_t mark_number;
     struct rusm_msg **seen; /* where the last take that found nothing had come to */
-    _Atomic uint64_t taken;
+    /* of a bounded mailbox */
+    _Atomic int64_t room; /* messages in it that are not signals */
+    _Atomic uint64_t dropped;
 };
 
 enum rusmi_push {
     RUSMI_PUSHED,
-    RUSMI_PUSHED_FIRST, /* the owner may be waiting for this message */
-    RUSMI_PUSH_GONE,    /* the generation is past */
-    RUSMI_PUSH_FULL,    /* refused */
-    RUSMI_PUSH_SHED,    /* dropped, as the policy says: the message was taken and freed */
+    RUSMI_PUSHED_WAKE, /* the owner waited: whoever pushed has to make it run */
+    RUSMI_PUSH_GONE,   /* the generation is past */
+    RUSMI_PUSH_FULL,   /* refused */
+    RUSMI_PUSH_SHED,   /* dropped, as the policy says: the message was taken and freed */
 };
 
 /* Open the mailbox for a generation, which it had from the last close, or 0 at first. Owner. */
@@ -107,10 +119,25 @@ void rusmi_mailbox_bound(struct rusmi_mailbox *box, size_t max, rusm_mailbox_pol
 /* The generation that senders to the process with that serial must name: each life of a slot closes
  * once. */
 uint64_t rusmi_mailbox_life(uint64_t serial);
-/* Takes msg unless it was RUSMI_PUSH_GONE or RUSMI_PUSH_FULL. *out_depth counts it. */
+/* Takes msg unless it was RUSMI_PUSH_GONE or RUSMI_PUSH_FULL. */
 enum rusmi_push rusmi_mailbox_push(struct rusmi_mailbox *box, uint64_t generation,
-                                   struct rusm_msg *msg, uint64_t *out_depth);
-/* The oldest message that is wanted, or NULL. Replies that nobody waits for are freed on the way
+                                   struct rusm_msg *msg);
+/* There is something new that is no message. True: the owner waited, and the caller has to make it
+ * run. */
+bool rusmi_mailbox_notify(struct rusmi_mailbox *box);
+/* Move what was pushed to the inbox, and forget notifications: from here on anything new makes the
+ * next wait fail. Owner. */
+void rusmi_mailbox_collect(struct rusmi_mailbox *box);
+/* Begin to wait; false: something is new since it was collected. Owner, or, for a process that has
+ * been switched away from, who did that. */
+bool rusmi_mailbox_wait(struct rusmi_mailbox *box);
+/* Stop waiting. Owner. */
+void rusmi_mailbox_unwait(struct rusmi_mailbox *box);
+/* Whether the owner waits. Any thread. */
+bool rusmi_mailbox_waits(const struct rusmi_mailbox *box);
+/* The oldest message of the inbox that is wanted, or NULL: what was pushed must have been collected.
+ * It does not collect itself: in a loop that waits, that would forget a notification which nobody
+ * has looked at. Replies that nobody waits for are freed on the way
  * and counted in *late. Owner. */
 struct rusm_msg *rusmi_mailbox_take(struct rusmi_mailbox *box, const struct rusmi_wanted *wanted,
                                     uint64_t *late);
@@ -120,11 +147,10 @@ struct rusm_msg *rusmi_mailbox_take(struct rusmi_mailbox *box, const struct rusm
  * pile up in a process that only calls, and never looks at what lies before its mark. Owner.
  */
 uint64_t rusmi_mailbox_mark(struct rusmi_mailbox *box, uint64_t *late);
-/* Whether something was pushed that the owner has not moved to its inbox. Owner. */
-bool rusmi_mailbox_has_new(const struct rusmi_mailbox *box);
 /* Refuse further messages; returns how many were freed unread. Owner. */
 uint64_t rusmi_mailbox_close(struct rusmi_mailbox *box);
-/* Messages that were pushed and not taken. Any thread; exact for the owner. */
+/* Messages that were pushed and not taken. Any thread; a push that is just being made may not be
+ * counted. */
 uint64_t rusmi_mailbox_depth(const struct rusmi_mailbox *box);
 
 /* ---- message.c ---- */

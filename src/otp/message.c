@@ -8,7 +8,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "otp/mailbox.h"
-#include "otp/process.h"
+#include "otp/sched.h"
 
 #include <rusm/otp/driver.h>
 
@@ -20,12 +20,15 @@
 /* A message with room for so many bytes behind its head. NULL without memory. */
 static struct rusm_msg *make(rusm_msg_kind kind, size_t room, size_t len, unsigned flags)
 {
+    struct rusmi_worker *worker = rusmi_worker_self();
     struct rusm_msg *msg;
+    unsigned size_class;
 
     if (room > LEN_MAX - sizeof(*msg)) {
         return NULL;
     }
-    msg = rusmi_alloc(sizeof(*msg) + room);
+    msg =
+        rusmi_cache_take(worker == NULL ? NULL : &worker->cache, sizeof(*msg) + room, &size_class);
     if (msg == NULL) {
         return NULL;
     }
@@ -35,7 +38,7 @@ static struct rusm_msg *make(rusm_msg_kind kind, size_t room, size_t len, unsign
     msg->len = len & LEN_MAX;
     msg->kind = (unsigned)kind & 0xff;
     msg->flags = flags & 0xf;
-    msg->size_class = 0;
+    msg->size_class = size_class & 0xf;
     msg->ref = 0;
     return msg;
 }
@@ -78,6 +81,8 @@ rusm_err rusm_msg_new(rusm_msg **out_msg, size_t len)
 
 void rusm_msg_del(rusm_msg *msg)
 {
+    struct rusmi_worker *worker;
+
     if (msg == NULL) {
         return;
     }
@@ -101,7 +106,8 @@ void rusm_msg_del(rusm_msg *msg)
             attached->drop(attached->object);
         }
     }
-    rusmi_free(msg);
+    worker = rusmi_worker_self();
+    rusmi_cache_give(worker == NULL ? NULL : &worker->cache, msg, msg->size_class);
 }
 
 void *rusm_msg_data(const rusm_msg *msg)

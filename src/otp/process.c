@@ -127,38 +127,26 @@ __attribute__((noinline)) uint64_t rusmi_ref_new(void)
 
 /* ---- suspending and waking ------------------------------------------------------------------- */
 
+void rusmi_process_run_again(struct rusmi_process *proc)
+{
+    if (proc->is_thread) {
+        atomic_store(&proc->park, 1);
+        rusmi_futex_wake(&proc->park, 1);
+    } else {
+        rusmi_sched_queue(proc->pool, proc);
+    }
+}
+
 void rusmi_process_wake(struct rusmi_process *proc)
 {
-    uint32_t state = atomic_load(&proc->state);
-
-    for (;;) {
-        if (state == PROC_IDLE) {
-            if (atomic_compare_exchange_weak(&proc->state, &state, PROC_QUEUED)) {
-                rusmi_sched_queue(proc->pool, proc);
-                return;
-            }
-        } else if (state == PROC_PARKED) {
-            if (atomic_compare_exchange_weak(&proc->state, &state, PROC_QUEUED)) {
-                rusmi_futex_wake(&proc->state, 1);
-                return;
-            }
-        } else if (state == PROC_RUNNING) {
-            if (atomic_compare_exchange_weak(&proc->state, &state, PROC_NOTIFIED)) {
-                return;
-            }
-        } else {
-            return; /* queued or notified already, or free: a wake-up for a former life */
-        }
+    if (rusmi_mailbox_notify(&proc->mailbox)) {
+        rusmi_process_run_again(proc);
     }
 }
 
 void rusmi_process_attend(struct rusmi_process *proc)
 {
-    uint32_t notified = PROC_NOTIFIED;
-
-    if (atomic_load(&proc->state) == PROC_NOTIFIED) {
-        (void)atomic_compare_exchange_strong(&proc->state, &notified, PROC_RUNNING);
-    }
+    rusmi_mailbox_collect(&proc->mailbox);
 }
 
 /* errno is a thread-local: its address must be asked for afresh on the other side of a switch. */
@@ -174,34 +162,33 @@ __attribute__((noinline)) static void errno_set(int value)
     errno = value;
 }
 
-static void switch_out(struct rusmi_process *proc)
+/* Leave the processor to others; errno goes with the process. */
+static void switch_out(struct rusmi_process *proc, enum rusmi_leave leave)
 {
-    struct rusmi_worker *worker = rusmi_worker_self();
-
     proc->saved_errno = errno_get();
-    rusmi_context_switch(&proc->context, &worker->context);
+    rusmi_sched_leave(proc, leave);
     errno_set(proc->saved_errno);
 }
 
 bool rusmi_process_woken(const struct rusmi_process *proc)
 {
-    return atomic_load(&proc->state) != PROC_PARKED;
+    return !rusmi_mailbox_waits(&proc->mailbox);
 }
 
 static void thread_suspend(struct rusmi_process *proc, rusm_time deadline)
 {
-    uint32_t state = PROC_RUNNING;
-
-    if (atomic_compare_exchange_strong(&proc->state, &state, PROC_PARKED)) {
-        if (proc->pool->kit != NULL) {
-            rusmi_kit_suspend(proc, deadline);
-        }
-        while (proc->pool->kit == NULL && !rusmi_process_woken(proc) &&
-               rusmi_clock_now() < deadline) {
-            rusmi_futex_wait(&proc->state, PROC_PARKED, deadline);
-        }
+    atomic_store(&proc->park, 0);
+    if (!rusmi_mailbox_wait(&proc->mailbox)) {
+        return;
     }
-    atomic_store(&proc->state, PROC_RUNNING);
+    if (proc->pool->kit != NULL) {
+        rusmi_kit_suspend(proc, deadline);
+    }
+    while (proc->pool->kit == NULL && !rusmi_process_woken(proc) && rusmi_clock_now() < deadline) {
+        rusmi_futex_wait(&proc->park, 0, deadline);
+        atomic_store(&proc->park, 0); /* a waker sets it after it has ended the wait */
+    }
+    rusmi_mailbox_unwait(&proc->mailbox);
 }
 
 static void timer_fired(struct rusmi_timer *timer)
@@ -221,7 +208,7 @@ void rusmi_process_suspend(struct rusmi_process *proc, rusm_process_state doing,
         proc->timer.fire = timer_fired;
         rusmi_sched_set_timer(proc->pool, &proc->timer, deadline);
     }
-    switch_out(proc);
+    switch_out(proc, RUSMI_LEAVE_WAIT);
     if (deadline != RUSMI_NEVER) {
         (void)rusmi_timers_cancel(&proc->pool->timers, &proc->timer);
     }
@@ -264,8 +251,7 @@ void rusm_yield(void)
     rusm_checkpoint();
     atomic_store_explicit(&self->doing, RUSM_PROCESS_RUNNABLE,
                           memory_order_relaxed); /* relaxed: for lists */
-    atomic_store(&self->state, PROC_NOTIFIED);
-    switch_out(self);
+    switch_out(self, RUSMI_LEAVE_YIELD);
     rusm_checkpoint();
 }
 
@@ -402,7 +388,6 @@ void rusmi_process_finish(struct rusmi_process *proc)
     if (!proc->is_thread) {
         rusmi_context_fini(&proc->context);
     }
-    atomic_store(&proc->state, PROC_FREE);
     rusmi_slot_give(pool, proc);
     (void)atomic_fetch_sub(&pool->live, 1);
     rusmi_runtime_left(rt);
@@ -422,7 +407,8 @@ void rusmi_process_end(struct rusmi_process *proc, const rusm_reason *reason)
     }
     proc->reason = &copy; /* the stack stays what it is until the slot is another's */
     worker = rusmi_worker_self();
-    worker->ended = true;
+    worker->left = proc;
+    worker->leave = RUSMI_LEAVE_END;
     rusmi_context_leave(&proc->context, &worker->context);
     rusmi_unreachable();
 }
@@ -540,6 +526,7 @@ static void process_main(void *arg)
 {
     struct rusmi_process *proc = arg;
 
+    rusmi_sched_arrive();
     rusm_checkpoint();
     proc->fn(proc->arg);
     rusm_checkpoint();
@@ -612,11 +599,10 @@ static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_th
 }
 
 /* Make it visible to lookups. */
-static void appear(struct rusmi_process *proc, uint32_t state, rusm_process_state doing)
+static void appear(struct rusmi_process *proc, rusm_process_state doing)
 {
     atomic_store_explicit(&proc->doing, (uint8_t)doing,
                           memory_order_relaxed); /* relaxed: published by serial */
-    atomic_store(&proc->state, state);
     atomic_store(&proc->owner_incarnation, proc->runtime->incarnation);
     atomic_store(&proc->serial, proc->own_serial);
     (void)atomic_fetch_add(&proc->runtime->spawned, 1);
@@ -716,8 +702,8 @@ rusm_err rusmi_spawn_watched(rusm_runtime *rt, rusm_process_fn fn, void *arg,
     bottom = rusmi_slot_stack(proc, &size);
     rusmi_context_init(&proc->context, bottom, (char *)bottom + size, process_main, proc);
     pid = rusmi_process_pid(proc);
-    /* QUEUED, so that a wake-up (a message to its name, a kill) does not queue it a second time. */
-    appear(proc, PROC_QUEUED, RUSM_PROCESS_RUNNABLE);
+    /* It does not wait, so a wake-up (a message to its name, a kill) does not queue it too. */
+    appear(proc, RUSM_PROCESS_RUNNABLE);
     if (cfg->name != NULL) {
         err = rusm_register(rt, cfg->name, pid);
         if (err != RUSM_OK) {
@@ -787,7 +773,7 @@ rusm_err rusm_thread_enter(rusm_runtime *rt, const char *label)
     if (err != RUSM_OK) {
         return err;
     }
-    appear(proc, PROC_RUNNING, RUSM_PROCESS_THREAD);
+    appear(proc, RUSM_PROCESS_THREAD);
     tls_entered = proc;
     return RUSM_OK;
 }

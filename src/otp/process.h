@@ -7,16 +7,9 @@
  * be looked up safely and is found to be another process's. serial = generation << 32 | slot
  * number; the generation of a slot grows with each use.
  *
- * State, moved by compare-and-swap:
- *
- *     FREE -> RUNNING (a thread) or QUEUED (a process)
- *     QUEUED -> RUNNING -> IDLE -> QUEUED ...      IDLE: suspended, nobody runs it
- *               RUNNING -> NOTIFIED                woken while it ran: it does not suspend
- *     RUNNING, NOTIFIED -> FREE                    it has ended
- *
- * The rule against lost wake-ups: a waker first sets what it has to tell, then wakes; a process
- * first clears NOTIFIED, then looks at everything it waits for, then suspends. Wake-ups may be
- * spurious, also from a former life of the slot.
+ * Who waits, and how waits end, is in the head word of its mailbox: see otp/mailbox.h. A process
+ * that does not wait runs, or is in exactly one place from which a scheduler will take it: a queue,
+ * a worker's `next`, or the hands of who has just ended its waiting.
  */
 #ifndef RUSMI_OTP_PROCESS_H
 #define RUSMI_OTP_PROCESS_H
@@ -37,16 +30,6 @@
 
 struct rusmi_worker;
 
-enum {
-    PROC_FREE,
-    PROC_QUEUED,
-    PROC_RUNNING,
-    PROC_NOTIFIED,
-    PROC_IDLE,  /* a process that waits */
-    PROC_PARKED /* an entered thread that waits; apart, so that a waker knows whom it has won
-                   without reading a control block that may have begun another life */
-};
-
 /* Bytes of the text that rusm_err_detail() returns, with its NUL. */
 #define RUSMI_DETAIL_TEXT_MAX 256
 
@@ -64,13 +47,13 @@ struct rusmi_process_extra {
 
 struct rusmi_process {
     /* any thread, atomic */
-    _Atomic uint32_t state;
     _Atomic uint64_t serial; /* of the process in the slot; 0: none. Written by its owner alone */
     _Atomic uint64_t owner_incarnation; /* of its runtime; meaningful with serial */
     _Atomic uint64_t kill_serial;       /* the process that is to be killed */
     _Atomic uint8_t doing;              /* rusm_process_state, for lists; relaxed */
     _Atomic uint64_t reductions;        /* for lists; relaxed */
     _Atomic uint32_t crowded;           /* written under the crowd stripe */
+    _Atomic uint32_t park;              /* an entered thread sleeps on it while it is 0 */
     struct rusmi_mailbox mailbox;
 
     /* constant while the process lives */
@@ -122,11 +105,14 @@ struct rusmi_process {
 struct rusmi_process *rusmi_process_find(rusm_pool *pool, uint64_t serial);
 /* Whether somebody has asked for the end of the running process. */
 bool rusmi_process_killed(const struct rusmi_process *proc);
-/* Make it run (again). Any thread. */
+/* It waited, and that was just ended: make it run. */
+void rusmi_process_run_again(struct rusmi_process *proc);
+/* Wake it, if it waits; else have it look again before it waits. Any thread. */
 void rusmi_process_wake(struct rusmi_process *proc);
 /* The running process; NULL in an ordinary thread and in a driver. */
 struct rusmi_process *rusmi_process_self(void);
-/* Forget wake-ups so far: to be called before looking at what is waited for. */
+/* Forget wake-ups so far, and collect messages: to be called before looking at what is waited for.
+ */
 void rusmi_process_attend(struct rusmi_process *proc);
 /*
  * Suspend until woken, or until deadline (RUSMI_NEVER: none); doing says for what. Returns when

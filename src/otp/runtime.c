@@ -56,6 +56,7 @@ void rusm_pool_config_init(rusm_pool_config *cfg)
 
 static void pool_free(rusm_pool *pool)
 {
+    rusmi_depot_drop();
     rusmi_timers_fini(&pool->timers);
     rusmi_fds_fini(pool);
     rusmi_poll_fini(&pool->poll);
@@ -136,6 +137,7 @@ rusm_err rusmi_pool_new(rusm_pool **out_pool, const rusm_pool_config *cfg, struc
     if (pool == NULL) {
         return rusm_set_err_detail(RUSM_ENOMEM, "no memory or descriptors for a pool");
     }
+    rusmi_depot_hold();
     rusmi_faults_hold();
     err = rusmi_sched_start(pool);
     if (err != RUSM_OK) {

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/prng.h"
 #include "otp/fault.h"
+#include "platform/barrier.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
 #include "platform/thread.h"
@@ -17,6 +18,10 @@
 
 /* A busy worker looks at descriptors, timers and the queue from outside every so many processes. */
 #define TICK_MASK 63u
+/* ... unless it has done so within this time. */
+#define LOOK_NS ((uint64_t)20000)
+/* Times in a row that a process may be handed the worker before those in the ring. */
+#define HANDED_MAX 1000u
 /* Posted drivers wait for at most so much work of processes, so that many posts make one run. */
 #define WORK_MAX 96u
 /* So many processes or drivers in one worker's queue are worth stealing. */
@@ -149,18 +154,115 @@ static struct rusmi_process *ring_steal(struct rusmi_worker *thief, struct rusmi
     }
 }
 
+static void queue_last(struct rusmi_worker *worker, struct rusmi_process *proc)
+{
+    if (worker->pool->kit != NULL) {
+        rusmi_kit_ready(worker->pool, proc);
+    } else if (!ring_push(worker, proc)) {
+        inject(worker->pool, proc);
+    }
+}
+
+/* ---- the process that runs next -------------------------------------------------------------- */
+
+/*
+ * What a process has woken last runs next on its worker: it is warm, and the two often wait for
+ * each other. `next` is the worker's own, so that taking it costs no atomic operation; but a
+ * process that holds the worker would keep it there for ever. So the watchdog may take it. Their
+ * agreement is one-sided: the worker says with plain stores that it is inside, and looks whether it
+ * has been seized; the watchdog says that it seizes, has all threads pass a barrier, and only then
+ * looks whether the worker is inside. If it is, it runs, and nothing has to be taken.
+ */
+static void next_enter(struct rusmi_worker *worker)
+{
+    for (;;) {
+        /* relaxed: ordered by the barrier that the watchdog imposes, here only against the
+         * compiler */
+        atomic_store_explicit(&worker->inside, 1, memory_order_relaxed);
+        atomic_signal_fence(memory_order_seq_cst);
+        /* acquire: pairs with the watchdog's release after it has taken the process */
+        if (atomic_load_explicit(&worker->seized, memory_order_acquire) == 0) {
+            return;
+        }
+        /* release: as below */
+        atomic_store_explicit(&worker->inside, 0, memory_order_release);
+        rusmi_thread_yield();
+    }
+}
+
+static void next_leave(struct rusmi_worker *worker)
+{
+    /* release: pairs with the watchdog's acquire, so that it sees what was put into `next` */
+    atomic_store_explicit(&worker->inside, 0, memory_order_release);
+}
+
+/* Put a process there; returns the one that was there before, or NULL. */
+static struct rusmi_process *next_swap(struct rusmi_worker *worker, struct rusmi_process *proc)
+{
+    struct rusmi_process *before;
+
+    next_enter(worker);
+    /* relaxed, both: see above */
+    before = atomic_load_explicit(&worker->next, memory_order_relaxed);
+    atomic_store_explicit(&worker->next, proc, memory_order_relaxed);
+    next_leave(worker);
+    return before;
+}
+
+/* The watchdog: take what waits for a worker that a process holds. */
+static struct rusmi_process *next_seize(struct rusmi_worker *worker)
+{
+    struct rusmi_process *proc = NULL;
+
+    atomic_store(&worker->seized, 1);
+    rusmi_barrier_all();
+    /* acquire: pairs with the release in next_leave() */
+    if (atomic_load_explicit(&worker->inside, memory_order_acquire) == 0) {
+        /* relaxed, both: see above */
+        proc = atomic_load_explicit(&worker->next, memory_order_relaxed);
+        atomic_store_explicit(&worker->next, NULL, memory_order_relaxed);
+    }
+    /* release: pairs with the acquire in next_enter() */
+    atomic_store_explicit(&worker->seized, 0, memory_order_release);
+    return proc;
+}
+
+/* What this worker has itself, in the order in which it is to run. */
+static struct rusmi_process *take_own(struct rusmi_worker *worker)
+{
+    struct rusmi_process *proc;
+
+    /* relaxed: only we put something there, and that it was taken away shows below */
+    if (atomic_load_explicit(&worker->next, memory_order_relaxed) == NULL) {
+        return ring_pop(worker);
+    }
+    if (++worker->handed > HANDED_MAX) {
+        worker->handed = 0;
+        proc = ring_pop(worker);
+        if (proc != NULL) {
+            return proc;
+        }
+    }
+    proc = next_swap(worker, NULL);
+    return proc != NULL ? proc : ring_pop(worker);
+}
+
 void rusmi_sched_queue(rusm_pool *pool, struct rusmi_process *proc)
 {
     struct rusmi_worker *worker = rusmi_worker_self();
 
-    if (pool->kit != NULL) {
-        rusmi_kit_ready(pool, proc);
+    if (worker != NULL && worker->pool == pool) {
+        /* What a driver or the poll wakes has no claim to be before others. */
+        if (worker->current != NULL && pool->hands_over) {
+            proc = next_swap(worker, proc);
+        }
+        if (proc != NULL) {
+            queue_last(worker, proc);
+        }
         return;
     }
-    if (worker != NULL && worker->pool == pool) {
-        if (!ring_push(worker, proc)) {
-            inject(pool, proc);
-        }
+    if (pool->kit != NULL) {
+        rusmi_kit_ready(pool, proc);
         return;
     }
     inject(pool, proc);
@@ -387,48 +489,108 @@ static void go_to_sleep(struct rusmi_worker *worker)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-/* A process has been switched away from: finish its end, or its suspension. */
-static void after_switch(struct rusmi_worker *worker, struct rusmi_process *proc)
+/* Finish the suspension of the process that was just switched away from: only now, with its
+ * registers saved, may others run it. */
+static inline void finish_leaving(struct rusmi_worker *worker)
 {
-    uint32_t running = PROC_RUNNING;
+    struct rusmi_process *left = worker->left;
 
-    if (worker->ended) {
-        worker->ended = false;
-        rusmi_process_finish(proc);
+    worker->left = NULL;
+    if (worker->leave == RUSMI_LEAVE_WAIT) {
+        if (rusmi_mailbox_wait(&left->mailbox)) {
+            return;
+        }
+    } else if (worker->leave == RUSMI_LEAVE_END) {
+        rusmi_process_finish(left);
         return;
     }
-    if (!atomic_compare_exchange_strong(&proc->state, &running, PROC_IDLE)) {
-        /* It was woken meanwhile, or only gave way. */
-        atomic_store(&proc->state, PROC_QUEUED);
-        if (worker->pool->kit != NULL) {
-            rusmi_kit_ready(worker->pool, proc);
-        } else if (!ring_push(worker, proc)) {
-            inject(worker->pool, proc);
-        }
+    queue_last(worker, left); /* it was woken meanwhile, or only gave way */
+}
+
+void rusmi_sched_arrive(void)
+{
+    struct rusmi_worker *worker = rusmi_worker_self();
+
+    if (worker->left != NULL) {
+        finish_leaving(worker);
     }
+}
+
+/* The worker begins to run proc. */
+static inline void begin_run(struct rusmi_worker *worker, struct rusmi_process *proc)
+{
+    /* relaxed, both: lists and the watchdog look at them, nothing depends on it */
+    atomic_store_explicit(&proc->doing, RUSM_PROCESS_RUNNING, memory_order_relaxed);
+    atomic_store_explicit(&worker->switches,
+                          atomic_load_explicit(&worker->switches, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+    worker->current = proc;
+    worker->budget = RUSMI_BUDGET;
+}
+
+static inline void end_run(struct rusmi_worker *worker)
+{
+    worker->work += 1 + (unsigned)(RUSMI_BUDGET - worker->budget);
+}
+
+static bool drivers_wait(struct rusmi_worker *worker)
+{
+    return atomic_load(&worker->drivers.len) != 0 || atomic_load(&worker->pool->drivers.len) != 0;
+}
+
+/*
+ * The process to switch to at once, without the loop in between; NULL if the loop is wanted, for
+ * what it does beside running processes, or has nothing to run.
+ */
+static inline struct rusmi_process *take_direct(struct rusmi_worker *worker)
+{
+    rusm_pool *pool = worker->pool;
+
+    worker->tick++;
+    /* relaxed: the watchdog's wish may be seen later */
+    if ((worker->tick & TICK_MASK) == 0 || pool->kit != NULL ||
+        atomic_load_explicit(&worker->hold, memory_order_relaxed) != RUSMI_HOLD_PROCESS ||
+        (worker->work >= WORK_MAX && drivers_wait(worker))) {
+        worker->tick--;
+        return NULL;
+    }
+    return take_own(worker);
+}
+
+void rusmi_sched_leave(struct rusmi_process *proc, enum rusmi_leave leave)
+{
+    struct rusmi_worker *worker = rusmi_worker_self();
+    struct rusmi_process *next = NULL;
+
+    end_run(worker);
+    worker->left = proc;
+    worker->leave = leave;
+    if (leave == RUSMI_LEAVE_WAIT) {
+        next = take_direct(worker);
+    }
+    if (next == NULL) {
+        rusmi_context_switch(&proc->context, &worker->context);
+    } else {
+        begin_run(worker, next);
+        rusmi_context_switch(&proc->context, &next->context);
+    }
+    rusmi_sched_arrive();
 }
 
 static void run(struct rusmi_worker *worker, struct rusmi_process *proc)
 {
     rusm_pool *pool = worker->pool;
 
-    atomic_store(&proc->state, PROC_RUNNING);
-    /* relaxed, these and the next: lists and the watchdog look at them, nothing depends on it */
-    atomic_store_explicit(&proc->doing, RUSM_PROCESS_RUNNING, memory_order_relaxed);
+    /* relaxed: the watchdog's; nothing depends on it */
     atomic_store_explicit(&worker->hold, RUSMI_HOLD_PROCESS, memory_order_relaxed);
-    worker->current = proc;
-    worker->budget = RUSMI_BUDGET;
+    begin_run(worker, proc);
     rusmi_context_switch(&worker->context, &proc->context);
     worker->current = NULL;
     if (atomic_exchange(&worker->hold, RUSMI_HOLD_NONE) == RUSMI_HOLD_RELIEVED) {
         (void)atomic_fetch_add(&pool->awake, 1);
         (void)atomic_fetch_sub(&pool->held, 1);
     }
-    worker->work += 1 + (unsigned)(RUSMI_BUDGET - worker->budget);
-    atomic_store_explicit(&worker->switches,
-                          atomic_load_explicit(&worker->switches, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
-    after_switch(worker, proc);
+    finish_leaving(worker);
 }
 
 void rusmi_sched_run(struct rusmi_worker *worker, struct rusmi_process *proc)
@@ -469,13 +631,18 @@ static bool steal_driver(struct rusmi_worker *worker)
     return false;
 }
 
-/* What a worker that has been busy for a while does now and then. */
+/* What a worker that has been busy for a while does now and then. Processes that only pass
+ * messages make dozens of switches in the time that one look at the descriptors takes. */
 static void look_around(struct rusmi_worker *worker)
 {
     rusm_pool *pool = worker->pool;
+    uint64_t now = rusmi_clock_now();
 
-    (void)poll_now(pool);
-    (void)run_timers(pool);
+    if (now - worker->looked_ns >= LOOK_NS) {
+        worker->looked_ns = now;
+        (void)poll_now(pool);
+        (void)run_timers(pool);
+    }
     if (atomic_load(&pool->searching) == 0 && has_surplus(pool)) {
         (void)wake_one(pool);
     }
@@ -496,7 +663,7 @@ static bool work_once(struct rusmi_worker *worker)
         (void)run_drivers(worker);
     }
     if (proc == NULL) {
-        proc = ring_pop(worker);
+        proc = take_own(worker);
     }
     if (proc == NULL && run_drivers(worker)) {
         return true;
@@ -558,6 +725,7 @@ static void *worker_main(void *arg)
             idle(worker);
         }
     }
+    rusmi_cache_drain(&worker->cache);
     rusmi_faults_thread_fini(worker);
     tls_worker = NULL;
     return NULL;
@@ -574,6 +742,11 @@ static void relieve(rusm_pool *pool, struct rusmi_worker *held)
 {
     uint32_t hold = RUSMI_HOLD_PROCESS;
 
+    struct rusmi_process *proc = pool->hands_over ? next_seize(held) : NULL;
+
+    if (proc != NULL) {
+        inject(pool, proc);
+    }
     if (atomic_compare_exchange_strong(&held->hold, &hold, RUSMI_HOLD_RELIEVED)) {
         (void)atomic_fetch_add(&pool->held, 1);
         (void)atomic_fetch_sub(&pool->awake, 1);
@@ -636,6 +809,8 @@ rusm_err rusmi_sched_start(rusm_pool *pool)
     int rc;
 
     atomic_store(&pool->awake, pool->workers_len);
+    /* The thread sanitizer does not see what the one-sided barrier orders. */
+    pool->hands_over = !RUSMI_TSAN && pool->kit == NULL && rusmi_barrier_prepare();
     if (pool->kit != NULL) {
         pool->workers[0].pool = pool;
         return RUSM_OK;

@@ -15,6 +15,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "otp/cache.h"
 #include "otp/process.h"
 #include "otp/timer.h"
 #include "platform/lock.h"
@@ -57,6 +58,13 @@ enum rusmi_hold {
                             even its last */
 };
 
+/* How a process gives its worker to another. */
+enum rusmi_leave {
+    RUSMI_LEAVE_WAIT,  /* until it is woken; not at all if there is something new */
+    RUSMI_LEAVE_YIELD, /* others are before it */
+    RUSMI_LEAVE_END,   /* for good */
+};
+
 struct rusmi_worker {
     rusm_pool *pool;
     unsigned index;
@@ -67,13 +75,22 @@ struct rusmi_worker {
     _Atomic uint32_t tail;              /* the worker alone */
     struct rusmi_process *_Atomic ring[RUSMI_RUNQ_LEN];
 
+    /* the worker alone, and the watchdog as sched.c says */
+    _Alignas(64) struct rusmi_process *_Atomic next; /* woken last, runs next */
+    _Atomic uint32_t inside;
+    _Atomic uint32_t seized;
+
     /* the worker alone */
-    _Alignas(64) struct rusmi_context context; /* of the scheduler loop */
     struct rusmi_process *current;
-    bool ended;              /* the process that switched here has ended */
-    rusm_reason fault;       /* of the process that runs, see fault.c */
-    void *fault_stack;       /* the alternate signal stack */
-    stack_t fault_stack_old; /* and the one before */
+    struct rusmi_process *left;   /* has been switched away from, which is not finished */
+    enum rusmi_leave leave;       /* how it left */
+    struct rusmi_cache cache;     /* free messages */
+    unsigned handed;              /* times in a row that `next` came before the ring */
+    uint64_t looked_ns;           /* when it last looked around */
+    struct rusmi_context context; /* of the scheduler loop */
+    rusm_reason fault;            /* of the process that runs, see fault.c */
+    void *fault_stack;            /* the alternate signal stack */
+    stack_t fault_stack_old;      /* and the one before */
     int budget;
     unsigned tick;
     unsigned work; /* units since drivers had a turn */
@@ -136,6 +153,7 @@ struct rusm_pool {
     _Atomic uint32_t sleepers; /* workers on their futex */
     _Atomic uint32_t
         awake; /* workers that are neither there nor in a blocked poll; the watchdog waits on it */
+    bool hands_over;            /* workers keep the process that is to run next to themselves */
     _Atomic uint32_t searching; /* workers that look for work before they sleep */
     _Atomic uint32_t stop;
     struct rusmi_thread watchdog;
@@ -152,8 +170,12 @@ struct rusm_pool {
 /* The worker that is the calling thread; NULL elsewhere. Never inlined: see platform/context.h. */
 struct rusmi_worker *rusmi_worker_self(void);
 
-/* Queue a process that is in state QUEUED. Any thread. */
+/* Queue a process that has been made to run. Any thread. */
 void rusmi_sched_queue(rusm_pool *pool, struct rusmi_process *proc);
+/* Leave the processor; returns when the process runs again, on whatever thread. Its own call. */
+void rusmi_sched_leave(struct rusmi_process *proc, enum rusmi_leave leave);
+/* The first thing on a new stack: finish what whoever was there before had begun. */
+void rusmi_sched_arrive(void);
 /* Work was added from outside the workers: make sure somebody sees it. */
 void rusmi_sched_notify(rusm_pool *pool);
 /* Set a timer of the pool, and see to it that the poller knows. Can not fail. */

@@ -71,8 +71,6 @@ void rusmi_crowd_taken(struct rusmi_process *proc, bool closed)
 rusm_err rusmi_deliver(rusm_runtime *rt, uint64_t serial, rusm_msg *msg)
 {
     struct rusmi_process *proc = rusmi_process_find(rt->pool, serial);
-    enum rusmi_push result;
-    uint64_t depth;
     uint32_t high;
 
     rusmi_msg_let(msg);
@@ -81,8 +79,7 @@ rusm_err rusmi_deliver(rusm_runtime *rt, uint64_t serial, rusm_msg *msg)
     if (proc == NULL || !rusmi_process_is(proc, (rusm_pid){rt->incarnation, serial})) {
         return RUSM_ENOPROC;
     }
-    result = rusmi_mailbox_push(&proc->mailbox, rusmi_mailbox_life(serial), msg, &depth);
-    switch (result) {
+    switch (rusmi_mailbox_push(&proc->mailbox, rusmi_mailbox_life(serial), msg)) {
     case RUSMI_PUSH_GONE:
         return RUSM_ENOPROC;
     case RUSMI_PUSH_FULL:
@@ -91,16 +88,16 @@ rusm_err rusmi_deliver(rusm_runtime *rt, uint64_t serial, rusm_msg *msg)
     case RUSMI_PUSH_SHED:
         (void)atomic_fetch_add(&rt->full, 1);
         return RUSM_OK;
-    case RUSMI_PUSHED_FIRST:
-        rusmi_process_wake(proc);
+    case RUSMI_PUSHED_WAKE:
+        rusmi_process_run_again(proc);
         break;
     case RUSMI_PUSHED:
         break;
     }
     high = atomic_load(&rt->crowd_high);
     /* relaxed: a hint, decided in crowd_pushed */
-    if (high != 0 && depth > high &&
-        atomic_load_explicit(&proc->crowded, memory_order_relaxed) == 0) {
+    if (high != 0 && atomic_load_explicit(&proc->crowded, memory_order_relaxed) == 0 &&
+        rusmi_mailbox_depth(&proc->mailbox) > high) {
         crowd_pushed(proc, rt, serial);
     }
     return RUSM_OK;
@@ -386,6 +383,7 @@ void rusmi_flush_down(struct rusmi_process *self, uint64_t number)
     struct rusmi_wanted wanted = {.reply = number};
     struct rusm_msg *msg;
 
+    rusmi_process_attend(self);
     while ((msg = take(self, &wanted)) != NULL) {
         rusm_msg_del(msg);
     }

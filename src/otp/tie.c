@@ -297,65 +297,72 @@ static void set_cause(struct rusm_msg *msg, struct rusmi_cause *cause)
     ((struct rusmi_tie *)(void *)msg->data)->cause = cause;
 }
 
-/* Signals do not count for crowds, so none of that is done under a stripe. True: wake it. */
-static bool push_signal(struct rusmi_process *proc, uint64_t serial, struct rusm_msg *msg)
+/* Signals do not count for crowds, so none of that is done under a stripe. */
+static enum rusmi_signalled push_signal(struct rusmi_process *proc, uint64_t serial,
+                                        struct rusm_msg *msg)
 {
-    uint64_t depth;
-    enum rusmi_push result =
-        rusmi_mailbox_push(&proc->mailbox, rusmi_mailbox_life(serial), msg, &depth);
+    enum rusmi_push result = rusmi_mailbox_push(&proc->mailbox, rusmi_mailbox_life(serial), msg);
 
     if (result == RUSMI_PUSH_GONE) {
         rusm_msg_del(msg); /* it ends too */
     }
-    return result == RUSMI_PUSHED_FIRST;
+    return result == RUSMI_PUSHED_WAKE ? RUSMI_SIGNALLED_RUN : RUSMI_SIGNALLED_NOTHING;
 }
 
-bool rusmi_signal_exit(struct rusmi_process *proc, uint64_t serial, struct rusm_msg *msg)
+static void finish_signal(struct rusmi_process *proc, enum rusmi_signalled signalled)
+{
+    if (signalled == RUSMI_SIGNALLED_RUN) {
+        rusmi_process_run_again(proc);
+    } else if (signalled == RUSMI_SIGNALLED_WAKE) {
+        rusmi_process_wake(proc);
+    }
+}
+
+enum rusmi_signalled rusmi_signal_exit(struct rusmi_process *proc, uint64_t serial,
+                                       struct rusm_msg *msg)
 {
     const struct rusmi_tie *tie = (const void *)msg->data; /* only its cause is used */
 
     if (atomic_load(&proc->serial) != serial || !proc->watchable) {
         rusm_msg_del(msg);
-        return false;
+        return RUSMI_SIGNALLED_NOTHING;
     }
     if (proc->trap_exit) {
         return push_signal(proc, serial, msg);
     }
     if (tie->cause->reason.kind == RUSM_REASON_NORMAL) {
         rusm_msg_del(msg);
-        return false;
+        return RUSMI_SIGNALLED_NOTHING;
     }
     rusmi_process_doom(proc, rusmi_cause_hold(tie->cause));
     rusm_msg_del(msg);
-    return true;
+    return RUSMI_SIGNALLED_WAKE;
 }
 
-/* proc, one end of the tie, ends. Under both stripes. Returns whom to wake, or NULL. */
-static struct rusmi_process *tell(struct rusmi_process *proc, struct rusmi_tie *tie,
-                                  struct rusmi_cause *cause)
+/* proc, one end of the tie, ends. Under both stripes. What is to be done with the other end. */
+static enum rusmi_signalled tell(struct rusmi_process *proc, struct rusmi_tie *tie,
+                                 struct rusmi_cause *cause)
 {
     bool by_owner = tie->owner_proc == proc;
     struct rusmi_process *other = other_proc(tie, proc);
     rusm_pid other_pid = by_owner ? tie->target : tie->owner;
     struct rusm_msg *msg = msg_of(tie);
-    bool wake;
 
     take_out(tie);
     if (!tie->is_link && by_owner) {
         rusm_msg_del(msg);
-        return NULL;
+        return RUSMI_SIGNALLED_NOTHING;
     }
     msg->sender = by_owner ? tie->owner : tie->target;
-    if (tie->late) {
+    if (tie->late && !by_owner) {
         const rusm_reason noproc = {.kind = RUSM_REASON_NOPROC};
 
         set_cause(msg, rusmi_cause_new(&noproc));
     } else {
         set_cause(msg, rusmi_cause_hold(cause));
     }
-    wake = tie->is_link ? rusmi_signal_exit(other, other_pid.serial, msg)
+    return tie->is_link ? rusmi_signal_exit(other, other_pid.serial, msg)
                         : push_signal(other, other_pid.serial, msg);
-    return wake ? other : NULL;
 }
 
 /* One of the ties of proc, under its stripe; NULL if there is none left. Links come before the
@@ -406,7 +413,8 @@ void rusmi_ties_end(struct rusmi_process *proc, const rusm_reason *reason)
     }
     rusmi_lock_take(stripe_of(proc));
     while ((tie = any_tie(proc, &scan)) != NULL) {
-        struct rusmi_process *other = other_proc(tie, proc), *wake = NULL;
+        struct rusmi_process *other = other_proc(tie, proc);
+        enum rusmi_signalled signalled = RUSMI_SIGNALLED_NOTHING;
 
         if (cause == NULL) {
             cause = rusmi_cause_new(reason);
@@ -414,12 +422,10 @@ void rusmi_ties_end(struct rusmi_process *proc, const rusm_reason *reason)
         /* While the locks were given back it may have gone, and its memory be another tie. */
         if (lock_other_too(proc, other) ||
             (any_tie(proc, &scan) == tie && other_proc(tie, proc) == other)) {
-            wake = tell(proc, tie, cause);
+            signalled = tell(proc, tie, cause);
         }
         unlock_both(proc, other);
-        if (wake != NULL) {
-            rusmi_process_wake(wake);
-        }
+        finish_signal(other, signalled);
         rusmi_lock_take(stripe_of(proc));
     }
     rusmi_free(proc->ties.chains);
@@ -460,6 +466,7 @@ static void break_at_once(struct rusmi_process *self, struct rusmi_tie *tie)
 
     tie->cause = rusmi_cause_new(&noproc);
     rusmi_lock_take(stripe_of(self));
+    /* It runs, so it is never its wait that is ended. */
     (void)rusmi_signal_exit(self, self->own_serial, msg_of(tie));
     rusmi_lock_give(stripe_of(self));
     rusm_checkpoint();
@@ -556,8 +563,9 @@ static bool can_be_sent(const rusm_reason *reason)
 static bool exit_local(struct rusmi_process *self, struct rusmi_process *target, rusm_pid pid,
                        struct rusm_msg *msg)
 {
+    enum rusmi_signalled signalled = RUSMI_SIGNALLED_NOTHING;
     bool own = target == self;
-    bool there, wake = false;
+    bool there;
 
     rusmi_lock_take(stripe_of(target));
     there = is_there(target, pid);
@@ -567,14 +575,12 @@ static bool exit_local(struct rusmi_process *self, struct rusmi_process *target,
                            rusmi_cause_hold(((struct rusmi_tie *)(void *)msg->data)->cause));
         rusm_msg_del(msg);
     } else if (there) {
-        wake = rusmi_signal_exit(target, pid.serial, msg);
+        signalled = rusmi_signal_exit(target, pid.serial, msg);
     } else {
         rusm_msg_del(msg);
     }
     rusmi_lock_give(stripe_of(target));
-    if (wake) {
-        rusmi_process_wake(target);
-    }
+    finish_signal(target, signalled);
     return there;
 }
 

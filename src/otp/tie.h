@@ -58,8 +58,16 @@ void rusmi_ties_end(struct rusmi_process *proc, const rusm_reason *reason);
 /* How many: links, monitors it made, monitors on it. Under the stripe. */
 void rusmi_ties_count(const struct rusmi_process *proc, uint64_t *out_links, uint64_t *out_monitors,
                       uint64_t *out_monitored_by);
+/* What has to be done with a process once the stripe is given back. */
+enum rusmi_signalled {
+    RUSMI_SIGNALLED_NOTHING,
+    RUSMI_SIGNALLED_RUN,  /* its wait was ended: rusmi_process_run_again() */
+    RUSMI_SIGNALLED_WAKE, /* rusmi_process_wake() */
+};
+
 /* Send an exit signal to proc, under its stripe, with that message to become the exit (it is taken,
- * or freed). True: it must be woken once the stripe is given back. */
-bool rusmi_signal_exit(struct rusmi_process *proc, uint64_t serial, struct rusm_msg *msg);
+ * or freed). */
+enum rusmi_signalled rusmi_signal_exit(struct rusmi_process *proc, uint64_t serial,
+                                       struct rusm_msg *msg);
 
 #endif

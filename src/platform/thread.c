@@ -53,3 +53,8 @@ unsigned rusmi_thread_cpus(void)
     }
     return (unsigned)CPU_COUNT(&set);
 }
+
+void rusmi_thread_yield(void)
+{
+    (void)sched_yield();
+}

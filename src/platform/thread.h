@@ -17,6 +17,8 @@ int rusmi_thread_start(struct rusmi_thread *thread, void *(*fn)(void *), void *a
 void rusmi_thread_join(struct rusmi_thread *thread);
 /* How many CPUs this OS process may use; at least 1. */
 unsigned rusmi_thread_cpus(void);
+/* Let another thread have the CPU. */
+void rusmi_thread_yield(void);
 /* Tell the CPU that the caller spins. */
 static inline void rusmi_thread_pause(void)
 {
