@@ -433,7 +433,7 @@ static rusm_err start_tell(rusm_pid pid, rusm_ref ref, const struct rusmi_sup_re
 
 rusm_err rusm_supervisor_start(const rusm_supervisor_config *cfg, rusm_pid *out_pid)
 {
-    struct rusmi_sup_request *request;
+    struct rusmi_sup_request *request = NULL;
     rusm_spawn_config spawn;
     rusm_ref ref;
     rusm_pid pid;
