@@ -25,16 +25,22 @@ struct virtual
     rusm_runtime *rt;
 };
 
+static void virtual_init(struct virtual *virtual, uint64_t seed)
+{
+    rusm_runtime_config cfg;
+
+    assert_int_equal(rusm_test_pool_new(&virtual->pool, seed, NULL), RUSM_OK);
+    rusm_runtime_config_init(&cfg);
+    cfg.pool = virtual->pool;
+    assert_int_equal(rusm_runtime_new(&virtual->rt, &cfg), RUSM_OK);
+    assert_int_equal(rusm_thread_enter(virtual->rt, "test"), RUSM_OK);
+}
+
 static int virtual_setup(void **state)
 {
     static struct virtual virtual;
-    rusm_runtime_config cfg;
 
-    assert_int_equal(rusm_test_pool_new(&virtual.pool, 1, NULL), RUSM_OK);
-    rusm_runtime_config_init(&cfg);
-    cfg.pool = virtual.pool;
-    assert_int_equal(rusm_runtime_new(&virtual.rt, &cfg), RUSM_OK);
-    assert_int_equal(rusm_thread_enter(virtual.rt, "test"), RUSM_OK);
+    virtual_init(&virtual, 1);
     *state = &virtual;
     return 0;
 }
@@ -196,6 +202,33 @@ static void test_timers_of_a_killed_process_send_nothing_more(void **state)
     assert_int_equal(take_all(10000), 2); /* after 10 and 15 ms */
 }
 
+/* Killed after one step, after two, and so on: wherever that meets it, nothing comes afterwards, and
+ * nothing is left (address sanitizer). */
+static void test_owner_is_killed_at_each_of_its_steps(void **state)
+{
+    rusm_pid self = rusm_self(), pid;
+    struct virtual *virtual = *state;
+    unsigned most = 0;
+
+    for (unsigned steps = 0; steps < 40; steps++) {
+        unsigned count;
+
+        assert_int_equal(rusm_spawn(virtual->rt, set_timers_for, &self, &pid), RUSM_OK);
+        for (unsigned i = 0; i < steps; i++) {
+            if (!rusm_test_step(virtual->pool)) {
+                (void)rusm_test_advance(virtual->pool, 7);
+            }
+        }
+        assert_int_equal(rusm_kill(pid), RUSM_OK);
+        (void)rusm_test_run(virtual->pool, UINT64_MAX);
+        assert_false(rusm_is_alive(pid));
+        count = take_all(0);
+        most = count > most ? count : most;
+        assert_int_equal(take_all(1000), 0);
+    }
+    assert_true(most > 3); /* so some were killed late, and others early */
+}
+
 static void test_timers_to_a_process_that_ended_are_counted_and_go(void **state)
 {
     struct virtual *virtual = *state;
@@ -321,7 +354,11 @@ static void test_outside_a_process_there_are_no_timers(void **state)
 }
 
 #define SETTERS 8u
-#define ROUNDS  300u
+#if RUSMI_TSAN
+#define ROUNDS 30u
+#else
+#define ROUNDS 300u
+#endif
 
 struct storm {
     struct fixture *fixture;
@@ -358,6 +395,32 @@ static void race_own_timers(void *arg)
     (void)atomic_fetch_add(&storm->cancelled, cancelled);
     (void)atomic_fetch_add(&storm->received, received);
     fixture_count(storm->fixture);
+}
+
+/* The same in fifty orders, which a seed repeats. */
+static void test_cancel_and_firing_in_any_order(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 50; seed++) {
+        struct fixture fixture = {.rt = NULL};
+        struct storm storm = {.fixture = &fixture};
+        struct virtual virtual;
+
+        virtual_init(&virtual, seed);
+        assert_int_equal(rusm_waiter_new(&fixture.done), RUSM_OK);
+        for (unsigned i = 0; i < 3; i++) {
+            assert_int_equal(rusm_spawn(virtual.rt, race_own_timers, &storm, NULL), RUSM_OK);
+        }
+        (void)rusm_test_advance(virtual.pool, 2 * ROUNDS);
+        assert_int_equal(atomic_load(&fixture.count), 3);
+        if (atomic_load(&storm.wrong) != 0) {
+            fail_msg("seed %u", (unsigned)seed);
+        }
+        rusm_waiter_drop(fixture.done);
+        rusm_thread_leave();
+        rusm_runtime_del(virtual.rt);
+        rusm_pool_del(virtual.pool);
+    }
 }
 
 static void test_cancel_races_with_firing(void **state)
@@ -418,6 +481,43 @@ static void test_owners_are_killed_while_their_timers_fire(void **state)
     assert_int_equal(rusm_kill(ticks_to), RUSM_OK);
 }
 
+/* Sets many timers for hours and a few for now, and ends when those have come. */
+static void hold_many(void *arg)
+{
+    struct storm *storm = arg;
+    rusm_msg *msg;
+
+    for (unsigned i = 0; i < MANY / 10; i++) {
+        if (rusm_send_after(rusm_self(), &i, sizeof(i), i % 100 == 0 ? 1 : 3600000 + i, NULL) !=
+            RUSM_OK) {
+            (void)atomic_fetch_add(&storm->wrong, 1);
+        }
+    }
+    for (unsigned i = 0; i < MANY / 10; i += 100) {
+        if (rusm_receive(&msg, TEST_LIMIT_MS) != RUSM_OK) {
+            (void)atomic_fetch_add(&storm->wrong, 1);
+            break;
+        }
+        rusm_msg_del(msg);
+    }
+    fixture_count(storm->fixture);
+    (void)!rusm_receive(&msg, RUSM_INFINITY);
+    (void)atomic_fetch_add(&storm->wrong, 1); /* one came early, or twice */
+}
+
+static void test_storm_of_a_million_pending_timers(void **state)
+{
+    struct storm storm = {.fixture = *state};
+
+    for (unsigned i = 0; i < 100; i++) {
+        assert_int_equal(rusm_spawn(storm.fixture->rt, hold_many, &storm, NULL), RUSM_OK);
+    }
+    fixture_wait_count(storm.fixture, &storm.fixture->count, 100);
+    assert_int_equal(atomic_load(&storm.wrong), 0);
+    assert_int_equal(rusm_runtime_stop(storm.fixture->rt, TEST_LIMIT_MS), RUSM_OK);
+    assert_int_equal(atomic_load(&storm.wrong), 0);
+}
+
 static void receive_with_timeouts(void *arg)
 {
     struct storm *storm = arg;
@@ -456,14 +556,17 @@ int main(void)
         virtual_test(test_interval_does_not_drift_and_ends_when_cancelled),
         virtual_test(test_interval_of_all_time_is_only_cancelled),
         virtual_test(test_timers_of_a_killed_process_send_nothing_more),
+        virtual_test(test_owner_is_killed_at_each_of_its_steps),
         virtual_test(test_timers_to_a_process_that_ended_are_counted_and_go),
         virtual_test(test_full_mailbox_loses_ticks_and_counts_them),
         virtual_test(test_bad_arguments_set_no_timer),
         virtual_test(test_many_timers_of_one_process_are_found_at_once),
         cmocka_unit_test(test_overdue_ticks_are_made_up_for_unless_there_are_too_many),
         cmocka_unit_test(test_outside_a_process_there_are_no_timers),
+        cmocka_unit_test(test_cancel_and_firing_in_any_order),
         fixture_test(test_cancel_races_with_firing),
         fixture_test(test_owners_are_killed_while_their_timers_fire),
+        fixture_test(test_storm_of_a_million_pending_timers),
         fixture_test(test_thousands_of_receives_time_out_and_none_early),
     };
 
