@@ -103,7 +103,7 @@ static inline enum rusmi_push push(struct rusmi_mailbox *box, uint64_t generatio
          * before it began to wait is visible to who wakes it */
     } while (!atomic_compare_exchange_weak_explicit(&box->head, &word, pack(msg, generation),
                                                     memory_order_seq_cst, memory_order_relaxed));
-    if (msg->next != NULL) {
+    if (unpack(word) != NULL) { /* not msg->next: the message is the receiver's now */
         (void)atomic_fetch_add_explicit(&box->more, 1, memory_order_relaxed); /* a count */
         return RUSMI_PUSHED;
     }
