@@ -166,6 +166,16 @@ struct rusmi_tie *rusmi_tie_new(rusm_pid owner, rusm_pid target, uint64_t ref_nu
     return tie;
 }
 
+struct rusmi_tie *rusmi_tie_new_child(rusm_pid owner, uint64_t ref_number)
+{
+    struct rusmi_tie *tie = rusmi_tie_new(owner, RUSM_PID_NONE, ref_number);
+
+    if (tie != NULL) {
+        tie->is_link = tie->is_child = true;
+    }
+    return tie;
+}
+
 void rusmi_tie_del(struct rusmi_tie *tie)
 {
     if (tie != NULL) {
@@ -361,8 +371,12 @@ static enum rusmi_signalled tell(struct rusmi_process *proc, struct rusmi_tie *t
     } else {
         set_cause(msg, rusmi_cause_hold(cause));
     }
-    return tie->is_link ? rusmi_signal_exit(other, other_pid.serial, msg)
-                        : push_signal(other, other_pid.serial, msg);
+    if (!tie->is_link || (tie->is_child && !by_owner)) {
+        return push_signal(other, other_pid.serial, msg);
+    }
+    msg->kind = RUSM_MSG_EXIT;
+    msg->ref = 0;
+    return rusmi_signal_exit(other, other_pid.serial, msg);
 }
 
 /* One of the ties of proc, under its stripe; NULL if there is none left. Links come before the
@@ -527,6 +541,12 @@ rusm_err rusm_unlink(rusm_pid pid)
         tie = find_link(self, pid);
         if (tie != NULL) {
             take_out(tie);
+        }
+        if (tie != NULL && tie->is_child) {
+            tie->is_link = false; /* what is left is a monitor */
+            tie->at_owner.key = msg_of(tie)->ref;
+            put(tie, tie->owner_proc, tie->target_proc);
+            tie = NULL;
         }
         unlock_both(self, target);
     }
