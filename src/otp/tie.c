@@ -485,7 +485,7 @@ static void break_at_once(struct rusmi_process *self, struct rusmi_tie *tie)
     /* It runs, so it is never its wait that is ended. */
     (void)rusmi_signal_exit(self, self->own_serial, msg_of(tie));
     rusmi_lock_give(stripe_of(self));
-    rusm_checkpoint();
+    rusmi_checkpoint();
 }
 
 rusm_err rusm_link(rusm_pid pid)
@@ -498,7 +498,7 @@ rusm_err rusm_link(rusm_pid pid)
     if (err != RUSM_OK) {
         return err;
     }
-    rusm_checkpoint();
+    rusmi_checkpoint();
     if (rusm_pid_equal(pid, rusmi_process_pid(self))) {
         return RUSM_OK;
     }
@@ -536,7 +536,7 @@ rusm_err rusm_unlink(rusm_pid pid)
     if (self == NULL) {
         return rusm_set_err_detail(RUSM_ENOCONTEXT, "%s", rusm_err_text(RUSM_ENOCONTEXT));
     }
-    rusm_checkpoint();
+    rusmi_checkpoint();
     target = find(self, pid, &held);
     if (target != NULL && target != self) {
         lock_both(self, target);
@@ -565,7 +565,7 @@ bool rusm_trap_exit(bool trap)
     if (self == NULL) {
         return false;
     }
-    rusm_checkpoint(); /* an exit that came before is not trapped */
+    rusmi_checkpoint(); /* an exit that came before is not trapped */
     rusmi_lock_take(stripe_of(self));
     before = self->trap_exit;
     self->trap_exit = trap;
@@ -626,7 +626,7 @@ rusm_err rusm_exit_process(rusm_pid pid, const rusm_reason *reason)
             return err;
         }
     }
-    rusm_checkpoint();
+    rusmi_checkpoint();
     msg = rusmi_msg_with_cause(RUSM_MSG_EXIT, NULL, 0);
     if (msg == NULL) {
         return no_memory();
@@ -643,7 +643,7 @@ rusm_err rusm_exit_process(rusm_pid pid, const rusm_reason *reason)
     if (!there) {
         return rusm_set_err_detail(RUSM_ENOPROC, "%s", rusm_err_text(RUSM_ENOPROC));
     }
-    rusm_checkpoint();
+    rusmi_checkpoint();
     if (self != NULL) {
         rusmi_process_work(self, 1);
     }
@@ -662,7 +662,7 @@ rusm_err rusmi_monitor_with(rusm_pid pid, uint64_t ref_number)
     if (err != RUSM_OK) {
         return err;
     }
-    rusm_checkpoint();
+    rusmi_checkpoint();
     tie = rusmi_tie_new(rusmi_process_pid(self), pid, ref_number);
     if (tie == NULL) {
         return no_memory();
