@@ -9,8 +9,8 @@
  * afterwards. So nothing is lost or searched for, and no message is looked at twice.
  *
  * The loop acts in this order: ended children, requests, restarts that are due, and then takes the
- * next message. A child that crashes and is restarted at once costs two messages (exit and down),
- * two look-ups in a table and a spawn.
+ * next message. A child that crashes and is restarted at once costs a message, a look-up in a table
+ * and a spawn.
  */
 #include "gen/supervisor.h"
 

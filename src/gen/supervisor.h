@@ -13,9 +13,10 @@
  *     HELD    -> RUNNING, STOPPED        it waits for the restart of another: one_for_all,
  *                                        rest_for_one
  *
- * The monitor says that a child has ended, exactly once, whatever the child does; the link is there
- * so that a killed supervisor takes its children with it. A child's exit comes before its down, so
- * it is never met without a child that it belongs to.
+ * A down says that a child has ended, exactly once, whatever the child does; the link is there so
+ * that a killed supervisor takes its children with it. For a child that the supervisor spawns both
+ * are one tie (otp/tie.h). One of a start function is linked and monitored; its exit comes before
+ * its down, so that it is never met without the child that it belongs to.
  *
  * Everything is memory of the supervisor's process: nothing needs to be freed when it is killed.
  */

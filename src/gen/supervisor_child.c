@@ -11,6 +11,7 @@
 #include "gen/supervisor.h"
 
 #include "base/assert.h"
+#include "otp/process.h"
 
 #include <rusm/otp/driver.h>
 #include <rusm/otp/link.h>
@@ -363,8 +364,10 @@ rusm_err rusmi_sup_child_start(struct rusmi_sup *sup, struct rusmi_sup_child *ch
     if (spec->start != NULL) {
         err = start_by_function(sup, child, &pid);
     } else {
+        static const struct rusmi_spawn_more as_child = {.is_child = true};
+
         spec->spawn.out_ref = &child->ref;
-        err = rusm_spawn_with(NULL, spec->fn, child->arg, &spec->spawn, &pid);
+        err = rusmi_spawn_more(NULL, spec->fn, child->arg, &spec->spawn, &as_child, &pid);
     }
     if (err != RUSM_OK) {
         return err;
