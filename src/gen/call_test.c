@@ -71,7 +71,7 @@ static void echo(void *arg)
     }
 }
 
-/* Keeps calls, and answers them all, each `arg` times, when something else comes; then tells whoever
+/* Keeps calls, and answers them all, each `arg` times, when something else comes; then tells who
  * sent that. */
 static void slow(void *arg)
 {

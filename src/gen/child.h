@@ -56,8 +56,8 @@ struct rusmi_child {
 
 /* Begin a record: one reference, the caller is the parent. */
 void rusmi_child_init(struct rusmi_child *child, void (*del)(struct rusmi_child *child));
-/* Spawn it to run fn(arg). A failure leaves the record as it was. It may end the calling process; its
- * exit hook then calls rusmi_child_orphan(). */
+/* Spawn it to run fn(arg). A failure leaves the record as it was. It may end the calling process;
+ * its exit hook then calls rusmi_child_orphan(). */
 rusm_err rusmi_child_spawn(struct rusmi_child *child, rusm_process_fn fn, void *arg,
                            const rusm_spawn_config *cfg);
 /* Move the gate; false: the other side was first. */

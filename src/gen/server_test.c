@@ -724,7 +724,7 @@ static void scene_caller(void *arg)
     scene->survived = true;
 }
 
-/* Whoever ends when: a start that fails leaves nothing, and no server is left without its caller. */
+/* Whoever ends when: a start that fails leaves nothing, and no server outlives its caller. */
 static void test_any_order(void **state)
 {
     unsigned ok = 0, failed = 0, late = 0, ended = 0;

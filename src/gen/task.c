@@ -4,8 +4,8 @@
  *
  * A process keeps its tasks in a table by reference, on its `extra` record. An exit hook of the
  * process kills those that are left, which is the link in one direction; nothing leads in the other
- * but the record. The result lies in the record, so it waits beside the mailbox and no receive meets
- * it. A task counts as finished when its process has ended: what it was lent is then free for use.
+ * but the record. The result lies in the record, so it waits beside the mailbox and no receive
+ * meets it. A task counts as finished when its process has ended: what it was lent is then free for use.
  */
 #include <rusm/otp/task.h>
 

@@ -142,8 +142,8 @@ bool rusmi_mailbox_waits(const struct rusmi_mailbox *box);
 struct rusm_msg *rusmi_mailbox_take(struct rusmi_mailbox *box, const struct rusmi_wanted *wanted,
                                     uint64_t *late);
 /*
- * Remember the present end; returns its number. Replies that came before it are freed and counted in
- * *late: a mark is set before a call is made, and nobody waits for another one then. So they do not
+ * Remember the present end; returns its number. Replies that came before it are freed and counted
+ * in *late: a mark is set before a call is made, and nobody waits for another one then. So they do not
  * pile up in a process that only calls, and never looks at what lies before its mark. Owner.
  */
 uint64_t rusmi_mailbox_mark(struct rusmi_mailbox *box, uint64_t *late);
