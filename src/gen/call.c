@@ -7,6 +7,8 @@
  * was set before the request was sent. An answer whose call is over has a number that nobody waits
  * for; the next receive that meets it drops it. Nothing of a call is on the heap but the monitor,
  * which ends with the caller, so a caller that is killed leaves nothing behind.
+ *
+ * Design note: docs/design/calls.md.
  */
 #include <rusm/otp/call.h>
 

@@ -5,7 +5,9 @@
  * A process keeps its tasks in a table by reference, on its `extra` record. An exit hook of the
  * process kills those that are left, which is the link in one direction; nothing leads in the other
  * but the record. The result lies in the record, so it waits beside the mailbox and no receive
- * meets it. A task counts as finished when its process has ended: what it was lent is then free for use.
+ * meets it. A task counts as finished when its process has ended: what it was lent is free then.
+ *
+ * Design note: docs/design/calls.md.
  */
 #include <rusm/otp/task.h>
 
