@@ -170,7 +170,7 @@ rusm_err rusm_reply(rusm_from from, const void *data, size_t len)
         from.ref.incarnation != from.pid.incarnation) {
         return rusm_set_err_detail(RUSM_EINVAL, "an answer needs a call");
     }
-    rusm_checkpoint(); /* before anything is allocated */
+    rusmi_checkpoint(); /* before anything is allocated */
     err = rusmi_msg_make(&msg, RUSM_MSG_REPLY, from.ref.number, data, len);
     if (err == RUSM_OK) {
         err = rusmi_call_deliver(self, from.pid, msg);

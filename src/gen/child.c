@@ -89,7 +89,7 @@ rusm_err rusmi_child_wait(struct rusmi_child *child, const _Atomic uint32_t *fla
     for (;;) {
         rusmi_process_attend(self);
         if (rusmi_process_killed(self)) {
-            rusm_checkpoint();
+            rusmi_checkpoint();
             return rusm_set_err_detail(RUSM_EKILLED, "%s", rusm_err_text(RUSM_EKILLED));
         }
         if (atomic_load(flag) != 0 || atomic_load(&child->ended) != 0) {

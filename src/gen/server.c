@@ -291,7 +291,7 @@ rusm_err rusm_server_start(const rusm_server_ops *ops, void *arg, const rusm_spa
         return rusm_set_err_detail(
             RUSM_EINVAL, "a server needs functions, at least one for calls, and a valid config");
     }
-    rusm_checkpoint(); /* before anything is allocated */
+    rusmi_checkpoint(); /* before anything is allocated */
     start = rusmi_zalloc(sizeof(*start));
     if (start == NULL) {
         return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");

@@ -591,6 +591,81 @@ static void test_run_that_can_not_begin_crashes(void **state)
     rusm_thread_leave();
 }
 
+/* ---- many at once ---------------------------------------------------------------------------- */
+
+struct storm {
+    struct fixture *fixture;
+    _Atomic(uint64_t) ok, failed, late;
+};
+
+static rusm_err storm_init(void *arg, void **out_state)
+{
+    uint64_t dice = rusm_self().serial >> 32; /* another one in each life of a slot */
+
+    for (uint64_t i = dice % 7; i > 0; i--) {
+        rusm_yield();
+    }
+    *out_state = arg;
+    return dice % 5 == 0 ? rusm_sleep(5) : dice % 3 == 0 ? RUSM_EFACTORY : RUSM_OK;
+}
+
+static void storm_start(void *arg)
+{
+    static const rusm_server_ops ops = {.size = sizeof(ops), .init = storm_init, .call = call_only};
+    struct storm *storm = arg;
+    rusm_pid pid;
+    rusm_err err = rusm_server_start(&ops, storm, NULL, 1, &pid);
+
+    if (err == RUSM_OK) {
+        (void)atomic_fetch_add(&storm->ok, 1);
+        (void)!rusm_server_stop(pid, RUSM_INFINITY);
+    } else {
+        (void)atomic_fetch_add(err == RUSM_ETIMEOUT ? &storm->late : &storm->failed, 1);
+    }
+}
+
+static void storm_kill(void *arg)
+{
+    struct storm *storm = arg;
+
+    for (unsigned i = 0; i < 300; i++) {
+        rusm_pid pid;
+
+        if (rusm_spawn(NULL, storm_start, storm, &pid) == RUSM_OK) {
+            for (unsigned wait = i % 23; wait > 0; wait--) {
+                rusm_yield();
+            }
+            if (i % 2 == 0) {
+                (void)!rusm_kill(pid);
+            }
+        }
+    }
+    fixture_count(storm->fixture);
+}
+
+static uint64_t processes(struct fixture *fixture)
+{
+    rusm_runtime_stats stats;
+
+    assert_int_equal(rusm_runtime_get_stats(fixture->rt, &stats), RUSM_OK);
+    return stats.processes;
+}
+
+/* Starts that succeed, fail, run out of time, and lose their caller, on two threads. */
+static void test_many_starts_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    struct storm storm = {.fixture = fixture};
+
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(rusm_spawn(fixture->rt, storm_kill, &storm, NULL), RUSM_OK);
+    }
+    fixture_wait_count(fixture, &fixture->count, 4);
+    fixture_until(processes(fixture) == 0);
+    assert_true(atomic_load(&storm.ok) > 0);
+    assert_true(atomic_load(&storm.failed) > 0);
+}
+
 /* ---- every order of events ------------------------------------------------------------------- */
 
 struct scene {
@@ -719,6 +794,7 @@ int main(void)
         fixture_test(test_end_of_the_parent),
         fixture_test(test_run_in_a_spawned_process),
         fixture_test(test_run_that_can_not_begin_crashes),
+        fixture_test(test_many_starts_at_once),
         cmocka_unit_test(test_any_order),
     };
 

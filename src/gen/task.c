@@ -151,7 +151,7 @@ rusm_err rusm_task_start(rusm_task *out_task, rusm_task_fn fn, void *arg,
         return rusm_set_err_detail(RUSM_EINVAL,
                                    "a task needs a function, and a config that is initialised");
     }
-    rusm_checkpoint(); /* before anything is allocated */
+    rusmi_checkpoint(); /* before anything is allocated */
     err = table(self, &tasks);
     if (err != RUSM_OK) {
         return err;

@@ -343,6 +343,96 @@ static void test_tasks_end_with_their_caller(void **state)
     }
 }
 
+/* ---- many at once ---------------------------------------------------------------------------- */
+
+struct storm {
+    struct fixture *fixture;
+    _Atomic(uint64_t) ok, failed, wrong;
+};
+
+static rusm_err storm_task(void *arg, rusm_msg **out_result)
+{
+    uint64_t dice = rusm_self().serial >> 32; /* another one in each life of a slot */
+
+    for (uint64_t i = dice % 5; i > 0; i--) {
+        rusm_yield();
+    }
+    if (dice % 3 == 0) {
+        rusm_crash("chance");
+    }
+    return square(arg, out_result);
+}
+
+static void storm_caller(void *arg)
+{
+    struct storm *storm = arg;
+    rusm_task tasks[4];
+
+    for (uintptr_t i = 0; i < 4; i++) {
+        if (rusm_task_start(&tasks[i], storm_task, (void *)(i + 2), NULL) != RUSM_OK) {
+            return;
+        }
+    }
+    rusm_task_cancel(&tasks[1]);
+    for (uintptr_t i = 0; i < 4; i++) {
+        rusm_msg *result = NULL;
+        rusm_err err = rusm_task_await(&tasks[i], RUSM_INFINITY, &result);
+        uint64_t wanted = (i + 2) * (i + 2);
+
+        if (err == RUSM_OK && memcmp(rusm_msg_data(result), &wanted, sizeof(wanted)) == 0) {
+            (void)atomic_fetch_add(&storm->ok, 1);
+        } else if (err == RUSM_ENOPROC) {
+            (void)atomic_fetch_add(&storm->failed, 1);
+        } else if (err != RUSM_EINVAL || i != 1) {
+            (void)atomic_fetch_add(&storm->wrong, 1);
+        }
+        rusm_msg_del(result);
+    }
+}
+
+static void storm_kill(void *arg)
+{
+    struct storm *storm = arg;
+
+    for (unsigned i = 0; i < 300; i++) {
+        rusm_pid pid;
+
+        if (rusm_spawn(NULL, storm_caller, storm, &pid) == RUSM_OK) {
+            for (unsigned wait = i % 23; wait > 0; wait--) {
+                rusm_yield();
+            }
+            if (i % 2 == 0) {
+                (void)!rusm_kill(pid);
+            }
+        }
+    }
+    fixture_count(storm->fixture);
+}
+
+static uint64_t processes(struct fixture *fixture)
+{
+    rusm_runtime_stats stats;
+
+    assert_int_equal(rusm_runtime_get_stats(fixture->rt, &stats), RUSM_OK);
+    return stats.processes;
+}
+
+/* Tasks and callers that end at any moment, on two threads. */
+static void test_many_callers_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    struct storm storm = {.fixture = fixture};
+
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(rusm_spawn(fixture->rt, storm_kill, &storm, NULL), RUSM_OK);
+    }
+    fixture_wait_count(fixture, &fixture->count, 4);
+    fixture_until(processes(fixture) == 0);
+    assert_int_equal(atomic_load(&storm.wrong), 0);
+    assert_true(atomic_load(&storm.ok) > 0);
+    assert_true(atomic_load(&storm.failed) > 0);
+}
+
 /* ---- every order of events ------------------------------------------------------------------- */
 
 struct scene {
@@ -441,6 +531,7 @@ int main(void)
         fixture_test(test_bad_tasks),
         fixture_test(test_cancel_kills),
         fixture_test(test_tasks_end_with_their_caller),
+        fixture_test(test_many_callers_at_once),
         cmocka_unit_test(test_any_order),
     };
 

@@ -235,7 +235,7 @@ static rusm_err start(rusm_pid to, const void *data, size_t len, int64_t span_ms
     if (to.incarnation != self->runtime->incarnation || to.serial == 0) {
         return rusm_set_err_detail(RUSM_EINVAL, "a timer sends to processes of its runtime only");
     }
-    rusm_checkpoint(); /* before anything is allocated */
+    rusmi_checkpoint(); /* before anything is allocated */
     if (self->extra != NULL && self->extra->after != NULL) {
         reap(self->extra->after);
     }

@@ -213,7 +213,7 @@ rusm_err rusm_wait_fd(int fd, unsigned events, int64_t timeout_ms)
     if (fd < 0 || events == 0 || (events & ~(RUSM_FD_READ | RUSM_FD_WRITE)) != 0) {
         return rusm_set_err_detail(RUSM_EINVAL, "nothing to wait for on descriptor %d", fd);
     }
-    rusm_checkpoint();
+    rusmi_checkpoint();
     pool = self->pool;
     if (pool->kit != NULL) {
         return rusm_set_err_detail(RUSM_EINVAL, "a pool of the test kit has no descriptors");
@@ -237,7 +237,7 @@ rusm_err rusm_wait_fd(int fd, unsigned events, int64_t timeout_ms)
     rusmi_lock_give(&pool->fds_lock);
     rusmi_process_work(self, 1);
     if (err == RUSM_EKILLED) {
-        rusm_checkpoint();
+        rusmi_checkpoint();
     }
     return err;
 }

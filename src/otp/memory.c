@@ -189,6 +189,26 @@ bool rusm_cancel_exit_hook(rusm_exit_hook wanted)
     return false;
 }
 
+bool rusmi_hook_move(struct rusmi_process *from, rusm_exit_hook *wanted, struct rusmi_process *to)
+{
+    struct rusmi_hook **at = from->extra == NULL ? NULL : &from->extra->hooks;
+    struct rusmi_hook *hook;
+
+    while (at != NULL && *at != NULL && (*at)->number != wanted->number) {
+        at = &(*at)->next;
+    }
+    if (at == NULL || *at == NULL) {
+        return false;
+    }
+    hook = *at;
+    *at = hook->next;
+    hook->next = to->extra->hooks;
+    hook->number = ++to->extra->hook_number;
+    to->extra->hooks = hook;
+    wanted->number = hook->number;
+    return true;
+}
+
 void rusmi_hooks_run(struct rusmi_process *proc)
 {
     while (proc->extra != NULL && proc->extra->hooks != NULL) {

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "otp/after.h"
+#include "otp/blocking.h"
 #include "otp/sched.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
@@ -19,6 +20,7 @@
 #include <rusm/otp/registry.h>
 
 #include <errno.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +28,12 @@
 #define NS_PER_MS ((rusm_time)1000000)
 /* Reference numbers that a thread takes at a time. */
 #define REFS_PIECE 4096
+
+/* Where the end of blocking work goes to: the frame of its thread that runs it. */
+struct rusmi_unwind {
+    jmp_buf place;
+    rusm_reason reason;
+};
 
 /* The process that an ordinary thread has become. */
 static _Thread_local struct rusmi_process *tls_entered;
@@ -216,11 +224,11 @@ void rusm_yield(void)
     if (self == NULL || self->is_thread) {
         return;
     }
-    rusm_checkpoint();
+    rusmi_checkpoint();
     atomic_store_explicit(&self->doing, RUSM_PROCESS_RUNNABLE,
                           memory_order_relaxed); /* relaxed: for lists */
     rusmi_sched_leave(self, RUSMI_LEAVE_YIELD);
-    rusm_checkpoint();
+    rusmi_checkpoint();
 }
 
 /* The mark names one life of the slot, and a kill that comes late must not replace the mark of
@@ -253,11 +261,26 @@ _Noreturn static void end_killed(struct rusmi_process *self)
     rusmi_process_end(self, &reason);
 }
 
-void rusm_checkpoint(void)
+void rusmi_checkpoint(void)
 {
     struct rusmi_process *self = rusmi_process_self();
 
     if (self != NULL && !self->is_thread && !self->ending && rusmi_process_killed(self)) {
+        end_killed(self);
+    }
+}
+
+/* Whether the running process can leave its stack: a thread that has entered can not. */
+static bool can_end(const struct rusmi_process *self)
+{
+    return self != NULL && (!self->is_thread || self->unwind != NULL);
+}
+
+void rusm_checkpoint(void)
+{
+    struct rusmi_process *self = rusmi_process_self();
+
+    if (can_end(self) && !self->ending && rusmi_process_killed(self)) {
         end_killed(self);
     }
 }
@@ -293,7 +316,7 @@ rusm_err rusm_sleep(int64_t timeout_ms)
     for (;;) {
         rusmi_process_attend(self);
         if (rusmi_process_killed(self)) {
-            rusm_checkpoint();
+            rusmi_checkpoint();
             return RUSM_EKILLED;
         }
         if (rusmi_pool_now(self->pool) >= deadline) {
@@ -366,6 +389,10 @@ void rusmi_process_end(struct rusmi_process *proc, const rusm_reason *reason)
     rusm_reason copy = *reason;
     struct rusmi_worker *worker;
 
+    if (proc->unwind != NULL) {
+        proc->unwind->reason = *reason;
+        longjmp(proc->unwind->place, 1);
+    }
     if (!rusmi_block_guarded(proc)) {
         size_t size;
 
@@ -403,7 +430,7 @@ void rusm_exit(rusm_reason_kind kind)
 {
     struct rusmi_process *self = rusmi_process_self();
 
-    rusmi_assert(self != NULL && !self->is_thread);
+    rusmi_assert(can_end(self));
     rusmi_assert(kind == RUSM_REASON_NORMAL || kind == RUSM_REASON_SHUTDOWN);
     leave(self, &(rusm_reason){.kind = kind});
 }
@@ -412,7 +439,7 @@ void rusm_exit_with(const rusm_reason *reason)
 {
     struct rusmi_process *self = rusmi_process_self();
 
-    rusmi_assert(self != NULL && !self->is_thread);
+    rusmi_assert(can_end(self));
     rusmi_assert((unsigned)reason->kind <= (unsigned)RUSM_REASON_STACK_OVERFLOW);
     leave(self, reason);
 }
@@ -423,7 +450,7 @@ void rusm_crash(const char *format, ...)
     rusm_reason reason;
     va_list args;
 
-    rusmi_assert(self != NULL && !self->is_thread);
+    rusmi_assert(can_end(self));
     rusm_checkpoint();
     va_start(args, format);
     rusmi_reason_crashed(&reason, format, args);
@@ -465,7 +492,7 @@ rusm_err rusm_kill(rusm_pid pid)
     if (!known) {
         return rusm_set_err_detail(RUSM_ENOPROC, "%s", rusm_err_text(RUSM_ENOPROC));
     }
-    rusm_checkpoint(); /* it may have been the caller itself */
+    rusmi_checkpoint(); /* it may have been the caller itself */
     return RUSM_OK;
 }
 
@@ -495,9 +522,9 @@ static void process_main(void *arg)
     struct rusmi_process *proc = arg;
 
     rusmi_sched_arrive();
-    rusm_checkpoint();
+    rusmi_checkpoint();
     proc->fn(proc->arg);
-    rusm_checkpoint();
+    rusmi_checkpoint();
     rusmi_process_end(proc, &(rusm_reason){.kind = RUSM_REASON_NORMAL});
 }
 
@@ -505,7 +532,10 @@ static void process_main(void *arg)
 static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_thread,
                       struct rusmi_process **out_proc)
 {
-    size_t stack_size = cfg->stack_size == 0 ? rt->pool->cfg.stack_size : cfg->stack_size;
+    /* A thread has its own stack, that of its slot is not used. */
+    size_t stack_size = is_thread              ? RUSMI_STACK_MIN
+                        : cfg->stack_size == 0 ? rt->pool->cfg.stack_size
+                                               : cfg->stack_size;
     struct rusmi_process *proc;
     char *label = NULL;
     rusm_err err;
@@ -548,6 +578,7 @@ static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_th
     proc->runtime = rt;
     proc->parent_serial = 0;
     proc->is_thread = is_thread;
+    proc->unwind = NULL;
     proc->ending = false;
     proc->saved_errno = 0;
     atomic_store_explicit(&proc->reductions, 0,
@@ -598,7 +629,7 @@ static void drop_ties(struct newborn_ties *ties)
     rusmi_tie_del(ties->monitor);
 }
 
-static rusm_err make_ties(struct newborn_ties *ties, const rusm_spawn_config *cfg)
+static rusm_err make_ties(struct newborn_ties *ties, const rusm_spawn_config *cfg, bool is_child)
 {
     *ties = (struct newborn_ties){.self = rusmi_process_self()};
     if (!cfg->link && cfg->out_ref == NULL) {
@@ -608,15 +639,19 @@ static rusm_err make_ties(struct newborn_ties *ties, const rusm_spawn_config *cf
         return rusm_set_err_detail(RUSM_ENOCONTEXT,
                                    "only a process can link to or monitor another");
     }
-    rusm_checkpoint(); /* before anything is allocated */
-    if (cfg->link) {
+    rusmi_checkpoint(); /* before anything is allocated */
+    if (cfg->link && !is_child) {
         ties->link = rusmi_tie_new(rusmi_process_pid(ties->self), RUSM_PID_NONE, 0);
     }
     if (cfg->out_ref != NULL) {
+        rusm_pid self = rusmi_process_pid(ties->self);
+
         ties->ref = rusmi_ref_new();
-        ties->monitor = rusmi_tie_new(rusmi_process_pid(ties->self), RUSM_PID_NONE, ties->ref);
+        ties->monitor = is_child ? rusmi_tie_new_child(self, ties->ref)
+                                 : rusmi_tie_new(self, RUSM_PID_NONE, ties->ref);
     }
-    if ((cfg->link && ties->link == NULL) || (cfg->out_ref != NULL && ties->monitor == NULL)) {
+    if ((cfg->link && !is_child && ties->link == NULL) ||
+        (cfg->out_ref != NULL && ties->monitor == NULL)) {
         drop_ties(ties);
         return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");
     }
@@ -636,15 +671,33 @@ static void bind_ties(struct newborn_ties *ties, const rusm_spawn_config *cfg,
     }
 }
 
-rusm_err rusmi_spawn_watched(rusm_runtime *rt, rusm_process_fn fn, void *arg,
-                             const rusm_spawn_config *cfg, rusm_exit_watch *watch,
-                             rusm_pid *out_pid)
+/* Give a process that has begun what it is born with; nothing has to be undone if that fails but
+ * the beginning. */
+static rusm_err equip(struct rusmi_process *proc, struct rusmi_process *self,
+                      const struct rusmi_spawn_more *more)
+{
+    if (more->hook != NULL) {
+        if (rusmi_process_extra(proc) == NULL) {
+            return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");
+        }
+        if (self == NULL || !rusmi_hook_move(self, more->hook, proc)) {
+            return rusm_set_err_detail(RUSM_EINVAL, "it is not the caller's");
+        }
+    }
+    if (more->watch != NULL) {
+        (void)!rusm_watch_exit(more->watch, rusmi_process_pid(proc)); /* it can not have ended */
+    }
+    return RUSM_OK;
+}
+
+rusm_err rusmi_spawn_more(rusm_runtime *rt, rusm_process_fn fn, void *arg,
+                          const rusm_spawn_config *cfg, const struct rusmi_spawn_more *more,
+                          rusm_pid *out_pid)
 {
     rusm_spawn_config defaults;
     struct rusmi_process *proc;
     struct newborn_ties ties;
-    size_t size;
-    void *bottom;
+    struct rusmi_job *job = NULL;
     rusm_pid pid;
     rusm_err err;
 
@@ -655,47 +708,72 @@ rusm_err rusmi_spawn_watched(rusm_runtime *rt, rusm_process_fn fn, void *arg,
     }
     rusm_spawn_config_init(&defaults);
     cfg = cfg == NULL ? &defaults : cfg;
-    err = make_ties(&ties, cfg);
+    err = make_ties(&ties, cfg, more->is_child);
     if (err != RUSM_OK) {
         return err;
     }
-    err = begin(rt, cfg, false, &proc);
+    if (more->blocking) {
+        err = rusmi_blocking_process(rt->pool, &job);
+    }
+    if (err == RUSM_OK) {
+        err = begin(rt, cfg, more->blocking, &proc);
+    }
     if (err != RUSM_OK) {
+        rusmi_blocking_process_cancel(rt->pool, job);
         drop_ties(&ties);
         return err;
     }
     proc->fn = fn;
     proc->arg = arg;
     proc->parent_serial = ties.self != NULL && ties.self->runtime == rt ? ties.self->own_serial : 0;
-    bottom = rusmi_slot_stack(proc, &size);
-    rusmi_context_init(&proc->context, bottom, (char *)bottom + size, process_main, proc);
+    if (job == NULL) {
+        size_t size;
+        void *bottom = rusmi_slot_stack(proc, &size);
+
+        rusmi_context_init(&proc->context, bottom, (char *)bottom + size, process_main, proc);
+    }
     pid = rusmi_process_pid(proc);
     /* It does not wait, so a wake-up (a message to its name, a kill) does not queue it too. */
     appear(proc, RUSM_PROCESS_RUNNABLE);
     if (cfg->name != NULL) {
         err = rusm_register(rt, cfg->name, pid);
-        if (err != RUSM_OK) {
-            drop_ties(&ties);
-            vanish(proc);
-            return err;
-        }
+    }
+    if (err == RUSM_OK) {
+        err = equip(proc, ties.self, more);
+    }
+    if (err != RUSM_OK) {
+        rusmi_blocking_process_cancel(rt->pool, job);
+        drop_ties(&ties);
+        vanish(proc);
+        return err;
     }
     bind_ties(&ties, cfg, proc);
-    if (watch != NULL) {
-        (void)!rusm_watch_exit(watch, pid); /* it has not run, so it can not have ended */
-    }
     if (out_pid != NULL) {
         *out_pid = pid;
     }
-    rusmi_sched_queue(rt->pool, proc);
+    if (job == NULL) {
+        rusmi_sched_queue(rt->pool, proc);
+    } else {
+        job->proc = proc;
+        rusmi_blocking_queue(rt->pool, job);
+    }
     rusm_bump_reductions(1);
     return RUSM_OK;
+}
+
+rusm_err rusmi_spawn_watched(rusm_runtime *rt, rusm_process_fn fn, void *arg,
+                             const rusm_spawn_config *cfg, rusm_exit_watch *watch,
+                             rusm_pid *out_pid)
+{
+    return rusmi_spawn_more(rt, fn, arg, cfg, &(struct rusmi_spawn_more){.watch = watch}, out_pid);
 }
 
 rusm_err rusm_spawn_with(rusm_runtime *rt, rusm_process_fn fn, void *arg,
                          const rusm_spawn_config *cfg, rusm_pid *out_pid)
 {
-    return rusmi_spawn_watched(rt, fn, arg, cfg, NULL, out_pid);
+    static const struct rusmi_spawn_more nothing;
+
+    return rusmi_spawn_more(rt, fn, arg, cfg, &nothing, out_pid);
 }
 
 rusm_err rusm_spawn(rusm_runtime *rt, rusm_process_fn fn, void *arg, rusm_pid *out_pid)
@@ -736,7 +814,6 @@ rusm_err rusm_thread_enter(rusm_runtime *rt, const char *label)
     }
     rusm_spawn_config_init(&cfg);
     cfg.label = label;
-    cfg.stack_size = RUSMI_STACK_MIN; /* it is not used: the thread has its own */
     err = begin(rt, &cfg, true, &proc);
     if (err != RUSM_OK) {
         return err;
@@ -751,7 +828,7 @@ void rusm_thread_leave(void)
     struct rusmi_process *proc = tls_entered;
     rusm_reason reason = {.kind = RUSM_REASON_NORMAL};
 
-    if (proc == NULL || rusmi_worker_self() != NULL) {
+    if (proc == NULL || proc->unwind != NULL || rusmi_worker_self() != NULL) {
         return;
     }
     tls_entered = NULL;
@@ -759,5 +836,24 @@ void rusm_thread_leave(void)
         reason = reason_of_kill(proc); /* the cause goes on through a thread, too */
     }
     proc->reason = &reason;
+    rusmi_process_finish(proc);
+}
+
+void rusmi_process_run_here(struct rusmi_process *proc)
+{
+    struct rusmi_unwind unwind;
+
+    proc->unwind = &unwind;
+    /* relaxed: for lists */
+    atomic_store_explicit(&proc->doing, RUSM_PROCESS_THREAD, memory_order_relaxed);
+    tls_entered = proc;
+    if (setjmp(unwind.place) == 0) {
+        rusm_checkpoint();
+        proc->fn(proc->arg);
+        rusm_checkpoint();
+        unwind.reason = (rusm_reason){.kind = RUSM_REASON_NORMAL};
+    }
+    tls_entered = NULL;
+    proc->reason = &unwind.reason;
     rusmi_process_finish(proc);
 }

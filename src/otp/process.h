@@ -23,6 +23,7 @@
 
 #include <rusm/otp/driver.h>
 #include <rusm/otp/info.h>
+#include <rusm/otp/memory.h>
 #include <rusm/otp/process.h>
 
 #include <stdarg.h>
@@ -65,6 +66,7 @@ struct rusmi_process {
     uint32_t size_class;
     uint32_t tool_id; /* of the stack, for valgrind */
     bool is_thread;
+    struct rusmi_unwind *unwind; /* of blocking work: where its end goes to; else NULL */
     rusm_process_fn fn;
     void *arg;
 
@@ -138,6 +140,28 @@ rusm_time rusmi_deadline(int64_t timeout_ms);
 /* The full pid of a process. */
 rusm_pid rusmi_process_pid(const struct rusmi_process *proc);
 
+/*
+ * End the calling process here if it has been killed and has a stack of ours. Blocking work goes on,
+ * and its call returns RUSM_EKILLED: there may be frames below that know nothing of us. It ends in
+ * rusm_checkpoint(), which only its own code calls.
+ */
+void rusmi_checkpoint(void);
+
+/* What a process is born with beyond its config. Zero: nothing. */
+struct rusmi_spawn_more {
+    rusm_exit_watch *watch; /* set before it runs; on an error not set and never called */
+    rusm_exit_hook *hook;   /* moved from the caller to it, before it runs; then its hook there */
+    bool blocking;          /* it runs on a thread, see blocking.c */
+    bool is_child; /* link and monitor of the config are one tie, see tie.h: supervisors */
+};
+
+/* As rusm_spawn_with(); *out_pid is set before the call may end its caller. */
+rusm_err rusmi_spawn_more(rusm_runtime *rt, rusm_process_fn fn, void *arg,
+                          const rusm_spawn_config *cfg, const struct rusmi_spawn_more *more,
+                          rusm_pid *out_pid);
+/* Run a process that was spawned with a job to its end, on the calling thread. */
+void rusmi_process_run_here(struct rusmi_process *proc);
+
 /* As rusm_spawn_with(); the watch is set before the process runs, *out_pid before the call may end
  * its caller. On an error the watch is not set and will not be called. */
 rusm_err rusmi_spawn_watched(rusm_runtime *rt, rusm_process_fn fn, void *arg,
@@ -188,6 +212,8 @@ void rusmi_reason_crashed(rusm_reason *out_reason, const char *format, va_list a
 
 /* ---- memory.c ---- */
 void rusmi_hooks_run(struct rusmi_process *proc);
+/* Move a hook to a process that has not run yet and has its extra record. False: it is not there. */
+bool rusmi_hook_move(struct rusmi_process *from, rusm_exit_hook *hook, struct rusmi_process *to);
 void rusmi_blocks_free(struct rusmi_process *proc);
 
 #define RUSMI_NEVER UINT64_MAX

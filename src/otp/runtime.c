@@ -114,6 +114,7 @@ static rusm_pool *pool_make(const rusm_pool_config *cfg, struct rusmi_kit *kit)
     rusmi_lock_init(&pool->runtimes_lock);
     rusmi_list_init(&pool->runtimes);
     rusmi_fds_init(pool);
+    rusmi_blocking_init(&pool->blocking);
     pool->kit = kit;
     return pool;
 }
@@ -161,6 +162,7 @@ void rusm_pool_del(rusm_pool *pool)
     }
     rusmi_assert(rusmi_list_empty(&pool->runtimes));
     rusmi_assert(rusmi_worker_self() == NULL);
+    rusmi_blocking_fini(&pool->blocking); /* before what its threads may wake */
     rusmi_sched_stop(pool);
     rusmi_faults_release();
     rusmi_assert(atomic_load(&pool->drivers_alive) == 0);

@@ -15,6 +15,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "otp/blocking.h"
 #include "otp/cache.h"
 #include "otp/process.h"
 #include "otp/timer.h"
@@ -140,6 +141,8 @@ struct rusm_pool {
 
     struct rusmi_drivers drivers; /* posted by other threads */
     _Atomic uint32_t drivers_alive;
+
+    struct rusmi_blocking blocking;
 
     struct rusmi_poll poll;
     _Atomic uint32_t polling;      /* 1: a thread is the poller */

@@ -224,7 +224,7 @@ static rusm_err route_send(struct rusmi_process *self, rusm_pid to, rusm_msg *ms
         take_back(self, msg);
     }
     /* A router leaves the end of a killed process to us, so that the count above is given back. */
-    rusm_checkpoint();
+    rusmi_checkpoint();
     return err;
 }
 
@@ -265,7 +265,7 @@ rusm_err rusm_send_msg(rusm_pid to, rusm_msg *msg)
     if (rusm_pid_is_none(to) || msg == NULL) {
         return rusm_set_err_detail(RUSM_EINVAL, "a message needs bytes and a process to go to");
     }
-    rusm_checkpoint();
+    rusmi_checkpoint();
     /* What is sent on is data: an answer would be dropped as one that nobody waits for, an exit or
      * a down would say what is not so. */
     kind = msg->kind & 0xff;
@@ -304,7 +304,7 @@ rusm_err rusmi_send_kind(rusm_pid to, rusm_msg_kind kind, const void *data, size
     if (rusm_pid_is_none(to)) {
         return rusm_set_err_detail(RUSM_EINVAL, "a message needs a process to go to");
     }
-    rusm_checkpoint(); /* before anything is allocated */
+    rusmi_checkpoint(); /* before anything is allocated */
     err = copy(&msg, kind, data, len);
     if (err != RUSM_OK) {
         return err;
@@ -332,7 +332,7 @@ rusm_err rusmi_send_name_kind(const char *name, rusm_msg_kind kind, const void *
     if (name == NULL) {
         return rusm_set_err_detail(RUSM_EINVAL, "a message needs a name to go to");
     }
-    rusm_checkpoint();
+    rusmi_checkpoint();
     err = copy(&msg, kind, data, len);
     if (err != RUSM_OK) {
         return err;
@@ -396,7 +396,7 @@ rusm_err rusmi_receive(struct rusmi_process *self, struct rusmi_wanted *wanted, 
 
         rusmi_process_attend(self);
         if (rusmi_process_killed(self)) {
-            rusm_checkpoint();
+            rusmi_checkpoint();
             return rusm_set_err_detail(RUSM_EKILLED, "%s", rusm_err_text(RUSM_EKILLED));
         }
         msg = take(self, wanted);

@@ -28,7 +28,10 @@ struct rusmi_tie_hook {
 struct rusmi_tie {
     struct rusmi_cause *cause;
     bool is_link;
-    bool late; /* it was made when the target was already marked to end: the answer is noproc, as
+    bool
+        is_child; /* a link made by a supervisor: it hears of the end by a down, in place of an exit,
+                      and still does when the link has been taken away */
+    bool late;    /* it was made when the target was already marked to end: the answer is noproc, as
                   exit signals and requests of one sender keep their order */
     rusm_pid owner, target;
     struct rusmi_process *owner_proc, *target_proc;
@@ -48,6 +51,8 @@ struct rusmi_ties {
 
 /* Make a tie that is in no place yet: ref_number not 0: a monitor. NULL without memory. */
 struct rusmi_tie *rusmi_tie_new(rusm_pid owner, rusm_pid target, uint64_t ref_number);
+/* The tie of a supervisor with a child that it is about to spawn. */
+struct rusmi_tie *rusmi_tie_new_child(rusm_pid owner, uint64_t ref_number);
 void rusmi_tie_del(struct rusmi_tie *tie);
 /* Put a tie between self and a process that can not have ended: one that is being spawned. */
 void rusmi_tie_newborn(struct rusmi_process *self, struct rusmi_process *proc,

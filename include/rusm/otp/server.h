@@ -62,7 +62,8 @@ RUSM_API RUSM_NORETURN void rusm_server_run(const rusm_server_ops *ops, void *ar
 RUSM_API RUSM_NORETURN void rusm_server_exit(const rusm_reason *reason);
 
 /**
- * Ask a server to end with reason normal, and wait until it has.
+ * Ask a server to end with reason normal, and wait until it has. It ends when it has handled the
+ * messages that came before; neither a full mailbox nor what it traps matters.
  *
  * Threads: in context; not the server itself.
  * Errors:  RUSM_ENOPROC   it had ended before

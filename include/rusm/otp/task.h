@@ -38,7 +38,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_task_start(rusm_task *out_task, rusm_task
 /**
  * Wait for a task's result.
  *
- * After RUSM_ETIMEOUT the task goes on and may be awaited again.
+ * The result does not lie in the mailbox: no receive meets it, and none has to be made for it. The
+ * call returns when the task has ended. After RUSM_ETIMEOUT it goes on and may be awaited again.
  *
  * Owns:    the caller owns *out_result, which is NULL for a task without one; out_result may be
  *          NULL.
@@ -52,8 +53,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_task_start(rusm_task *out_task, rusm_task
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_task_await(rusm_task *task, int64_t timeout_ms,
                                                   rusm_msg **out_result);
 
-/** Kill a task and forget its result. No effect if it was awaited. Threads: the process that started
- * it. */
+/** Kill a task and forget its result; a monitor on its pid tells when it has ended. No effect if it
+ * was awaited. Threads: the process that started it. */
 RUSM_API void rusm_task_cancel(rusm_task *task);
 
 RUSM_END_DECLS
