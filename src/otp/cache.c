@@ -10,7 +10,7 @@
 /* Chains that the depot keeps per class: 1 MiB of the smallest blocks, 16 MiB of the largest. */
 #define DEPOT_CHAINS 256
 
-static const uint16_t sizes[RUSMI_CACHE_CLASSES] = {64, 96, 128, 256, 512, 1024};
+static const uint16_t sizes[RUSMI_CACHE_CLASSES] = {RUSMI_CACHE_LEAST, 96, 128, 256, 512, 1024};
 
 #define CACHED (!RUSMI_ASAN && !RUSMI_TSAN)
 

@@ -15,11 +15,15 @@
 #ifndef RUSMI_OTP_CACHE_H
 #define RUSMI_OTP_CACHE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define RUSMI_CACHE_CLASSES 6
 #define RUSMI_CHAIN_LEN     64
+/* Bytes of the smallest class, which is class 1. */
+#define RUSMI_CACHE_LEAST 64u
 /* Size class of what is too large for any. */
 #define RUSMI_CACHE_NONE 0u
 
@@ -31,6 +35,33 @@ struct rusmi_chain {
 struct rusmi_cache {
     struct rusmi_chain chains[RUSMI_CACHE_CLASSES][2];
 };
+
+/* A block of that class from the first chain, or NULL: then rusmi_cache_take() looks further. */
+static inline void *rusmi_cache_pop(struct rusmi_cache *cache, unsigned size_class)
+{
+    struct rusmi_chain *chain = &cache->chains[size_class - 1][0];
+    void *block = chain->first;
+
+    if (block != NULL) {
+        memcpy(&chain->first, block, sizeof(chain->first));
+        chain->len--;
+    }
+    return block;
+}
+
+/* False: the first chain is full; then rusmi_cache_give() makes room. */
+static inline bool rusmi_cache_push(struct rusmi_cache *cache, void *block, unsigned size_class)
+{
+    struct rusmi_chain *chain = &cache->chains[size_class - 1][0];
+
+    if (chain->len >= RUSMI_CHAIN_LEN) {
+        return false;
+    }
+    memcpy(block, &chain->first, sizeof(chain->first));
+    chain->first = block;
+    chain->len++;
+    return true;
+}
 
 /* A block of at least size bytes; *out_class says how to give it back. cache NULL: from the heap.
  * NULL without memory. */

@@ -38,6 +38,9 @@
 
 #include <stdatomic.h>
 
+/* Bits of a head word that are the generation. */
+#define RUSMI_BOX_BITS 21
+
 /* What hangs on a message beside its bytes. */
 enum {
     RUSMI_MSG_CAUSE = 1,  /* data begins with a struct rusmi_cause pointer, one reference */
@@ -118,7 +121,10 @@ void rusmi_mailbox_open(struct rusmi_mailbox *box);
 void rusmi_mailbox_bound(struct rusmi_mailbox *box, size_t max, rusm_mailbox_policy policy);
 /* The generation that senders to the process with that serial must name: each life of a slot closes
  * once. */
-uint64_t rusmi_mailbox_life(uint64_t serial);
+static inline uint64_t rusmi_mailbox_life(uint64_t serial)
+{
+    return (serial >> 32) & (((uint64_t)1 << RUSMI_BOX_BITS) - 1);
+}
 /* Takes msg unless it was RUSMI_PUSH_GONE or RUSMI_PUSH_FULL. */
 enum rusmi_push rusmi_mailbox_push(struct rusmi_mailbox *box, uint64_t generation,
                                    struct rusm_msg *msg);
@@ -178,6 +184,33 @@ rusm_err rusmi_msg_share(rusm_msg **out_msg, rusm_msg_kind kind, struct rusmi_sh
 /* Note that the process whose list it is holds msg, and that it no longer does. */
 void rusmi_msg_hold(struct rusm_msg **list, struct rusm_msg *msg);
 void rusmi_msg_let(struct rusm_msg *msg);
+
+static inline void rusmi_msg_hold_inline(struct rusm_msg **list, struct rusm_msg *msg)
+{
+    struct rusm_msg *first = *list;
+
+    msg->next = first;
+    msg->held = list;
+    if (first != NULL) {
+        first->held = &msg->next;
+    }
+    *list = msg;
+}
+
+static inline void rusmi_msg_let_inline(struct rusm_msg *msg)
+{
+    if (msg->held != NULL) {
+        *msg->held = msg->next;
+        if (msg->next != NULL) {
+            msg->next->held = msg->held;
+        }
+        msg->next = NULL;
+        msg->held = NULL;
+    }
+}
+
+/* Free a message that nobody holds, with what hangs on it. */
+void rusmi_msg_free(struct rusm_msg *msg);
 /* Free all messages of a list. */
 void rusmi_msgs_free(struct rusm_msg **list);
 

@@ -79,16 +79,10 @@ rusm_err rusm_msg_new(rusm_msg **out_msg, size_t len)
     return RUSM_OK;
 }
 
-void rusm_msg_del(rusm_msg *msg)
+void rusmi_msg_free(struct rusm_msg *msg)
 {
     struct rusmi_worker *worker;
 
-    if (msg == NULL) {
-        return;
-    }
-    if (msg->held != NULL) {
-        rusmi_msg_let(msg);
-    }
     if ((msg->flags & RUSMI_MSG_CAUSE) != 0) {
         struct rusmi_cause *cause;
 
@@ -257,26 +251,12 @@ rusm_err rusmi_msg_share(rusm_msg **out_msg, rusm_msg_kind kind, struct rusmi_sh
 
 void rusmi_msg_hold(struct rusm_msg **list, struct rusm_msg *msg)
 {
-    struct rusm_msg *first = *list;
-
-    msg->next = first;
-    msg->held = list;
-    if (first != NULL) {
-        first->held = &msg->next;
-    }
-    *list = msg;
+    rusmi_msg_hold_inline(list, msg);
 }
 
 void rusmi_msg_let(struct rusm_msg *msg)
 {
-    if (msg->held != NULL) {
-        *msg->held = msg->next;
-        if (msg->next != NULL) {
-            msg->next->held = msg->held;
-        }
-        msg->next = NULL;
-        msg->held = NULL;
-    }
+    rusmi_msg_let_inline(msg);
 }
 
 void rusmi_msgs_free(struct rusm_msg **list)

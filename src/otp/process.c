@@ -96,17 +96,6 @@ struct rusmi_process *rusmi_process_find(rusm_pool *pool, uint64_t serial)
     return number == 0 ? NULL : rusmi_slot_at(pool, number - 1);
 }
 
-bool rusmi_process_is(const struct rusmi_process *proc, rusm_pid pid)
-{
-    return atomic_load(&proc->serial) == pid.serial &&
-           atomic_load(&proc->owner_incarnation) == pid.incarnation;
-}
-
-bool rusmi_process_killed_as(const struct rusmi_process *proc, uint64_t serial)
-{
-    return atomic_load(&proc->kill_serial) == serial;
-}
-
 bool rusmi_process_killed(const struct rusmi_process *proc)
 {
     return rusmi_process_killed_as(proc, proc->own_serial);
@@ -157,27 +146,6 @@ void rusmi_process_attend(struct rusmi_process *proc)
     rusmi_mailbox_collect(&proc->mailbox);
 }
 
-/* errno is a thread-local: its address must be asked for afresh on the other side of a switch. */
-__attribute__((noinline)) static int errno_get(void)
-{
-    __asm__ volatile("" ::: "memory");
-    return errno;
-}
-
-__attribute__((noinline)) static void errno_set(int value)
-{
-    __asm__ volatile("" ::: "memory");
-    errno = value;
-}
-
-/* Leave the processor to others; errno goes with the process. */
-static void switch_out(struct rusmi_process *proc, enum rusmi_leave leave)
-{
-    proc->saved_errno = errno_get();
-    rusmi_sched_leave(proc, leave);
-    errno_set(proc->saved_errno);
-}
-
 bool rusmi_process_woken(const struct rusmi_process *proc)
 {
     return !rusmi_mailbox_waits(&proc->mailbox);
@@ -216,7 +184,7 @@ void rusmi_process_suspend(struct rusmi_process *proc, rusm_process_state doing,
         proc->timer.fire = timer_fired;
         rusmi_sched_set_timer(proc->pool, &proc->timer, deadline);
     }
-    switch_out(proc, RUSMI_LEAVE_WAIT);
+    rusmi_sched_leave(proc, RUSMI_LEAVE_WAIT);
     if (deadline != RUSMI_NEVER) {
         (void)rusmi_timers_cancel(&proc->pool->timers, &proc->timer);
     }
@@ -259,7 +227,7 @@ void rusm_yield(void)
     rusmi_checkpoint();
     atomic_store_explicit(&self->doing, RUSM_PROCESS_RUNNABLE,
                           memory_order_relaxed); /* relaxed: for lists */
-    switch_out(self, RUSMI_LEAVE_YIELD);
+    rusmi_sched_leave(self, RUSMI_LEAVE_YIELD);
     rusmi_checkpoint();
 }
 

@@ -171,11 +171,18 @@ rusm_err rusmi_spawn_watched(rusm_runtime *rt, rusm_process_fn fn, void *arg,
 /* What only few processes need, made now if it was not there; NULL without memory. Owner. */
 struct rusmi_process_extra *rusmi_process_extra(struct rusmi_process *self);
 /* Whether somebody has asked for the end of the process with that serial, in that slot. */
-bool rusmi_process_killed_as(const struct rusmi_process *proc, uint64_t serial);
+static inline bool rusmi_process_killed_as(const struct rusmi_process *proc, uint64_t serial)
+{
+    return atomic_load(&proc->kill_serial) == serial;
+}
 /* Free the downs with that reference that lie in self's mailbox. */
 void rusmi_flush_down(struct rusmi_process *self, uint64_t number);
 /* Whether the slot still has that process, of runtime rt. */
-bool rusmi_process_is(const struct rusmi_process *proc, rusm_pid pid);
+static inline bool rusmi_process_is(const struct rusmi_process *proc, rusm_pid pid)
+{
+    return atomic_load(&proc->serial) == pid.serial &&
+           atomic_load(&proc->owner_incarnation) == pid.incarnation;
+}
 /* Make it end, as a kill does, but for that cause (one reference is taken over). Under the stripe;
  * wake it afterwards. */
 void rusmi_process_doom(struct rusmi_process *proc, struct rusmi_cause *cause);
@@ -184,6 +191,8 @@ uint64_t rusmi_ref_new(void);
 /* Take what is wanted from self's mailbox, waiting for it. */
 rusm_err rusmi_receive(struct rusmi_process *self, struct rusmi_wanted *wanted, int64_t timeout_ms,
                        rusm_msg **out_msg);
+/* As rusm_receive(), whoever the caller is. */
+rusm_err rusmi_receive_any(rusm_msg **out_msg, int64_t timeout_ms);
 /* The reply or the down with that reference, for whoever asked for it; see gen/call.c. */
 rusm_err rusmi_receive_reply(rusm_mark mark, uint64_t ref_number, int64_t timeout_ms,
                              rusm_msg **out_msg);

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/prng.h"
 #include "otp/fault.h"
+#include "otp/switch.h"
 #include "platform/barrier.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
@@ -16,14 +17,8 @@
 
 #include <errno.h>
 
-/* A busy worker looks at descriptors, timers and the queue from outside every so many processes. */
-#define TICK_MASK 63u
 /* ... unless it has done so within this time. */
 #define LOOK_NS ((uint64_t)20000)
-/* Times in a row that a process may be handed the worker before those in the ring. */
-#define HANDED_MAX 1000u
-/* Posted drivers wait for at most so much work of processes, so that many posts make one run. */
-#define WORK_MAX 96u
 /* So many processes or drivers in one worker's queue are worth stealing. */
 #define SURPLUS 2u
 /* Drivers that one turn runs at most, so that processes get theirs. */
@@ -33,19 +28,21 @@
 /* How often the watchdog looks while anything runs. */
 #define WATCH_NS ((uint64_t)10 * 1000 * 1000)
 
-static _Thread_local struct rusmi_worker *tls_worker;
+_Thread_local RUSMI_TLS_MODEL struct rusmi_worker *rusmi_tls_worker;
 
+#if !RUSMI_WORKER_SELF_INLINE
 /* The barrier keeps compilers from finding out that it is pure and from remembering its result
  * across a switch. */
 __attribute__((noinline)) struct rusmi_worker *rusmi_worker_self(void)
 {
     __asm__ volatile("" ::: "memory");
-    return tls_worker;
+    return rusmi_tls_worker;
 }
+#endif
 
 /* ---- queues ---------------------------------------------------------------------------------- */
 
-static void inject(rusm_pool *pool, struct rusmi_process *proc)
+void rusmi_sched_inject(rusm_pool *pool, struct rusmi_process *proc)
 {
     rusmi_lock_take(&pool->inject_lock);
     proc->next_free = NULL;
@@ -74,46 +71,6 @@ static struct rusmi_process *take_injected(rusm_pool *pool)
     }
     rusmi_lock_give(&pool->inject_lock);
     return proc;
-}
-
-/* The worker's own end of its ring; false if it is full. */
-static bool ring_push(struct rusmi_worker *worker, struct rusmi_process *proc)
-{
-    uint32_t tail =
-        atomic_load_explicit(&worker->tail, memory_order_relaxed); /* relaxed: only we write it */
-    /* acquire: pairs with the thieves' exchange of head: they have read the places that we write
-     * again */
-    uint32_t head = atomic_load_explicit(&worker->head, memory_order_acquire);
-
-    if (tail - head >= RUSMI_RUNQ_LEN) {
-        return false;
-    }
-    /* relaxed: published by tail */
-    atomic_store_explicit(&worker->ring[tail % RUSMI_RUNQ_LEN], proc, memory_order_relaxed);
-    /* release: pairs with the acquire of tail in ring_steal */
-    atomic_store_explicit(&worker->tail, tail + 1, memory_order_release);
-    return true;
-}
-
-static struct rusmi_process *ring_pop(struct rusmi_worker *worker)
-{
-    uint32_t tail =
-        atomic_load_explicit(&worker->tail, memory_order_relaxed); /* relaxed: only we write it */
-    uint32_t head =
-        atomic_load_explicit(&worker->head, memory_order_acquire); /* acquire: as in ring_push */
-
-    while (head != tail) {
-        /* relaxed: we wrote it */
-        struct rusmi_process *proc =
-            atomic_load_explicit(&worker->ring[head % RUSMI_RUNQ_LEN], memory_order_relaxed);
-
-        /* acq_rel: against thieves, who do the same */
-        if (atomic_compare_exchange_weak_explicit(&worker->head, &head, head + 1,
-                                                  memory_order_acq_rel, memory_order_acquire)) {
-            return proc;
-        }
-    }
-    return NULL;
 }
 
 static uint32_t ring_len(struct rusmi_worker *worker)
@@ -145,68 +102,13 @@ static struct rusmi_process *ring_steal(struct rusmi_worker *thief, struct rusmi
         if (atomic_compare_exchange_strong_explicit(&victim->head, &head, head + count,
                                                     memory_order_acq_rel, memory_order_acquire)) {
             for (uint32_t i = 1; i < count; i++) {
-                if (!ring_push(thief, taken[i])) {
-                    inject(thief->pool, taken[i]);
+                if (!rusmi_ring_push(thief, taken[i])) {
+                    rusmi_sched_inject(thief->pool, taken[i]);
                 }
             }
             return taken[0];
         }
     }
-}
-
-static void queue_last(struct rusmi_worker *worker, struct rusmi_process *proc)
-{
-    if (worker->pool->kit != NULL) {
-        rusmi_kit_ready(worker->pool, proc);
-    } else if (!ring_push(worker, proc)) {
-        inject(worker->pool, proc);
-    }
-}
-
-/* ---- the process that runs next -------------------------------------------------------------- */
-
-/*
- * What a process has woken last runs next on its worker: it is warm, and the two often wait for
- * each other. `next` is the worker's own, so that taking it costs no atomic operation; but a
- * process that holds the worker would keep it there for ever. So the watchdog may take it. Their
- * agreement is one-sided: the worker says with plain stores that it is inside, and looks whether it
- * has been seized; the watchdog says that it seizes, has all threads pass a barrier, and only then
- * looks whether the worker is inside. If it is, it runs, and nothing has to be taken.
- */
-static void next_enter(struct rusmi_worker *worker)
-{
-    for (;;) {
-        /* relaxed: ordered by the barrier that the watchdog imposes, here only against the
-         * compiler */
-        atomic_store_explicit(&worker->inside, 1, memory_order_relaxed);
-        atomic_signal_fence(memory_order_seq_cst);
-        /* acquire: pairs with the watchdog's release after it has taken the process */
-        if (atomic_load_explicit(&worker->seized, memory_order_acquire) == 0) {
-            return;
-        }
-        /* release: as below */
-        atomic_store_explicit(&worker->inside, 0, memory_order_release);
-        rusmi_thread_yield();
-    }
-}
-
-static void next_leave(struct rusmi_worker *worker)
-{
-    /* release: pairs with the watchdog's acquire, so that it sees what was put into `next` */
-    atomic_store_explicit(&worker->inside, 0, memory_order_release);
-}
-
-/* Put a process there; returns the one that was there before, or NULL. */
-static struct rusmi_process *next_swap(struct rusmi_worker *worker, struct rusmi_process *proc)
-{
-    struct rusmi_process *before;
-
-    next_enter(worker);
-    /* relaxed, both: see above */
-    before = atomic_load_explicit(&worker->next, memory_order_relaxed);
-    atomic_store_explicit(&worker->next, proc, memory_order_relaxed);
-    next_leave(worker);
-    return before;
 }
 
 /* The watchdog: take what waits for a worker that a process holds. */
@@ -227,46 +129,33 @@ static struct rusmi_process *next_seize(struct rusmi_worker *worker)
     return proc;
 }
 
-/* What this worker has itself, in the order in which it is to run. */
-static struct rusmi_process *take_own(struct rusmi_worker *worker)
-{
-    struct rusmi_process *proc;
-
-    /* relaxed: only we put something there, and that it was taken away shows below */
-    if (atomic_load_explicit(&worker->next, memory_order_relaxed) == NULL) {
-        return ring_pop(worker);
-    }
-    if (++worker->handed > HANDED_MAX) {
-        worker->handed = 0;
-        proc = ring_pop(worker);
-        if (proc != NULL) {
-            return proc;
-        }
-    }
-    proc = next_swap(worker, NULL);
-    return proc != NULL ? proc : ring_pop(worker);
-}
-
 void rusmi_sched_queue(rusm_pool *pool, struct rusmi_process *proc)
 {
-    struct rusmi_worker *worker = rusmi_worker_self();
+    rusmi_queue(rusmi_worker_self(), pool, proc);
+}
 
-    if (worker != NULL && worker->pool == pool) {
-        /* What a driver or the poll wakes has no claim to be before others. */
-        if (worker->current != NULL && pool->hands_over) {
-            proc = next_swap(worker, proc);
-        }
-        if (proc != NULL) {
-            queue_last(worker, proc);
-        }
-        return;
-    }
+void rusmi_sched_queue_outside(rusm_pool *pool, struct rusmi_process *proc)
+{
     if (pool->kit != NULL) {
         rusmi_kit_ready(pool, proc);
         return;
     }
-    inject(pool, proc);
+    rusmi_sched_inject(pool, proc);
     rusmi_sched_notify(pool);
+}
+
+void rusmi_sched_leave(struct rusmi_process *proc, enum rusmi_leave leave)
+{
+    rusmi_leave(rusmi_worker_self(), proc, leave);
+}
+
+void rusmi_sched_arrive(void)
+{
+    struct rusmi_worker *worker = rusmi_worker_self();
+
+    if (worker->left != NULL) {
+        rusmi_finish_leaving(worker);
+    }
 }
 
 /* ---- sleeping and waking --------------------------------------------------------------------- */
@@ -489,108 +378,20 @@ static void go_to_sleep(struct rusmi_worker *worker)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-/* Finish the suspension of the process that was just switched away from: only now, with its
- * registers saved, may others run it. */
-static inline void finish_leaving(struct rusmi_worker *worker)
-{
-    struct rusmi_process *left = worker->left;
-
-    worker->left = NULL;
-    if (worker->leave == RUSMI_LEAVE_WAIT) {
-        if (rusmi_mailbox_wait(&left->mailbox)) {
-            return;
-        }
-    } else if (worker->leave == RUSMI_LEAVE_END) {
-        rusmi_process_finish(left);
-        return;
-    }
-    queue_last(worker, left); /* it was woken meanwhile, or only gave way */
-}
-
-void rusmi_sched_arrive(void)
-{
-    struct rusmi_worker *worker = rusmi_worker_self();
-
-    if (worker->left != NULL) {
-        finish_leaving(worker);
-    }
-}
-
-/* The worker begins to run proc. */
-static inline void begin_run(struct rusmi_worker *worker, struct rusmi_process *proc)
-{
-    /* relaxed, both: lists and the watchdog look at them, nothing depends on it */
-    atomic_store_explicit(&proc->doing, RUSM_PROCESS_RUNNING, memory_order_relaxed);
-    atomic_store_explicit(&worker->switches,
-                          atomic_load_explicit(&worker->switches, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
-    worker->current = proc;
-    worker->budget = RUSMI_BUDGET;
-}
-
-static inline void end_run(struct rusmi_worker *worker)
-{
-    worker->work += 1 + (unsigned)(RUSMI_BUDGET - worker->budget);
-}
-
-static bool drivers_wait(struct rusmi_worker *worker)
-{
-    return atomic_load(&worker->drivers.len) != 0 || atomic_load(&worker->pool->drivers.len) != 0;
-}
-
-/*
- * The process to switch to at once, without the loop in between; NULL if the loop is wanted, for
- * what it does beside running processes, or has nothing to run.
- */
-static inline struct rusmi_process *take_direct(struct rusmi_worker *worker)
-{
-    rusm_pool *pool = worker->pool;
-
-    worker->tick++;
-    /* relaxed: the watchdog's wish may be seen later */
-    if ((worker->tick & TICK_MASK) == 0 || pool->kit != NULL ||
-        atomic_load_explicit(&worker->hold, memory_order_relaxed) != RUSMI_HOLD_PROCESS ||
-        (worker->work >= WORK_MAX && drivers_wait(worker))) {
-        worker->tick--;
-        return NULL;
-    }
-    return take_own(worker);
-}
-
-void rusmi_sched_leave(struct rusmi_process *proc, enum rusmi_leave leave)
-{
-    struct rusmi_worker *worker = rusmi_worker_self();
-    struct rusmi_process *next = NULL;
-
-    end_run(worker);
-    worker->left = proc;
-    worker->leave = leave;
-    if (leave == RUSMI_LEAVE_WAIT) {
-        next = take_direct(worker);
-    }
-    if (next == NULL) {
-        rusmi_context_switch(&proc->context, &worker->context);
-    } else {
-        begin_run(worker, next);
-        rusmi_context_switch(&proc->context, &next->context);
-    }
-    rusmi_sched_arrive();
-}
-
 static void run(struct rusmi_worker *worker, struct rusmi_process *proc)
 {
     rusm_pool *pool = worker->pool;
 
     /* relaxed: the watchdog's; nothing depends on it */
     atomic_store_explicit(&worker->hold, RUSMI_HOLD_PROCESS, memory_order_relaxed);
-    begin_run(worker, proc);
+    rusmi_begin_run(worker, proc);
     rusmi_context_switch(&worker->context, &proc->context);
     worker->current = NULL;
     if (atomic_exchange(&worker->hold, RUSMI_HOLD_NONE) == RUSMI_HOLD_RELIEVED) {
         (void)atomic_fetch_add(&pool->awake, 1);
         (void)atomic_fetch_sub(&pool->held, 1);
     }
-    finish_leaving(worker);
+    rusmi_finish_leaving(worker);
 }
 
 void rusmi_sched_run(struct rusmi_worker *worker, struct rusmi_process *proc)
@@ -600,8 +401,9 @@ void rusmi_sched_run(struct rusmi_worker *worker, struct rusmi_process *proc)
 
 void rusmi_sched_adopt(struct rusmi_worker *worker, bool adopt)
 {
-    tls_worker = adopt ? worker : NULL;
+    rusmi_tls_worker = adopt ? worker : NULL;
     if (adopt) {
+        worker->errno_place = &errno;
         rusmi_context_init_thread(&worker->context);
     }
 }
@@ -655,15 +457,15 @@ static bool work_once(struct rusmi_worker *worker)
     struct rusmi_process *proc = NULL;
 
     worker->tick++;
-    if ((worker->tick & TICK_MASK) == 0) {
+    if ((worker->tick & RUSMI_TICK_MASK) == 0) {
         look_around(worker);
         proc = take_injected(pool);
     }
-    if (worker->work >= WORK_MAX) {
+    if (worker->work >= RUSMI_WORK_MAX) {
         (void)run_drivers(worker);
     }
     if (proc == NULL) {
-        proc = take_own(worker);
+        proc = rusmi_take_own(worker);
     }
     if (proc == NULL && run_drivers(worker)) {
         return true;
@@ -717,7 +519,8 @@ static void *worker_main(void *arg)
 {
     struct rusmi_worker *worker = arg;
 
-    tls_worker = worker;
+    rusmi_tls_worker = worker;
+    worker->errno_place = &errno;
     rusmi_context_init_thread(&worker->context);
     rusmi_faults_thread_init(worker);
     while (atomic_load(&worker->pool->stop) == 0) {
@@ -727,7 +530,7 @@ static void *worker_main(void *arg)
     }
     rusmi_cache_drain(&worker->cache);
     rusmi_faults_thread_fini(worker);
-    tls_worker = NULL;
+    rusmi_tls_worker = NULL;
     return NULL;
 }
 
@@ -745,7 +548,7 @@ static void relieve(rusm_pool *pool, struct rusmi_worker *held)
     struct rusmi_process *proc = pool->hands_over ? next_seize(held) : NULL;
 
     if (proc != NULL) {
-        inject(pool, proc);
+        rusmi_sched_inject(pool, proc);
     }
     if (atomic_compare_exchange_strong(&held->hold, &hold, RUSMI_HOLD_RELIEVED)) {
         (void)atomic_fetch_add(&pool->held, 1);

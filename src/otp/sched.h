@@ -88,6 +88,7 @@ struct rusmi_worker {
     struct rusmi_cache cache;     /* free messages */
     unsigned handed;              /* times in a row that `next` came before the ring */
     uint64_t looked_ns;           /* when it last looked around */
+    int *errno_place;             /* of the thread */
     struct rusmi_context context; /* of the scheduler loop */
     rusm_reason fault;            /* of the process that runs, see fault.c */
     void *fault_stack;            /* the alternate signal stack */
@@ -170,11 +171,36 @@ struct rusm_pool {
     struct rusmi_kit *kit; /* NULL, but on a pool of the test kit: see kit.c */
 };
 
-/* The worker that is the calling thread; NULL elsewhere. Never inlined: see platform/context.h. */
+/*
+ * The worker that is the calling thread; NULL elsewhere. A process changes threads at a switch, so
+ * the compiler must not remember the answer, nor the address of the variable: see
+ * platform/context.h.
+ */
+#define RUSMI_TLS_MODEL __attribute__((tls_model("initial-exec")))
+extern _Thread_local RUSMI_TLS_MODEL struct rusmi_worker *rusmi_tls_worker;
+
+#if defined(__x86_64__) && !RUSMI_ASAN && !RUSMI_TSAN
+#define RUSMI_WORKER_SELF_INLINE 1
+static inline struct rusmi_worker *rusmi_worker_self(void)
+{
+    struct rusmi_worker *worker;
+
+    __asm__ volatile("movq rusmi_tls_worker@gottpoff(%%rip), %0\n\t"
+                     "movq %%fs:(%0), %0"
+                     : "=r"(worker));
+    return worker;
+}
+#else
+#define RUSMI_WORKER_SELF_INLINE 0
 struct rusmi_worker *rusmi_worker_self(void);
+#endif
 
 /* Queue a process that has been made to run. Any thread. */
 void rusmi_sched_queue(rusm_pool *pool, struct rusmi_process *proc);
+/* The same from a thread that is no worker of the pool. */
+void rusmi_sched_queue_outside(rusm_pool *pool, struct rusmi_process *proc);
+/* Put it into the queue that all workers look at. */
+void rusmi_sched_inject(rusm_pool *pool, struct rusmi_process *proc);
 /* Leave the processor; returns when the process runs again, on whatever thread. Its own call. */
 void rusmi_sched_leave(struct rusmi_process *proc, enum rusmi_leave leave);
 /* The first thing on a new stack: finish what whoever was there before had begun. */
@@ -215,7 +241,33 @@ void rusmi_slot_give(rusm_pool *pool, struct rusmi_process *proc);
 struct rusmi_lock *rusmi_slot_stripe(rusm_pool *pool, const struct rusmi_process *proc);
 /* The control block of a slot by its number; NULL beyond what was ever used. */
 struct rusmi_process *rusmi_slot_at(rusm_pool *pool, uint32_t slot);
-uint32_t rusmi_slots_used(const rusm_pool *pool);
+static inline uint32_t rusmi_slots_used(const rusm_pool *pool)
+{
+    /* acquire: pairs with the release in map_block */
+    return atomic_load_explicit(&pool->blocks_len, memory_order_acquire) << RUSMI_BLOCK_BITS;
+}
+
+/* The control block takes so much of a stack's top. */
+#define RUSMI_CONTROL_LEN ((sizeof(struct rusmi_process) + 63) & ~(size_t)63)
+
+static inline struct rusmi_process *rusmi_block_slot(const struct rusmi_block *block,
+                                                     uint32_t index)
+{
+    /* relaxed: the caller has seen blocks_len, or a serial, after the block was published */
+    char *base = atomic_load_explicit(&block->base, memory_order_relaxed);
+
+    return (struct rusmi_process *)(void *)(base + (index + 1) * block->stack_size -
+                                            RUSMI_CONTROL_LEN);
+}
+
+static inline struct rusmi_process *rusmi_slot_at_inline(rusm_pool *pool, uint32_t slot)
+{
+    return slot >= rusmi_slots_used(pool)
+               ? NULL
+               : rusmi_block_slot(&pool->blocks[slot >> RUSMI_BLOCK_BITS],
+                                  slot & (RUSMI_BLOCK_SLOTS - 1));
+}
+
 /* Whether overflows of its stack meet a guard page. */
 bool rusmi_block_guarded(const struct rusmi_process *proc);
 /* The lowest usable address of a process's stack. */

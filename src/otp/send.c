@@ -319,11 +319,6 @@ rusm_err rusmi_send_kind(rusm_pid to, rusm_msg_kind kind, const void *data, size
     return err;
 }
 
-rusm_err rusm_send(rusm_pid to, const void *data, size_t len)
-{
-    return rusmi_send_kind(to, RUSM_MSG_DATA, data, len);
-}
-
 rusm_err rusmi_send_name_kind(const char *name, rusm_msg_kind kind, const void *data, size_t len)
 {
     struct rusmi_process *self = rusmi_process_self();
@@ -427,7 +422,7 @@ rusm_err rusmi_receive(struct rusmi_process *self, struct rusmi_wanted *wanted, 
     }
 }
 
-rusm_err rusm_receive(rusm_msg **out_msg, int64_t timeout_ms)
+rusm_err rusmi_receive_any(rusm_msg **out_msg, int64_t timeout_ms)
 {
     struct rusmi_process *self = rusmi_process_self();
     struct rusmi_wanted wanted = {.match = NULL};

@@ -16,10 +16,8 @@
 /* Slot numbers fill 32 bits of a serial, less one. */
 #define BLOCKS_MAX ((size_t)1 << (31 - RUSMI_BLOCK_BITS))
 
-/* The control block takes so much of a stack's top. */
-#define CONTROL_LEN ((sizeof(struct rusmi_process) + 63) & ~(size_t)63)
-
-_Static_assert(CONTROL_LEN <= 1024, "an idle process must fit one page with its control block");
+_Static_assert(RUSMI_CONTROL_LEN <= 1024,
+               "an idle process must fit one page with its control block");
 
 rusm_err rusmi_slots_init(rusm_pool *pool)
 {
@@ -41,21 +39,13 @@ rusm_err rusmi_slots_init(rusm_pool *pool)
     return RUSM_OK;
 }
 
-static struct rusmi_process *control_block(const struct rusmi_block *block, uint32_t index)
-{
-    /* relaxed: the caller has seen blocks_len, or a serial, after the block was published */
-    char *base = atomic_load_explicit(&block->base, memory_order_relaxed);
-
-    return (struct rusmi_process *)(void *)(base + (index + 1) * block->stack_size - CONTROL_LEN);
-}
-
 void rusmi_slots_fini(rusm_pool *pool)
 {
     for (uint32_t i = 0; i < atomic_load(&pool->blocks_len); i++) {
         struct rusmi_block *block = &pool->blocks[i];
 
         for (uint32_t slot = 0; slot < RUSMI_BLOCK_SLOTS; slot++) {
-            rusmi_vm_stack_forget(control_block(block, slot)->tool_id);
+            rusmi_vm_stack_forget(rusmi_block_slot(block, slot)->tool_id);
         }
         rusmi_stacks_unmap(atomic_load(&block->base), RUSMI_BLOCK_SLOTS, block->stack_size);
     }
@@ -72,18 +62,9 @@ struct rusmi_lock *rusmi_slot_stripe(rusm_pool *pool, const struct rusmi_process
     return &pool->stripes[proc->slot % RUSMI_STRIPES];
 }
 
-uint32_t rusmi_slots_used(const rusm_pool *pool)
-{
-    /* acquire: pairs with the release in map_block */
-    return atomic_load_explicit(&pool->blocks_len, memory_order_acquire) << RUSMI_BLOCK_BITS;
-}
-
 struct rusmi_process *rusmi_slot_at(rusm_pool *pool, uint32_t slot)
 {
-    if (slot >= rusmi_slots_used(pool)) {
-        return NULL;
-    }
-    return control_block(&pool->blocks[slot >> RUSMI_BLOCK_BITS], slot & (RUSMI_BLOCK_SLOTS - 1));
+    return rusmi_slot_at_inline(pool, slot);
 }
 
 void *rusmi_slot_stack(const struct rusmi_process *proc, size_t *out_size)
@@ -92,7 +73,7 @@ void *rusmi_slot_stack(const struct rusmi_process *proc, size_t *out_size)
     size_t whole = RUSMI_STACK_MIN << proc->size_class;
     char *top = (char *)(uintptr_t)proc;
 
-    *out_size = whole - CONTROL_LEN - page;
+    *out_size = whole - RUSMI_CONTROL_LEN - page;
     return top - *out_size;
 }
 
@@ -119,7 +100,7 @@ static rusm_err map_block(rusm_pool *pool, uint32_t size_class)
     block->stack_size = stack_size;
     atomic_store(&block->base, base);
     for (uint32_t i = RUSMI_BLOCK_SLOTS; i-- > 0;) {
-        struct rusmi_process *proc = control_block(block, i);
+        struct rusmi_process *proc = rusmi_block_slot(block, i);
         void *stack;
         size_t len;
 
