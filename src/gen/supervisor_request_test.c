@@ -85,6 +85,23 @@ static void test_end_of_parent_during_start(void **state)
     }
 }
 
+static void test_thread_that_leaves_is_a_parent_that_ends(void **state)
+{
+    (void)state;
+    for_seeds(seed)
+    {
+        rusm_pid sup;
+
+        kit_open(seed);
+        sup = open_simply(RUSM_ONE_FOR_ONE, 2);
+        kit.line[0] = '\0';
+        rusm_thread_leave();
+        settle();
+        assert_said("-b -a");
+        assert_false(rusm_is_alive(sup));
+    }
+}
+
 static void test_killed_supervisor_takes_its_children_along(void **state)
 {
     (void)state;
@@ -645,6 +662,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_end_of_parent_stops_everything),
         cmocka_unit_test(test_end_of_parent_during_start),
+        cmocka_unit_test(test_thread_that_leaves_is_a_parent_that_ends),
         cmocka_unit_test(test_killed_supervisor_takes_its_children_along),
         cmocka_unit_test(test_what_happens_during_a_stop_is_handled_afterwards),
         cmocka_unit_test(test_strangers_are_ignored_and_counted),

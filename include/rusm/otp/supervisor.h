@@ -55,7 +55,7 @@ RUSM_API void rusm_child_spec_init(rusm_child_spec *spec);
 typedef struct rusm_supervisor_config {
     size_t size; /**< sizeof(rusm_supervisor_config), set by init */
     rusm_strategy strategy;
-    uint32_t max_restarts;   /**< so many restarts (3) ... */
+    uint32_t max_restarts;   /**< so many restarts (3; UINT32_MAX: any number) ... */
     uint32_t seconds;        /**< ... within so many seconds (5) are allowed; with one more the
                               supervisor stops all children and ends with *shutdown* */
     uint32_t backoff_min_ms; /**< how long the second restart of a child in a row waits; doubled
