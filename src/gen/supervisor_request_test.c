@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What supervisors hear of while they do something: requests, strangers, the end of their parent; and
- * children that come and go at run time. */
+/* What supervisors hear of while they do something: requests, strangers, the end of their parent;
+ * and children that come and go at run time. */
 #include "gen/supervisor_fixture_test.h"
 
 /* ---- the end of others ----------------------------------------------------------------------- */

@@ -124,8 +124,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_supervisor_terminate_child(rusm_pid super
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_supervisor_terminate_pid(rusm_pid supervisor, rusm_pid child,
                                                                 int64_t timeout_ms);
 
-/** Start a child again that was terminated or is waiting. Errors: RUSM_EEXIST it runs; RUSM_ENONAME;
- * others as rusm_supervisor_start_child() */
+/** Start a child again that was terminated or is waiting. Errors: RUSM_EEXIST it runs;
+ * RUSM_ENONAME; others as rusm_supervisor_start_child() */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_supervisor_restart_child(rusm_pid supervisor, const char *id,
                                                                 int64_t timeout_ms,
                                                                 rusm_pid *out_pid);
