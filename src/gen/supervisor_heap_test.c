@@ -2,8 +2,8 @@
 /*
  * Supervisors with their first allocation failing, then the second, and so on until none is met.
  * A request that fails says so and changes nothing; a restart that fails is tried again; a stop
- * goes on. Everything runs on a deterministic pool, on the testing thread, so that the allocations of
- * all processes count.
+ * goes on. Everything runs on a deterministic pool, on the testing thread, so that the allocations
+ * of all processes count.
  */
 #include "otp/fixture_test.h"
 
