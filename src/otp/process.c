@@ -167,11 +167,6 @@ static void thread_suspend(struct rusmi_process *proc, rusm_time deadline)
     rusmi_mailbox_unwait(&proc->mailbox);
 }
 
-static void timer_fired(struct rusmi_timer *timer)
-{
-    rusmi_process_wake(rusmi_container(timer, struct rusmi_process, timer));
-}
-
 void rusmi_process_suspend(struct rusmi_process *proc, rusm_process_state doing, rusm_time deadline)
 {
     atomic_store_explicit(&proc->doing, (uint8_t)doing,
@@ -180,13 +175,10 @@ void rusmi_process_suspend(struct rusmi_process *proc, rusm_process_state doing,
         thread_suspend(proc, deadline);
         return;
     }
-    if (deadline != RUSMI_NEVER) {
-        proc->timer.fire = timer_fired;
-        rusmi_sched_set_timer(proc->pool, &proc->timer, deadline);
-    }
+    rusmi_timeout_begin(proc, deadline);
     rusmi_sched_leave(proc, RUSMI_LEAVE_WAIT);
-    if (deadline != RUSMI_NEVER) {
-        (void)rusmi_timers_cancel(&proc->pool->timers, &proc->timer);
+    if (proc->pool->kit != NULL) {
+        rusmi_timeout_end(proc); /* virtual time stops only where somebody waits for it */
     }
 }
 
@@ -343,6 +335,7 @@ static void wind_up(struct rusmi_process *proc, const rusm_reason *reason)
     atomic_store_explicit(&proc->doing, RUSM_PROCESS_EXITING,
                           memory_order_relaxed); /* relaxed: for lists */
     rusmi_hooks_run(proc);
+    rusmi_timeout_end(proc);
     rusmi_after_end(proc);
     rusmi_registered_release(rt, proc);
     /* groups: rusmi_groups_end(proc) */

@@ -18,7 +18,7 @@
 #include "base/map.h"
 #include "otp/mailbox.h"
 #include "otp/tie.h"
-#include "otp/timer.h"
+#include "otp/timeout.h"
 #include "platform/context.h"
 
 #include <rusm/otp/driver.h>
@@ -73,7 +73,7 @@ struct rusmi_process {
     /* the process itself, or the worker that runs it */
     struct rusmi_context context;
     struct rusmi_process *next_free; /* under the pool's or worker's free list */
-    struct rusmi_timer timer;        /* of the present wait */
+    struct rusmi_timeout timeout;    /* of its waits */
     struct rusmi_process_extra *extra;
     uint32_t generation;
     int saved_errno;
