@@ -556,7 +556,7 @@ static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_th
     } else if (cfg->label != NULL && label == NULL) {
         err = RUSM_ENOMEM;
     } else {
-        err = rusmi_slot_take(rt->pool, stack_size, &proc);
+        err = rusmi_slot_take(rt->pool, stack_size, is_thread, &proc);
     }
     if (err != RUSM_OK) {
         rusmi_free(label);
@@ -570,7 +570,6 @@ static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_th
     proc->own_serial = ((uint64_t)(proc->generation - 1) << 32) | (proc->slot + 1);
     proc->runtime = rt;
     proc->parent_serial = 0;
-    proc->is_thread = is_thread;
     proc->unwind = NULL;
     proc->ending = false;
     proc->saved_errno = 0;

@@ -130,6 +130,7 @@ struct rusm_pool {
     struct rusmi_lock slots_lock;
     _Atomic uint32_t blocks_len;               /* written under slots_lock */
     struct rusmi_process *free[RUSMI_CLASSES]; /* under slots_lock */
+    struct rusmi_process *free_threads;        /* under slots_lock; see rusmi_slot_take() */
     _Atomic uint64_t live;                     /* processes, threads included */
     struct rusmi_lock stripes[RUSMI_STRIPES];
     struct rusmi_lock crowd_stripes[RUSMI_STRIPES]; /* see send.c */
@@ -236,7 +237,8 @@ rusm_err rusmi_slots_init(rusm_pool *pool);
 void rusmi_slots_fini(rusm_pool *pool);
 /* A free slot for a stack of at least so many bytes; its control block is that of a new life but
  * for fn and names. */
-rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, struct rusmi_process **out_proc);
+rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, bool is_thread,
+                         struct rusmi_process **out_proc);
 void rusmi_slot_give(rusm_pool *pool, struct rusmi_process *proc);
 struct rusmi_lock *rusmi_slot_stripe(rusm_pool *pool, const struct rusmi_process *proc);
 /* The control block of a slot by its number; NULL beyond what was ever used. */

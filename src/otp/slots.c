@@ -140,7 +140,35 @@ static uint32_t sanitized(uint32_t size_class)
                                                                         : size_class;
 }
 
-rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, struct rusmi_process **out_proc)
+/*
+ * A slot that a thread once had is a thread's for ever. Who has ended the wait of a process may
+ * look at its control block until he queues it; a thread goes on by itself, and may be gone, and
+ * its slot another's, when he looks. So what he looks at, is_thread, must not change.
+ */
+static rusm_err take_for_thread(rusm_pool *pool, struct rusmi_process **out_proc)
+{
+    struct rusmi_process *proc;
+    rusm_err err;
+
+    rusmi_lock_take(&pool->slots_lock);
+    proc = pool->free_threads;
+    if (proc != NULL) {
+        pool->free_threads = proc->next_free;
+    }
+    rusmi_lock_give(&pool->slots_lock);
+    if (proc == NULL) {
+        err = rusmi_slot_take(pool, RUSMI_STACK_MIN, false, &proc); /* the stack is not used */
+        if (err != RUSM_OK) {
+            return err;
+        }
+        proc->is_thread = true;
+    }
+    *out_proc = proc;
+    return RUSM_OK;
+}
+
+rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, bool is_thread,
+                         struct rusmi_process **out_proc)
 {
     struct rusmi_worker *worker = rusmi_worker_self();
     uint32_t size_class = class_of(stack_size);
@@ -149,6 +177,9 @@ rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, struct rusmi_proces
 
     if (size_class >= RUSMI_CLASSES) {
         return RUSM_EINVAL;
+    }
+    if (is_thread) {
+        return take_for_thread(pool, out_proc);
     }
     size_class = sanitized(size_class);
     if (worker != NULL && worker->pool == pool && size_class < RUSMI_CACHED_CLASSES) {
@@ -178,15 +209,20 @@ void rusmi_slot_give(rusm_pool *pool, struct rusmi_process *proc)
     struct rusmi_worker *worker = rusmi_worker_self();
     uint32_t size_class = proc->size_class;
 
-    if (worker != NULL && worker->pool == pool && size_class < RUSMI_CACHED_CLASSES &&
-        worker->free_len[size_class] < RUSMI_FREE_CACHE) {
+    if (!proc->is_thread && worker != NULL && worker->pool == pool &&
+        size_class < RUSMI_CACHED_CLASSES && worker->free_len[size_class] < RUSMI_FREE_CACHE) {
         proc->next_free = worker->free[size_class];
         worker->free[size_class] = proc;
         worker->free_len[size_class]++;
         return;
     }
     rusmi_lock_take(&pool->slots_lock);
-    proc->next_free = pool->free[size_class];
-    pool->free[size_class] = proc;
+    if (proc->is_thread) {
+        proc->next_free = pool->free_threads;
+        pool->free_threads = proc;
+    } else {
+        proc->next_free = pool->free[size_class];
+        pool->free[size_class] = proc;
+    }
     rusmi_lock_give(&pool->slots_lock);
 }
