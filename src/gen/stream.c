@@ -291,7 +291,7 @@ rusm_err rusm_stream_write(rusm_stream *writer, const void *data, size_t len, in
     if (err == RUSM_OK && data == NULL && len != 0) {
         err = rusm_set_err_detail(RUSM_EINVAL, "there are no bytes to write");
     }
-    if (err == RUSM_OK) {
+    if (err == RUSM_OK && len != 0) {
         /* Before anything is moved, here and in the read: who ends here has moved nothing. */
         rusm_bump_reductions(rusmi_work_of(len));
         rusmi_checkpoint();
