@@ -1,7 +1,8 @@
 %% SPDX-License-Identifier: MIT
-%% What bench/timers.c measures, in Erlang: erlc timers.erl && erl +S 2 -noshell -run timers main [seconds] [pending]
+%% Peer of bench/timers.c: erlang:send_after/3 and cancel_timer/1 with many pending, and how late they and
+%% receive ... after are beside a pair that plays ping-pong.
 -module(timers).
--export([main/0, main/1]).
+-export([options/0, run/1]).
 
 -define(PER_HOLDER, 10000).
 -define(BATCH, 1000).
@@ -9,28 +10,26 @@
 -define(WAITERS, 100).
 -define(HOUR, 3600000).
 
-main() -> main(["4", "1000000"]).
+options() -> #{"seconds" => 4, "pending" => 1000000}.
 
-main([Seconds]) -> main([Seconds, "1000000"]);
-main([SecondsText, PendingText | _]) ->
-    Seconds = list_to_integer(SecondsText),
-    Pending = list_to_integer(PendingText),
+run(#{"seconds" := Seconds, "pending" := Pending}) ->
     Before = erlang:memory(total),
     T0 = now_ns(),
     fill(Pending),
-    FillNs = (now_ns() - T0) / max(Pending, 1),
-    Bytes = case Pending of 0 -> 0; _ -> (erlang:memory(total) - Before) / Pending end,
+    Filled = now_ns() - T0,
+    Bytes = erlang:memory(total) - Before,
     {Sets, Cancels, Fires} = price(now_ns() + Seconds * 500000000, [], [], []),
     {Receives, Afters} = accuracy(Seconds * 500),
-    io:format("{\"bench\":\"timers\",\"peer\":\"erlang\",\"pending\":~b,\"set_ns\":~b,\"cancel_ns\":~b,"
-              "\"fire_ns\":~b,\"fill_ns\":~b,\"bytes_per_timer\":~b,"
-              "\"receive_late_p50_us\":~.1f,\"receive_late_p99_us\":~.1f,"
-              "\"after_late_p50_us\":~.1f,\"after_late_p99_us\":~.1f}~n",
-              [Pending, pick(Sets, 50) div ?BATCH, pick(Cancels, 50) div ?BATCH,
-               pick(Fires, 50) div ?DUE_BATCH, round(FillNs), round(Bytes),
-               pick(Receives, 50) / 1000, pick(Receives, 99) / 1000,
-               pick(Afters, 50) / 1000, pick(Afters, 99) / 1000]),
-    halt(0).
+    [{"set_ns", pick(Sets, 50) div ?BATCH}, {"cancel_ns", pick(Cancels, 50) div ?BATCH},
+     {"fire_ns", pick(Fires, 50) div ?DUE_BATCH}, {"fill_ns", each(Filled, Pending)},
+     {"bytes_per_timer", each(Bytes, Pending)},
+     {"receive_late_p50_us", pick(Receives, 50) / 1000}, {"receive_late_p99_us", pick(Receives, 99) / 1000},
+     {"receive_samples", length(Receives)},
+     {"after_late_p50_us", pick(Afters, 50) / 1000}, {"after_late_p99_us", pick(Afters, 99) / 1000},
+     {"after_samples", length(Afters)}].
+
+each(_, 0) -> 0;
+each(Total, Pending) -> Total div Pending.
 
 now_ns() -> erlang:monotonic_time(nanosecond).
 
