@@ -2,7 +2,6 @@
 """The public headers as the documentation sees them: each call with its comment and its declaration."""
 import pathlib
 import re
-import textwrap
 from typing import NamedTuple
 
 import ctext
@@ -12,6 +11,8 @@ COMMENT = re.compile(r"/\*\*(?:(?!\*/).)*\*/", re.S)
 NAME = re.compile(r"(\w+)\s*\(")
 ATTRIBUTES = re.compile(r"\b(RUSM_API|RUSM_MUST_CHECK|RUSM_NORETURN|RUSM_PRINTF\s*\([^)]*\))\s*")
 PARAGRAPH = re.compile(r"^([A-Z][a-z]+(?:, [A-Z][a-z]+)*):(?:\s+(.*))?$")
+TYPE = re.compile(r"^typedef (?:(?:struct|enum) \w+ \{.*?^\} (\w+);|[^;{}]*\(\*(\w+)\)[^;{}]*;)", re.M | re.S)
+INDENT = len("Errors:  ")  # of the lines that go on in a fixed paragraph
 HEADINGS = ("Owns", "Threads", "Limits", "Units", "Errors", "Returns")
 
 
@@ -66,11 +67,17 @@ def calls(root):
         yield from calls_in(text, header)
 
 
+def types(root):
+    """The records, enumerations and function types of the headers by name, as they are written there."""
+    return {match.group(1) or match.group(2): match.group()
+            for _, text in public_headers(root) for match in TYPE.finditer(text)}
+
+
 def summary(comment):
-    """The first sentence."""
+    """The first sentence, or what of it can stand alone."""
     first = " ".join(comment.split("\n\n")[0].split())
-    match = re.match(r"(.+?[.:?!])(?:\s|$)", first)
-    return (match.group(1) if match else first).rstrip(".:")
+    match = re.match(r"(.+?[.:;?!])(?:\s|$)", first)
+    return (match.group(1) if match else first).rstrip(".:;")
 
 
 def sections(comment):
@@ -79,9 +86,10 @@ def sections(comment):
 
     def finish():
         if current[1]:
-            found.append((current[0], textwrap.dedent("\n".join(current[1])).strip("\n")))
+            lines = [re.sub(rf"^ {{1,{INDENT}}}", "", line) for line in current[1]] if current[0] else current[1]
+            found.append((current[0], "\n".join(lines).strip("\n")))
 
-    split = re.sub(rf"(?<=[.;)]) (?=(?:{'|'.join(HEADINGS)}): )", "\n", comment)
+    split = re.sub(rf"(?<=[.;)]) (?=(?:{'|'.join(HEADINGS)}):\s)", "\n", comment)
     for line in split.split("\n"):
         match = PARAGRAPH.match(line)
         if match and match.group(1).split(", ")[0] in HEADINGS:

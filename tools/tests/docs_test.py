@@ -26,6 +26,30 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_a(rusm_pid to, const void *data, size_t l
                                          rusm_pid *out_pid);
 /** Like rusm_a(). */
 RUSM_API void rusm_b(const char *format, ...) RUSM_PRINTF(1, 2);
+/** What *noproc* is. */
+typedef struct rusm_record {
+    int x; /**< a number - or not */
+    rusm_sort sort;
+} rusm_record;
+/** Which sort. */
+typedef enum rusm_sort {
+    RUSM_SORT_A = 0,
+} rusm_sort;
+/** A function. */
+typedef bool (*rusm_fn)(const rusm_msg *msg,
+                        void *arg);
+/**
+ * Do it with *out_x; NULL: without. It ends *normal*. Threads:
+ * any.
+ *
+ * Owns:    the record, as long as
+ *          it lives.
+ * Errors:  what init returned
+ *          RUSM_EFULL  no room
+ *                      left
+ *          and those of rusm_a()
+ */
+RUSM_API rusm_err rusm_c(const rusm_record *record, rusm_fn fn, rusm_pid pid);
 """
 
 
@@ -47,6 +71,20 @@ class Pages(TreeTest):
             self.assertIn(part, page)
         self.assertNotIn("RUSM_MUST_CHECK", page)
 
+    def test_types_that_a_call_names(self):
+        page = self.page("rusm_c")
+        self.assertIn(".SH TYPES\n.nf\ntypedef struct rusm_record {\n    int x; /**< a number \\- or not */\n", page)
+        self.assertIn("} rusm_record;\n\ntypedef bool (*rusm_fn)(const rusm_msg *msg,\n", page)
+        self.assertIn("void *arg);\n\ntypedef enum rusm_sort {\n    RUSM_SORT_A = 0,\n} rusm_sort;\n.fi", page)
+        self.assertNotIn(".SH TYPES", self.page())
+
+    def test_paragraphs_that_go_on(self):
+        page = self.page("rusm_c")
+        self.assertIn("rusm_c \\- Do it with *out_x\n", page)
+        self.assertIn("It ends \\fInormal\\fR.\n.SH THREADS\n.PP\nAny.\n", page)
+        self.assertIn("as long as\nit lives.", page)
+        self.assertIn(".PP\nWhat init returned\n.TP\n.B RUSM_EFULL\nno room\nleft\n.PP\nand those of", page)
+
     def test_text_is_not_taken_for_requests(self):
         self.assertIn("\n\\&.A line", self.page())
 
@@ -66,9 +104,9 @@ class Pages(TreeTest):
         self.assertFalse((self.root / "man/rusm_gone.3").exists())
 
     def test_undocumented_call_fails(self):
-        run = self.generate(HEADER + "RUSM_API void rusm_c(void);\n")
+        run = self.generate(HEADER + "RUSM_API void rusm_d(void);\n")
         self.assertEqual(run.returncode, 1)
-        self.assertIn("rusm_c has no doc comment", run.stderr)
+        self.assertIn("rusm_d has no doc comment", run.stderr)
         self.assertFalse((self.root / "man/rusm_a.3").exists())
 
 
