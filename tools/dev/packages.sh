@@ -26,6 +26,7 @@ has_clang_rt() {
 
 # missing_for GROUP: prints the Debian packages that bring what is missing.
 #   build  what the libraries, the tests and the demo need
+#   bench  build, and Erlang, whose processes ours are compared with
 #   test   build, and a C++ compiler for the install test
 #   check  test, and what lint, format, the sanitizers and the fuzzers need
 missing_for() {
@@ -40,6 +41,10 @@ missing_for() {
     has_lib 'libngtcp2 >= 1.11' || echo libngtcp2-dev
     has_lib 'libngtcp2_crypto_gnutls >= 1.11' || echo libngtcp2-crypto-gnutls-dev
     [[ $1 == build ]] && return
+    if [[ $1 == bench ]]; then
+        { has erl && has erlc; } || echo erlang-base
+        return
+    fi
     has_header g++ c++ string || echo g++
     [[ $1 == test ]] && return
     local tool

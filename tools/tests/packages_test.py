@@ -66,6 +66,15 @@ class Packages(TreeTest):
         self.assertIn("libgnutls28-dev", plain)
         self.assertFalse({"clang", "shellcheck", "valgrind", "g++"} & set(plain))
 
+    def test_only_comparisons_need_erlang(self):
+        self.apt("stay")
+        self.candidate("1.11.0-1")
+        for group, wanted in (("bench", True), ("build", False), ("check", False)):
+            with self.subTest(group=group):
+                _, log = self.need(group)
+                self.assertEqual("erlang-base" in self.installs(log)[0], wanted)
+                (self.root / "log").unlink()
+
     def test_old_release_gets_ngtcp2_from_backports(self):
         run, log = self.need("build")
         self.assertEqual(run.returncode, 0, run.stderr)
