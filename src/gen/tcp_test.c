@@ -563,6 +563,22 @@ static void test_names_are_looked_up(void **state)
     assert_null(none);
 }
 
+static void test_a_process_with_the_smallest_stack_can_look_up_names(void **state)
+{
+    rusm_spawn_config cfg;
+
+    (void)state;
+    assert_int_equal(rusm_spawn(fixture->rt, echo_acceptor, NULL, NULL), RUSM_OK);
+    fixture_wait_count(fixture, &fixture->count, 1);
+    memmove(echo_address + strlen("localhost"), strrchr(echo_address, ':'),
+            strlen(strrchr(echo_address, ':')) + 1);
+    memcpy(echo_address, "localhost", strlen("localhost"));
+    rusm_spawn_config_init(&cfg);
+    cfg.stack_size = 1;
+    assert_int_equal(rusm_spawn_with(fixture->rt, echo_client, NULL, &cfg, NULL), RUSM_OK);
+    fixture_wait_count(fixture, &fixture->count, 2);
+}
+
 static void test_without_a_host_all_addresses_are_listened_on(void **state)
 {
     char address[64], local[80], peer[64];
@@ -722,6 +738,7 @@ int main(void)
         cmocka_unit_test(test_errors_of_accept_are_told_apart),
         tcp_test(test_addresses_that_are_not_valid_are_refused),
         tcp_test(test_names_are_looked_up),
+        tcp_test(test_a_process_with_the_smallest_stack_can_look_up_names),
         tcp_test(test_without_a_host_all_addresses_are_listened_on),
         tcp_test(test_refused_and_taken_ports_are_told),
         tcp_test(test_mistakes_are_refused_and_change_nothing),

@@ -453,6 +453,27 @@ static void test_its_stack_is_the_threads(void **state)
     assert_int_equal(atomic_load(&size), 4 << 20);
 }
 
+/* Starting a thread must fit on the smallest stack that a process may have. */
+static void body_spawn_blocking(void *arg)
+{
+    assert_int_equal(rusm_spawn_blocking(NULL, body_answer, arg, NULL, NULL), RUSM_OK);
+}
+
+static void test_a_process_with_the_smallest_stack_can_spawn_it(void **state)
+{
+    rusm_spawn_config cfg;
+    rusm_pid self = rusm_self();
+    rusm_msg *msg;
+
+    (void)state;
+    rusm_spawn_config_init(&cfg);
+    cfg.stack_size = 1;
+    assert_int_equal(rusm_spawn_with(fixture->rt, body_spawn_blocking, &self, &cfg, NULL), RUSM_OK);
+    assert_int_equal(rusm_receive(&msg, TEST_LIMIT_MS), RUSM_OK);
+    assert_int_equal(rusm_msg_len(msg), 4);
+    rusm_msg_del(msg);
+}
+
 /* ---- stopping -------------------------------------------------------------------------------- */
 
 static void test_stopping_a_runtime_waits_for_them(void **state)
@@ -552,6 +573,7 @@ int main(void)
         blocking_test(test_an_idle_thread_is_used_again),
         blocking_test(test_threads_that_stay_idle_end_and_others_follow),
         blocking_test(test_its_stack_is_the_threads),
+        blocking_test(test_a_process_with_the_smallest_stack_can_spawn_it),
         blocking_test(test_stopping_a_runtime_waits_for_them),
         blocking_test(test_a_stop_names_one_that_does_not_end),
         blocking_test(test_mistakes_are_refused),
