@@ -136,7 +136,7 @@ static rusm_err lookup_result(const struct lookup *lookup)
 static rusm_err look_up(const char *host, size_t host_len, uint16_t port, rusm_time deadline,
                         struct rusmi_tcp_addresses *out_addresses)
 {
-    struct lookup *lookup;
+    struct lookup *lookup = NULL;
     rusm_err err = lookup_new(host, host_len, port, &lookup);
 
     if (err != RUSM_OK) {

@@ -65,7 +65,7 @@ static bool is_any_v6(const struct rusmi_address *address)
 
 int rusmi_tcp_listen(const struct rusmi_address *local, int *out_fd)
 {
-    int fd;
+    int fd = -1;
     int rc = open_socket(local->storage.ss_family, &fd);
 
     if (rc != 0) {
@@ -142,7 +142,7 @@ enum rusmi_tcp_trouble rusmi_tcp_trouble(int err)
 
 int rusmi_tcp_connect(const struct rusmi_address *remote, int *out_fd)
 {
-    int fd;
+    int fd = -1;
     int rc = open_socket(remote->storage.ss_family, &fd);
 
     if (rc != 0) {
