@@ -96,7 +96,7 @@ struct rusmi_process {
 
     /* under the registry's lock of the runtime */
     struct rusmi_list names;
-    bool names_closed;
+    _Atomic uint32_t named; /* somebody has registered it, or tries: see registry.c */
 
     /* under the lock of the runtime's groups */
     struct rusmi_list groups;
@@ -152,7 +152,7 @@ struct rusmi_spawn_more {
     rusm_exit_watch *watch; /* set before it runs; on an error not set and never called */
     rusm_exit_hook *hook;   /* moved from the caller to it, before it runs; then its hook there */
     bool blocking;          /* it runs on a thread, see blocking.c */
-    bool is_child; /* link and monitor of the config are one tie, see tie.h: supervisors */
+    bool is_child;          /* link and monitor of the config are one tie, see tie.h: supervisors */
 };
 
 /* As rusm_spawn_with(); *out_pid is set before the call may end its caller. */

@@ -42,12 +42,16 @@ static rusm_err insert(rusm_runtime *rt, struct name *name)
 {
     struct rusmi_process *proc = rusmi_process_find(rt->pool, name->pid.serial);
 
+    if (proc == NULL) {
+        return RUSM_ENOPROC;
+    }
     /*
-     * A process that is ending sets its serial to 0 after it has released its names under this
-     * lock; so if it is still alive here, and its names are not closed, the release is still to
-     * come.
+     * An ending process sets its serial to 0 and then looks whether it is named; we name it and
+     * then look at its serial. Sequentially consistent, so if it is still there, it will come for
+     * this lock.
      */
-    if (proc == NULL || atomic_load(&proc->serial) != name->pid.serial || proc->names_closed) {
+    atomic_store(&proc->named, 1);
+    if (!rusmi_process_is(proc, name->pid)) {
         return RUSM_ENOPROC;
     }
     if (rusmi_map_find(&rt->registry.names, name->text, name->len) != NULL) {
@@ -140,19 +144,15 @@ rusm_err rusm_whereis(rusm_runtime *rt, const char *text, rusm_pid *out_pid)
     return RUSM_OK;
 }
 
-void rusmi_registered_open(rusm_runtime *rt, struct rusmi_process *proc)
-{
-    rusmi_lock_take(&rt->registry.lock);
-    proc->names_closed = false;
-    rusmi_lock_give(&rt->registry.lock);
-}
-
 void rusmi_registered_release(rusm_runtime *rt, struct rusmi_process *proc)
 {
     struct rusmi_list *node;
 
+    if (atomic_load(&proc->named) == 0) {
+        return;
+    }
     rusmi_lock_take(&rt->registry.lock);
-    proc->names_closed = true;
+    atomic_store(&proc->named, 0);
     while ((node = rusmi_list_pop(&proc->names)) != NULL) {
         struct name *name = rusmi_container(node, struct name, node);
 

@@ -37,7 +37,7 @@
 #define RUSMI_CLASSES   17
 #define RUSMI_STACK_MIN ((size_t)16384)
 #define RUSMI_FREE_CACHE                                                                           \
-    64 /* free slots that a worker keeps for itself, per class 0..CACHED_CLASSES */
+    128 /* free slots that a worker keeps for itself, per class 0..CACHED_CLASSES */
 #define RUSMI_CACHED_CLASSES 4
 #define RUSMI_STRIPES        64 /* locks for rarely changed parts of control blocks */
 /* Receives and sends of a process before others get a turn: Erlang's reductions in spirit. */
@@ -100,6 +100,7 @@ struct rusmi_worker {
     uint64_t steal_seed;
     struct rusmi_process *free[RUSMI_CACHED_CLASSES];
     unsigned free_len[RUSMI_CACHED_CLASSES];
+    unsigned reserve; /* processes that it may begin without asking */
 
     /* any thread */
     struct rusmi_drivers drivers; /* posted by what ran here */
@@ -130,7 +131,9 @@ struct rusm_pool {
     struct rusmi_lock slots_lock;
     _Atomic uint32_t blocks_len;               /* written under slots_lock */
     struct rusmi_process *free[RUSMI_CLASSES]; /* under slots_lock */
-    _Atomic uint64_t live;                     /* processes, threads included */
+    _Atomic uint64_t reserved; /* processes, threads included, that may exist: those that do, and
+                                  what workers keep in reserve */
+    unsigned reserve;          /* how many a worker reserves at a time */
     struct rusmi_lock stripes[RUSMI_STRIPES];
     struct rusmi_lock crowd_stripes[RUSMI_STRIPES]; /* see send.c */
 
@@ -296,6 +299,16 @@ struct rusmi_name_table {
     struct rusmi_map names;
 };
 
+/*
+ * Counters of a runtime that each spawn and each end changes: one set per worker, so that workers
+ * do not fight for a cache line, and one for all other threads. `begun` is counted before it is
+ * looked whether the runtime stops; `gone` is the last that an end does.
+ */
+struct rusmi_shard {
+    _Alignas(64) _Atomic uint64_t begun, gone;
+    _Atomic uint64_t spawned, exited, crashed, unread;
+};
+
 struct rusm_runtime {
     struct rusmi_list node;                /* in the pool's list, under runtimes_lock */
     struct rusmi_map_entry by_incarnation; /* in the table of all runtimes */
@@ -305,8 +318,9 @@ struct rusm_runtime {
     struct rusmi_name_table registry;
 
     _Atomic uint32_t stopping;
-    _Atomic uint32_t live; /* processes and entered threads; rusm_runtime_stop waits on it */
-    _Atomic uint64_t spawned, exited, crashed, unread, noproc, noname;
+    struct rusmi_shard *shards; /* of the workers, and one more */
+    _Atomic uint32_t left;      /* what rusm_runtime_stop() sleeps on: changes when one has gone */
+    _Atomic uint64_t noproc, noname;
     _Atomic uint64_t full, late, unexpected, timers_skipped, stream_dropped, accepts_delayed, held;
     _Atomic uint32_t drivers; /* not yet closed */
 
@@ -332,6 +346,10 @@ rusm_runtime *rusmi_runtime_find(uint64_t incarnation);
 /* The control block that has, or once had, the process with that pid, and its runtime; NULL if
  * there is none here. While held. */
 struct rusmi_process *rusmi_runtime_find_process(rusm_pid pid, rusm_runtime **out_rt);
+/* The counters for the calling thread. */
+struct rusmi_shard *rusmi_runtime_shard(rusm_runtime *rt);
+/* Processes that have begun and not gone: exact once no more can begin, else of some moment. */
+uint64_t rusmi_runtime_live(const rusm_runtime *rt);
 /* A process of rt has ended and given its slot back. The runtime may be gone after this. */
 void rusmi_runtime_left(rusm_runtime *rt);
 /* rt, or for NULL the caller's; NULL with the detail set if there is none. */
@@ -342,11 +360,12 @@ void rusmi_registered_release(rusm_runtime *rt, struct rusmi_process *proc);
 /* One of its names into buf (RUSM_NAME_MAX + 1 bytes); empty if it has none. */
 void rusmi_registered_first(rusm_runtime *rt, struct rusmi_process *proc, uint64_t serial,
                             char *buf);
-void rusmi_registered_open(rusm_runtime *rt, struct rusmi_process *proc);
 bool rusmi_registered_find(rusm_runtime *rt, const char *text, size_t len, rusm_pid *out_pid);
 
 /* ---- watch.c ---- */
-void rusmi_watches_fire(struct rusmi_process *proc, rusm_pid pid, const rusm_reason *reason);
+/* Take the watches of an ending process, under its stripe. */
+rusm_exit_watch *rusmi_watches_take(struct rusmi_process *proc);
+void rusmi_watches_fire(rusm_exit_watch *first, rusm_pid pid, const rusm_reason *reason);
 
 /* ---- send.c ---- */
 /* Ask the router of self's runtime to kill; RUSM_ENONODE without one. */

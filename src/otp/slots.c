@@ -140,6 +140,44 @@ static uint32_t sanitized(uint32_t size_class)
                                                                         : size_class;
 }
 
+/* Whether the calling thread keeps free slots of that class for itself. */
+static bool caches(const struct rusmi_worker *worker, const rusm_pool *pool, uint32_t size_class)
+{
+    return worker != NULL && worker->pool == pool && size_class < RUSMI_CACHED_CLASSES;
+}
+
+/* Take some free slots along, while the lock is held. */
+static void refill(struct rusmi_worker *worker, rusm_pool *pool, uint32_t size_class)
+{
+    for (unsigned i = 0; i < RUSMI_FREE_CACHE / 2 && pool->free[size_class] != NULL; i++) {
+        struct rusmi_process *proc = pool->free[size_class];
+
+        pool->free[size_class] = proc->next_free;
+        proc->next_free = worker->free[size_class];
+        worker->free[size_class] = proc;
+        worker->free_len[size_class]++;
+    }
+}
+
+/* Give back those that were freed longest ago. */
+static void give_half(struct rusmi_worker *worker, rusm_pool *pool, uint32_t size_class)
+{
+    struct rusmi_process *last = worker->free[size_class], *oldest;
+
+    for (unsigned i = 1; i < RUSMI_FREE_CACHE / 2; i++) {
+        last = last->next_free;
+    }
+    oldest = last->next_free;
+    last->next_free = NULL;
+    worker->free_len[size_class] = RUSMI_FREE_CACHE / 2;
+    for (last = oldest; last->next_free != NULL; last = last->next_free) {
+    }
+    rusmi_lock_take(&pool->slots_lock);
+    last->next_free = pool->free[size_class];
+    pool->free[size_class] = oldest;
+    rusmi_lock_give(&pool->slots_lock);
+}
+
 rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, struct rusmi_process **out_proc)
 {
     struct rusmi_worker *worker = rusmi_worker_self();
@@ -151,7 +189,7 @@ rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, struct rusmi_proces
         return RUSM_EINVAL;
     }
     size_class = sanitized(size_class);
-    if (worker != NULL && worker->pool == pool && size_class < RUSMI_CACHED_CLASSES) {
+    if (caches(worker, pool, size_class)) {
         proc = worker->free[size_class];
         if (proc != NULL) {
             worker->free[size_class] = proc->next_free;
@@ -166,6 +204,9 @@ rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, struct rusmi_proces
         if (err == RUSM_OK) {
             proc = pool->free[size_class];
             pool->free[size_class] = proc->next_free;
+            if (caches(worker, pool, size_class)) {
+                refill(worker, pool, size_class);
+            }
         }
         rusmi_lock_give(&pool->slots_lock);
     }
@@ -178,11 +219,12 @@ void rusmi_slot_give(rusm_pool *pool, struct rusmi_process *proc)
     struct rusmi_worker *worker = rusmi_worker_self();
     uint32_t size_class = proc->size_class;
 
-    if (worker != NULL && worker->pool == pool && size_class < RUSMI_CACHED_CLASSES &&
-        worker->free_len[size_class] < RUSMI_FREE_CACHE) {
+    if (caches(worker, pool, size_class)) {
         proc->next_free = worker->free[size_class];
         worker->free[size_class] = proc;
-        worker->free_len[size_class]++;
+        if (++worker->free_len[size_class] > RUSMI_FREE_CACHE) {
+            give_half(worker, pool, size_class);
+        }
         return;
     }
     rusmi_lock_take(&pool->slots_lock);
