@@ -86,10 +86,10 @@ rusm_err rusm_send(rusm_pid to, const void *data, size_t len)
     case RUSMI_PUSHED:
         break;
     case RUSMI_PUSHED_WAKE:
-        if (proc->is_thread) {
+        if (proc->mailbox.wakes_thread) {
             rusmi_process_run_again(proc);
         } else {
-            rusmi_queue(worker, proc->pool, proc);
+            rusmi_queue(worker, worker->pool, proc); /* it is of the same runtime */
         }
         break;
     default:

@@ -37,6 +37,7 @@
 #include <rusm/otp/process.h>
 
 #include <stdatomic.h>
+#include <stddef.h>
 
 /* Bits of a head word that are the generation. */
 #define RUSMI_BOX_BITS 21
@@ -88,24 +89,29 @@ struct rusmi_wanted {
 };
 
 struct rusmi_mailbox {
-    /* any thread */
+    /* any thread; a sender that waits for the owner's cache line to come should wait once */
     _Atomic uint64_t head;
     _Atomic int64_t more;   /* messages in the stack but one, as far as they have been counted */
     _Atomic uint32_t max;   /* 0: not bounded; relaxed: set between lives */
     _Atomic uint8_t policy; /* rusm_mailbox_policy */
+    bool wakes_thread;      /* the owner is a thread that has entered; constant while it lives */
     struct rusmi_lock lock; /* for RUSM_MAILBOX_DROP_OLDEST */
+
     /* owner; inbox_len is read by any thread, relaxed */
     _Atomic uint64_t inbox_len;
     struct rusm_msg *first;
     struct rusm_msg **last;
+    struct rusm_msg **seen; /* where the last take that found nothing had come to */
     struct rusm_msg **mark; /* where the marked part begins; meaningful while mark_number is the
                                one asked for */
     uint64_t mark_number;
-    struct rusm_msg **seen; /* where the last take that found nothing had come to */
     /* of a bounded mailbox */
     _Atomic int64_t room; /* messages in it that are not signals */
     _Atomic uint64_t dropped;
 };
+
+_Static_assert(offsetof(struct rusmi_mailbox, inbox_len) == 32,
+               "the senders' half fits a cache line with four words of the control block");
 
 enum rusmi_push {
     RUSMI_PUSHED,

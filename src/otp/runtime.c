@@ -69,6 +69,7 @@ static void pool_free(rusm_pool *pool)
         rusmi_drivers_fini(&pool->workers[i].drivers);
     }
     rusmi_lock_fini(&pool->runtimes_lock);
+    rusmi_free(pool->looks);
     rusmi_free(pool->watchdog_seen);
     rusmi_free(pool->workers);
     rusmi_free(pool);
@@ -87,7 +88,11 @@ static rusm_pool *pool_make(const rusm_pool_config *cfg, struct rusmi_kit *kit)
     pool->workers_started = pool->workers_len;
     pool->workers = rusmi_zalloc_aligned(pool->workers_len, sizeof(*pool->workers), 64);
     pool->watchdog_seen = rusmi_zalloc_array(pool->workers_len, sizeof(*pool->watchdog_seen));
-    if (pool->workers == NULL || pool->watchdog_seen == NULL || rusmi_slots_init(pool) != RUSM_OK) {
+    pool->looks =
+        rusmi_zalloc_array((size_t)pool->workers_len * pool->workers_len, sizeof(*pool->looks));
+    if (pool->workers == NULL || pool->watchdog_seen == NULL || pool->looks == NULL ||
+        rusmi_slots_init(pool) != RUSM_OK) {
+        rusmi_free(pool->looks);
         rusmi_free(pool->watchdog_seen);
         rusmi_free(pool->workers);
         rusmi_free(pool);
@@ -103,6 +108,7 @@ static rusm_pool *pool_make(const rusm_pool_config *cfg, struct rusmi_kit *kit)
     if (rusmi_poll_init(&pool->poll) != 0) {
         rusmi_timers_fini(&pool->timers);
         rusmi_slots_fini(pool);
+        rusmi_free(pool->looks);
         rusmi_free(pool->watchdog_seen);
         rusmi_free(pool->workers);
         rusmi_free(pool);
@@ -112,6 +118,8 @@ static rusm_pool *pool_make(const rusm_pool_config *cfg, struct rusmi_kit *kit)
     rusmi_drivers_init(&pool->drivers);
     for (unsigned i = 0; i < pool->workers_len; i++) {
         rusmi_drivers_init(&pool->workers[i].drivers);
+        pool->workers[i].index = i;
+        pool->workers[i].looks = &pool->looks[(size_t)i * pool->workers_len];
     }
     rusmi_lock_init(&pool->runtimes_lock);
     rusmi_list_init(&pool->runtimes);

@@ -66,6 +66,12 @@ enum rusmi_leave {
     RUSMI_LEAVE_END,   /* for good */
 };
 
+/* What a worker that has nothing to do saw of another's ring. */
+struct rusmi_look {
+    uint64_t at_ns;
+    uint32_t head;
+};
+
 struct rusmi_worker {
     rusm_pool *pool;
     unsigned index;
@@ -88,6 +94,7 @@ struct rusmi_worker {
     struct rusmi_cache cache;     /* free messages */
     unsigned handed;              /* times in a row that `next` came before the ring */
     uint64_t looked_ns;           /* when it last looked around */
+    uint32_t looked_head;         /* and where its ring began then */
     int *errno_place;             /* of the thread */
     struct rusmi_context context; /* of the scheduler loop */
     rusm_reason fault;            /* of the process that runs, see fault.c */
@@ -98,6 +105,8 @@ struct rusmi_worker {
     unsigned work; /* units since drivers had a turn */
     bool in_driver;
     uint64_t steal_seed;
+    struct rusmi_look *looks; /* at each worker */
+    uint64_t searched_ns;     /* when it last looked at them all */
     struct rusmi_process *free[RUSMI_CACHED_CLASSES];
     unsigned free_len[RUSMI_CACHED_CLASSES];
     unsigned reserve; /* processes that it may begin without asking */
@@ -166,7 +175,8 @@ struct rusm_pool {
     struct rusmi_thread watchdog;
     _Atomic uint32_t held; /* workers that the watchdog took out of `awake`: HOLD_RELIEVED */
     _Atomic uint32_t watchdog_asleep;
-    uint64_t *watchdog_seen; /* the watchdog's */
+    uint64_t *watchdog_seen;  /* the watchdog's */
+    struct rusmi_look *looks; /* the workers': a row each */
 
     struct rusmi_lock runtimes_lock;
     struct rusmi_list runtimes;
