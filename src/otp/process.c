@@ -162,12 +162,19 @@ static void thread_suspend(struct rusmi_process *proc, rusm_time deadline)
     }
     if (proc->pool->kit != NULL) {
         rusmi_kit_suspend(proc, deadline);
+        (void)rusmi_mailbox_unwait(&proc->mailbox);
+        return;
     }
-    while (proc->pool->kit == NULL && !rusmi_process_woken(proc) && rusmi_clock_now() < deadline) {
+    /* Who ends the wait in our place may be at work on the mailbox until it lets us run. */
+    while (atomic_load(&proc->park) == 0) {
+        if (rusmi_clock_now() >= deadline) {
+            if (rusmi_mailbox_unwait(&proc->mailbox)) {
+                return;
+            }
+            deadline = RUSMI_NEVER;
+        }
         rusmi_futex_wait(&proc->park, 0, deadline);
-        atomic_store(&proc->park, 0); /* a waker sets it after it has ended the wait */
     }
-    rusmi_mailbox_unwait(&proc->mailbox);
 }
 
 static void timer_fired(struct rusmi_timer *timer)

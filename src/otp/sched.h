@@ -34,8 +34,9 @@
 #define RUSMI_BLOCK_BITS  8
 #define RUSMI_BLOCK_SLOTS (1u << RUSMI_BLOCK_BITS)
 /* Stack size classes: 16 KiB << class, up to 1 GiB. */
-#define RUSMI_CLASSES   17
-#define RUSMI_STACK_MIN ((size_t)16384)
+#define RUSMI_CLASSES     17
+#define RUSMI_STACK_SHIFT 14u
+#define RUSMI_STACK_MIN   ((size_t)1 << RUSMI_STACK_SHIFT)
 #define RUSMI_FREE_CACHE                                                                           \
     128 /* free slots that a worker keeps for itself, per class 0..CACHED_CLASSES */
 #define RUSMI_CACHED_CLASSES 4
@@ -125,6 +126,7 @@ struct rusmi_fd_watch;
 struct rusmi_block {
     char *_Atomic base; /* NULL until it is mapped */
     size_t stack_size;
+    unsigned stack_shift; /* its logarithm */
     bool guarded;
 };
 
@@ -269,7 +271,7 @@ static inline struct rusmi_process *rusmi_block_slot(const struct rusmi_block *b
     /* relaxed: the caller has seen blocks_len, or a serial, after the block was published */
     char *base = atomic_load_explicit(&block->base, memory_order_relaxed);
 
-    return (struct rusmi_process *)(void *)(base + (index + 1) * block->stack_size -
+    return (struct rusmi_process *)(void *)(base + ((size_t)(index + 1) << block->stack_shift) -
                                             RUSMI_CONTROL_LEN);
 }
 

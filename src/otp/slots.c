@@ -98,6 +98,7 @@ static rusm_err map_block(rusm_pool *pool, uint32_t size_class)
         return RUSM_ENOMEM;
     }
     block->stack_size = stack_size;
+    block->stack_shift = RUSMI_STACK_SHIFT + size_class;
     atomic_store(&block->base, base);
     for (uint32_t i = RUSMI_BLOCK_SLOTS; i-- > 0;) {
         struct rusmi_process *proc = rusmi_block_slot(block, i);
