@@ -4,7 +4,10 @@
 #include <rusm/err.h>
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,4 +137,140 @@ void bench_check(int err, const char *what)
         (void)fprintf(stderr, "bench: %s: %s\n", what, rusm_err_detail());
         exit(1);
     }
+}
+
+static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
+{
+    char *end;
+    uint64_t value;
+
+    errno = 0;
+    value = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < min ||
+        value > max) {
+        return false;
+    }
+    *out = value;
+    return true;
+}
+
+static bool parse_option(int *i, int argc, char **argv, const struct bench_option *option)
+{
+    return strcmp(argv[*i], option->name) == 0 && *i + 1 < argc &&
+           parse_number(argv[++*i], option->min, option->max, option->value);
+}
+
+static bool parse_all(struct bench_run *run, int argc, char **argv,
+                      const struct bench_option *options, size_t options_len)
+{
+    const struct bench_option threads = {"--threads", &run->threads, 0, 1024};
+
+    for (int i = 1; i < argc; i++) {
+        bool known = i == 1 && parse_number(argv[i], 1, 3600, &run->seconds);
+
+        if (strcmp(argv[i], "--json") == 0) {
+            run->json = known = true;
+        }
+        known = known || parse_option(&i, argc, argv, &threads);
+        for (size_t k = 0; !known && k < options_len; k++) {
+            known = parse_option(&i, argc, argv, &options[k]);
+        }
+        if (!known) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void bench_parse(struct bench_run *run, int argc, char **argv, const struct bench_option *options,
+                 size_t options_len)
+{
+    cpu_set_t set;
+
+    if (!parse_all(run, argc, argv, options, options_len)) {
+        (void)fprintf(stderr, "usage: %s [seconds 1-3600] [--threads 0-1024] [--json]", run->name);
+        for (size_t i = 0; i < options_len; i++) {
+            (void)fprintf(stderr, " [%s %" PRIu64 "-%" PRIu64 "]", options[i].name, options[i].min,
+                          options[i].max);
+        }
+        (void)fprintf(stderr, "\n");
+        exit(2);
+    }
+    if (run->threads == 0) {
+        run->threads =
+            sched_getaffinity(0, sizeof(set), &set) == 0 ? (uint64_t)CPU_COUNT(&set) : 1u;
+    }
+}
+
+void bench_start(struct bench_run *run)
+{
+    rusm_pool_config pool_cfg;
+    rusm_runtime_config cfg;
+
+    rusm_pool_config_init(&pool_cfg);
+    pool_cfg.threads = (unsigned)run->threads;
+    bench_check(rusm_pool_new(&run->pool, &pool_cfg), "start a pool");
+    rusm_runtime_config_init(&cfg);
+    cfg.pool = run->pool;
+    bench_check(rusm_runtime_new(&run->rt, &cfg), "start a runtime");
+}
+
+void bench_stop(struct bench_run *run)
+{
+    rusm_runtime_del(run->rt);
+    rusm_pool_del(run->pool);
+    run->rt = NULL;
+    run->pool = NULL;
+}
+
+void bench_wait_ms(uint64_t span_ms)
+{
+    struct timespec span = {.tv_sec = (time_t)(span_ms / 1000),
+                            .tv_nsec = (long)(span_ms % 1000) * 1000000};
+
+    while (nanosleep(&span, &span) != 0 && errno == EINTR) {
+    }
+}
+
+void bench_await(const struct bench_count *count, uint64_t value)
+{
+    while (atomic_load(&count->value) < value) {
+        bench_wait_ms(1);
+    }
+}
+
+static uint64_t sum(const struct bench_count *counts, size_t counts_len)
+{
+    uint64_t total = 0;
+
+    for (size_t i = 0; i < counts_len; i++) {
+        /* relaxed: a number for statistics */
+        total += atomic_load_explicit(&counts[i].value, memory_order_relaxed);
+    }
+    return total;
+}
+
+double bench_rate(const struct bench_run *run, const struct bench_count *counts, size_t counts_len)
+{
+    uint64_t warm_ms = run->seconds * 200, begin, count;
+
+    bench_wait_ms(warm_ms < 500 ? warm_ms : 500);
+    count = sum(counts, counts_len);
+    begin = bench_now_ns();
+    bench_wait_ms(run->seconds * 1000);
+    count = sum(counts, counts_len) - count;
+    return (double)count * 1e9 / (double)(bench_now_ns() - begin);
+}
+
+void *bench_array(size_t len, size_t size)
+{
+    size_t bytes = (len * size + 127) / 128 * 128;
+    void *array = aligned_alloc(128, bytes);
+
+    if (array == NULL) {
+        (void)fprintf(stderr, "bench: out of memory\n");
+        exit(1);
+    }
+    memset(array, 0, bytes);
+    return array;
 }

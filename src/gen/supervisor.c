@@ -518,19 +518,15 @@ static bool begin(struct rusmi_sup *sup)
 
 void rusmi_sup_main(void *arg)
 {
-    struct rusmi_sup *sup = rusm_zalloc(sizeof(*sup));
+    struct rusmi_sup sup = {.self = rusm_self()};
 
-    if (sup == NULL) {
-        rusm_crash("no memory for a supervisor");
-    }
-    sup->self = rusm_self();
-    sup->parent = (rusm_pid){sup->self.incarnation, (uint64_t)(uintptr_t)arg};
-    rusmi_list_init(&sup->children);
-    rusmi_list_init(&sup->ended);
-    if (!begin(sup)) {
+    sup.parent = (rusm_pid){sup.self.incarnation, (uint64_t)(uintptr_t)arg};
+    rusmi_list_init(&sup.children);
+    rusmi_list_init(&sup.ended);
+    if (!begin(&sup)) {
         return;
     }
-    loop(sup);
-    rusmi_sup_children_stop(sup);
-    rusm_exit_with(&sup->reason);
+    loop(&sup);
+    rusmi_sup_children_stop(&sup);
+    rusm_exit_with(&sup.reason);
 }

@@ -345,10 +345,10 @@ static rusm_err start_by_function(struct rusmi_sup *sup, struct rusmi_sup_child 
     err = rusm_link(pid); /* a second link is none, so this costs nothing and makes sure */
     if (err == RUSM_OK) {
         err = rusm_monitor(pid, &child->ref);
-        if (err != RUSM_OK) {
-            (void)!rusm_unlink(pid);
-            (void)!rusm_kill(pid);
-        }
+    }
+    if (err == RUSM_ENOMEM) { /* it has started, but can not be watched */
+        (void)!rusm_unlink(pid);
+        (void)!rusm_kill(pid);
     }
     *out_pid = pid;
     return err;

@@ -141,7 +141,7 @@ rusm_err rusm_task_start(rusm_task *out_task, rusm_task_fn fn, void *arg,
                          const rusm_spawn_config *cfg)
 {
     struct rusmi_process *self = rusmi_process_self();
-    struct rusmi_tasks *tasks;
+    struct rusmi_tasks *tasks = NULL; /* set with RUSM_OK: gcc does not see it */
     rusm_spawn_config spawn;
     struct task *task;
     rusm_err err;

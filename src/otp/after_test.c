@@ -202,8 +202,8 @@ static void test_timers_of_a_killed_process_send_nothing_more(void **state)
     assert_int_equal(take_all(10000), 2); /* after 10 and 15 ms */
 }
 
-/* Killed after one step, after two, and so on: wherever that meets it, nothing comes afterwards, and
- * nothing is left (address sanitizer). */
+/* Killed after one step, after two, and so on: wherever that meets it, nothing comes afterwards,
+ * and nothing is left (address sanitizer). */
 static void test_owner_is_killed_at_each_of_its_steps(void **state)
 {
     rusm_pid self = rusm_self(), pid;

@@ -58,7 +58,7 @@ static bool is_spare(const struct rusmi_blocking *blocking)
 /* Wait for a job; NULL: end. Counted as idle on entry; on NULL counted as ended. */
 static struct rusmi_job *job_wait(struct rusmi_blocking *blocking)
 {
-    rusm_time until = rusmi_clock_now() + IDLE_NS;
+    rusm_time until = rusmi_clock_now() + blocking->idle_ns;
     struct rusmi_job *job;
 
     rusmi_lock_take(&blocking->lock);
@@ -70,7 +70,7 @@ static struct rusmi_job *job_wait(struct rusmi_blocking *blocking)
             break;
         }
         if (rusmi_clock_now() >= until) {
-            until = is_spare(blocking) ? 0 : rusmi_clock_now() + IDLE_NS;
+            until = is_spare(blocking) ? 0 : rusmi_clock_now() + blocking->idle_ns;
         }
         if (blocking->closing || until == 0) {
             blocking->idle--;
@@ -163,6 +163,7 @@ void rusmi_blocking_init(struct rusmi_blocking *blocking)
     blocking->closing = false;
     rusmi_list_init(&blocking->running);
     rusmi_list_init(&blocking->ended);
+    blocking->idle_ns = IDLE_NS;
     atomic_init(&blocking->calls, 0);
 }
 

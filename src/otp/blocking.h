@@ -40,6 +40,7 @@ struct rusmi_blocking {
     bool closing;
     struct rusmi_list running, ended; /* struct rusmi_blocking_thread */
 
+    rusm_time idle_ns;      /* how long a thread waits for a job; constant */
     _Atomic uint32_t calls; /* idle threads sleep on it; grows with each job */
 };
 

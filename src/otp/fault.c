@@ -58,24 +58,37 @@ static void chain(int signal, siginfo_t *info, void *ucontext)
     }
 }
 
-static void say(const struct rusmi_process *proc, const rusm_reason *reason)
+static void say(const struct rusmi_process *proc, const rusm_reason *reason, uintptr_t pc,
+                bool is_panic)
 {
-    char text[RUSM_NAME_MAX * 2 + 160];
+    char why[RUSM_REASON_TEXT_MAX + 64];
+    char text[RUSM_NAME_MAX * 2 + sizeof(why) + 64];
     const char *label = proc->label == NULL ? "" : proc->label;
     int len;
 
     /* No allocation and no lock: numbers and strings only. The label may be read without its lock,
      * as only the end of this very process frees it. */
-    len = snprintf(
-        text, sizeof(text), "rusm: process <%s.%llu>%s%s: %s, signal %d at address 0x%llx\n",
-        proc->runtime->name, (unsigned long long)proc->own_serial, label[0] == '\0' ? "" : " ",
-        label, rusm_reason_name(reason->kind), reason->signal, (unsigned long long)reason->address);
+    (void)rusm_reason_format(reason, why, sizeof(why));
+    len = snprintf(text, sizeof(text), "rusm: process <%s.%llu>%s%s: %s\n", proc->runtime->name,
+                   (unsigned long long)proc->own_serial, label[0] == '\0' ? "" : " ", label,
+                   is_panic ? "an assertion of the library failed; that is never contained" : why);
     if (len > 0) {
         ssize_t written = write(STDERR_FILENO, text, (size_t)len);
 
         (void)written;
     }
-    rusmi_fault_backtrace(STDERR_FILENO);
+    rusmi_fault_backtrace(STDERR_FILENO, pc);
+}
+
+/* End the OS process, after the handler of SIGABRT that was there before had its turn. */
+static _Noreturn void give_up(void)
+{
+    for (size_t i = 0; i < RUSMI_FAULT_SIGNALS; i++) {
+        if (rusmi_fault_signals[i] == SIGABRT) {
+            (void)sigaction(SIGABRT, &faults.old[i], NULL);
+        }
+    }
+    abort();
 }
 
 /* At the top of the stack of a process that is to end. */
@@ -86,33 +99,44 @@ static void land(void *arg)
     rusmi_process_end(proc, &rusmi_worker_self()->fault);
 }
 
+/* A fault of a process: say it, and end the process if it can be ended. */
+static bool end_process(struct rusmi_worker *worker, struct rusmi_process *proc,
+                        const struct rusmi_fault *fault, void *ucontext)
+{
+    size_t len;
+    char *stack = rusmi_slot_stack(proc, &len);
+    uintptr_t low = (uintptr_t)stack;
+    bool is_there = fault->sp >= low - rusmi_vm_page() && fault->sp <= low + len;
+    bool is_panic = fault->is_abort && is_there &&
+                    rusmi_is_panic((const void *)fault->sp, (const void *)(low + len));
+
+    worker->fault = (rusm_reason){
+        .kind = RUSM_REASON_FAULT, .signal = fault->signal, .address = (uint64_t)fault->address};
+    if ((fault->signal == SIGSEGV || fault->signal == SIGBUS) && fault->address < low &&
+        fault->address >= low - rusmi_vm_page()) {
+        worker->fault.kind = RUSM_REASON_STACK_OVERFLOW;
+    }
+    say(proc, &worker->fault, fault->pc, is_panic);
+    /* A process that is on another stack than its own, or that is ending already, is beyond help.
+     */
+    return worker->pool->cfg.contain_faults && !is_panic && worker->left == NULL && is_there &&
+           rusmi_fault_divert(ucontext, stack + len, land, proc);
+}
+
 static void on_fault(int signal, siginfo_t *info, void *ucontext)
 {
     struct rusmi_worker *worker = rusmi_worker_self();
     struct rusmi_process *proc = worker == NULL ? NULL : worker->current;
     struct rusmi_fault fault;
-    uintptr_t low;
-    size_t len;
 
     rusmi_fault_decode(signal, info, ucontext, &fault);
-    if (proc == NULL || fault.raised) {
+    if (proc == NULL || (fault.raised && !fault.is_abort)) {
         chain(signal, info, ucontext);
-        return;
-    }
-    low = (uintptr_t)rusmi_slot_stack(proc, &len);
-    worker->fault = (rusm_reason){
-        .kind = RUSM_REASON_FAULT, .signal = signal, .address = (uint64_t)fault.address};
-    if ((signal == SIGSEGV || signal == SIGBUS) && fault.address < low &&
-        fault.address >= low - rusmi_vm_page()) {
-        worker->fault.kind = RUSM_REASON_STACK_OVERFLOW;
-    }
-    say(proc, &worker->fault);
-    /* A process that is on another stack than its own, or that is ending already, is beyond help.
-     */
-    if (!worker->pool->cfg.contain_faults || worker->left != NULL ||
-        fault.sp < low - rusmi_vm_page() || fault.sp > low + len ||
-        !rusmi_fault_divert(ucontext, (void *)(low + len), land, proc)) {
-        abort();
+    } else if (!end_process(worker, proc, &fault, ucontext)) {
+        if (!fault.is_abort) {
+            give_up();
+        }
+        chain(signal, info, ucontext); /* when this returns, the abort() under way goes on */
     }
 }
 

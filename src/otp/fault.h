@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Faults of processes: a memory fault or a stack overflow in a process prints which one it was and
- * where; then the OS process aborts, or, with contain_faults, only that process ends
- * (docs/design/processes.md).
+ * Faults of processes: a memory fault, a stack overflow or an abort() in a process prints which one
+ * it was and where; then the OS process aborts, or, with contain_faults, only that process ends
+ * (docs/design/processes.md). A failed assertion of the library is never contained: what it says of
+ * processes can not be trusted any more (base/assert.h).
  *
  * The handlers are installed while there is a pool. A fault that is not a process's goes to the
  * handler that was there before. Under the address and thread sanitizers nothing is installed: they

@@ -5,7 +5,10 @@
  */
 #include "otp/fixture_test.h"
 
+#include "base/assert.h"
 #include "platform/tools.h"
+
+#include <rusm/otp/link.h>
 
 #include <sched.h>
 #include <signal.h>
@@ -85,6 +88,20 @@ static void body_divides_by_zero(void *arg)
 }
 #endif
 
+static void body_aborts(void *arg)
+{
+    (void)arg;
+    await_start();
+    abort();
+}
+
+static void body_finds_the_library_broken(void *arg)
+{
+    (void)arg;
+    await_start();
+    rusmi_panic("here.c", 1, "true");
+}
+
 /* Inside the test: cmocka has handlers of its own, which it sets before each test and after each
  * fixture. */
 static int contained_setup(void **state)
@@ -162,6 +179,57 @@ static void test_contained_arithmetic_fault(void **state)
 }
 #endif
 
+static void test_contained_abort_ends_only_its_process(void **state)
+{
+    struct fixture *fixture;
+
+    (void)contained_setup(state);
+    fixture = *state;
+    for (int i = 0; i < 20; i++) {
+        struct victim victim;
+
+        meet(fixture, body_aborts, &victim);
+        assert_int_equal(victim.reason.kind, RUSM_REASON_FAULT);
+        assert_int_equal(victim.reason.signal, SIGABRT);
+        assert_int_equal(victim.reason.address, 0);
+    }
+    (void)fixture_teardown(state);
+}
+
+static void test_links_and_monitors_hear_of_a_contained_abort(void **state)
+{
+    struct fixture *fixture;
+    unsigned exits = 0, downs = 0;
+    rusm_spawn_config cfg;
+    rusm_ref ref;
+    rusm_pid pid;
+
+    (void)contained_setup(state);
+    fixture = *state;
+    assert_int_equal(rusm_thread_enter(fixture->rt, "test"), RUSM_OK);
+    (void)rusm_trap_exit(true);
+    rusm_spawn_config_init(&cfg);
+    cfg.link = true;
+    cfg.out_ref = &ref;
+    assert_int_equal(rusm_spawn_with(NULL, body_aborts, NULL, &cfg, &pid), RUSM_OK);
+    assert_int_equal(rusm_send(pid, NULL, 0), RUSM_OK);
+    for (int i = 0; i < 2; i++) {
+        rusm_msg *msg;
+        char text[64];
+
+        assert_int_equal(rusm_receive(&msg, TEST_LIMIT_MS), RUSM_OK);
+        exits += rusm_msg_get_kind(msg) == RUSM_MSG_EXIT;
+        downs += rusm_msg_get_kind(msg) == RUSM_MSG_DOWN;
+        (void)rusm_reason_format(rusm_msg_reason(msg), text, sizeof(text));
+        assert_string_equal(text, "fault: abort()");
+        rusm_msg_del(msg);
+    }
+    assert_int_equal(exits, 1);
+    assert_int_equal(downs, 1);
+    rusm_thread_leave();
+    (void)fixture_teardown(state);
+}
+
 /* ---- what ends the OS process ---- */
 
 static size_t child_says(void (*body)(void), int *out_status, char *text, size_t text_len)
@@ -190,22 +258,55 @@ static size_t child_says(void (*body)(void), int *out_status, char *text, size_t
     return len;
 }
 
-static void child_overflows(void)
+/* Run one process of that body, with the label "deep thought", until it has ended all. */
+static void run_alone(rusm_process_fn fn, bool contain)
 {
+    rusm_pool_config pool_cfg;
+    rusm_runtime_config rt_cfg;
     rusm_spawn_config cfg;
     rusm_runtime *rt;
     rusm_pid pid;
 
-    if (rusm_runtime_new(&rt, NULL) != RUSM_OK) {
-        _exit(1);
-    }
+    rusm_pool_config_init(&pool_cfg);
+    rusm_runtime_config_init(&rt_cfg);
     rusm_spawn_config_init(&cfg);
+    pool_cfg.contain_faults = contain;
     cfg.label = "deep thought";
-    if (rusm_spawn_with(rt, body_overflows, NULL, &cfg, &pid) != RUSM_OK ||
+    if (rusm_pool_new(&rt_cfg.pool, &pool_cfg) != RUSM_OK ||
+        rusm_runtime_new(&rt, &rt_cfg) != RUSM_OK ||
+        rusm_spawn_with(rt, fn, NULL, &cfg, &pid) != RUSM_OK ||
         rusm_send(pid, NULL, 0) != RUSM_OK) {
         _exit(1);
     }
     (void)pause();
+}
+
+static void child_overflows(void)
+{
+    run_alone(body_overflows, false);
+}
+
+static void child_aborts(void)
+{
+    run_alone(body_aborts, false);
+}
+
+static void child_finds_the_library_broken(void)
+{
+    run_alone(body_finds_the_library_broken, true);
+}
+
+/* The text names the process once, and the backtrace has the body, but not the handler. */
+static void assert_told(const char *text, const char *what)
+{
+    const char *at = strstr(text, "<local.1> deep thought: ");
+
+    assert_non_null(at);
+    assert_null(strstr(at + 1, "<local.1> deep thought: "));
+    assert_int_equal(strncmp(at + strlen("<local.1> deep thought: "), what, strlen(what)), 0);
+#if defined(__GLIBC__)
+    assert_non_null(strstr(at, "otp_fault("));
+#endif
 }
 
 static void test_fault_prints_the_process_and_aborts(void **state)
@@ -217,13 +318,87 @@ static void test_fault_prints_the_process_and_aborts(void **state)
     (void)child_says(child_overflows, &status, text, sizeof(text));
     assert_true(WIFSIGNALED(status));
     assert_int_equal(WTERMSIG(status), SIGABRT);
-    assert_non_null(strstr(text, "<local.1> deep thought: stack overflow"));
+    assert_told(text, "stack overflow");
+}
+
+static void test_abort_prints_the_process_and_aborts(void **state)
+{
+    char text[65536];
+    int status;
+
+    (void)state;
+    (void)child_says(child_aborts, &status, text, sizeof(text));
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGABRT);
+    assert_told(text, "fault: abort()\n");
+}
+
+/* Containing is for the user's bugs: after one of the library nothing can be relied upon. */
+static void test_assertion_of_the_library_is_not_contained(void **state)
+{
+    char text[65536];
+    int status;
+
+    (void)state;
+    (void)child_says(child_finds_the_library_broken, &status, text, sizeof(text));
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGABRT);
+    assert_told(text, "an assertion of the library failed");
+    assert_int_equal(strncmp(text, "rusm: here.c:1: ", strlen("rusm: here.c:1: ")), 0);
 }
 
 static void on_segv_of_the_program(int signal)
 {
     (void)signal;
     _exit(42);
+}
+
+static void on_abort_of_the_program(int signal)
+{
+    (void)signal;
+    _exit(43);
+}
+
+static void child_aborts_with_a_handler(void)
+{
+    (void)signal(SIGABRT, on_abort_of_the_program);
+    run_alone(body_aborts, false);
+}
+
+static void child_faults_with_a_handler_of_aborts(void)
+{
+    (void)signal(SIGABRT, on_abort_of_the_program);
+    run_alone(body_touches_nowhere, false);
+}
+
+static void child_aborts_outside(void)
+{
+    rusm_runtime *rt;
+
+    if (rusm_runtime_new(&rt, NULL) != RUSM_OK) {
+        _exit(1);
+    }
+    abort();
+}
+
+static void test_abort_goes_to_the_programs_own_handler(void **state)
+{
+    char text[65536];
+    int status;
+
+    (void)state;
+    (void)child_says(child_aborts_with_a_handler, &status, text, sizeof(text));
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 43);
+    assert_told(text, "fault: abort()\n");
+    (void)child_says(child_faults_with_a_handler_of_aborts, &status, text, sizeof(text));
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 43);
+    assert_told(text, "fault: signal 11 at 0x1230\n");
+    (void)child_says(child_aborts_outside, &status, text, sizeof(text));
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGABRT);
+    assert_string_equal(text, "");
 }
 
 static void child_faults_outside(void)
@@ -285,7 +460,12 @@ int main(void)
 #if defined(__x86_64__)
         cmocka_unit_test(test_contained_arithmetic_fault),
 #endif
+        cmocka_unit_test(test_contained_abort_ends_only_its_process),
+        cmocka_unit_test(test_links_and_monitors_hear_of_a_contained_abort),
         cmocka_unit_test(test_fault_prints_the_process_and_aborts),
+        cmocka_unit_test(test_abort_prints_the_process_and_aborts),
+        cmocka_unit_test(test_assertion_of_the_library_is_not_contained),
+        cmocka_unit_test(test_abort_goes_to_the_programs_own_handler),
         cmocka_unit_test(test_fault_of_the_program_goes_to_its_own_handler),
     };
 

@@ -177,11 +177,6 @@ static void thread_suspend(struct rusmi_process *proc, rusm_time deadline)
     }
 }
 
-static void timer_fired(struct rusmi_timer *timer)
-{
-    rusmi_process_wake(rusmi_container(timer, struct rusmi_process, timer));
-}
-
 void rusmi_process_suspend(struct rusmi_process *proc, rusm_process_state doing, rusm_time deadline)
 {
     atomic_store_explicit(&proc->doing, (uint8_t)doing,
@@ -190,13 +185,10 @@ void rusmi_process_suspend(struct rusmi_process *proc, rusm_process_state doing,
         thread_suspend(proc, deadline);
         return;
     }
-    if (deadline != RUSMI_NEVER) {
-        proc->timer.fire = timer_fired;
-        rusmi_sched_set_timer(proc->pool, &proc->timer, deadline);
-    }
+    rusmi_timeout_begin(proc, deadline);
     rusmi_sched_leave(proc, RUSMI_LEAVE_WAIT);
-    if (deadline != RUSMI_NEVER) {
-        (void)rusmi_timers_cancel(&proc->pool->timers, &proc->timer);
+    if (proc->pool->kit != NULL) {
+        rusmi_timeout_end(proc); /* virtual time stops only where somebody waits for it */
     }
 }
 
@@ -405,9 +397,10 @@ static void wind_up(struct rusmi_process *proc, const rusm_reason *reason)
     atomic_store_explicit(&proc->doing, RUSM_PROCESS_EXITING,
                           memory_order_relaxed); /* relaxed: for lists */
     rusmi_hooks_run(proc);
+    rusmi_timeout_end(proc);
     rusmi_after_end(proc);
-    atomic_store(&proc->serial, 0);
     rusmi_registered_release(rt, proc);
+    atomic_store(&proc->serial, 0);
     /* groups: rusmi_groups_end(proc) */
     unread = rusmi_mailbox_close(&proc->mailbox);
     if (atomic_load(&rt->crowd_high) != 0) {
@@ -662,6 +655,7 @@ static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_th
                           memory_order_relaxed); /* relaxed: published by serial */
     /* relaxed: as above. Its last watcher may have gone before it. */
     atomic_store_explicit(&proc->crowded, 0, memory_order_relaxed);
+    atomic_store_explicit(&proc->named, 0, memory_order_relaxed);
     if (cfg->mailbox_max != 0) {
         rusmi_mailbox_bound(&proc->mailbox, cfg->mailbox_max, cfg->mailbox_policy);
     }

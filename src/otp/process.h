@@ -18,7 +18,7 @@
 #include "base/map.h"
 #include "otp/mailbox.h"
 #include "otp/tie.h"
-#include "otp/timer.h"
+#include "otp/timeout.h"
 #include "platform/context.h"
 
 #include <rusm/otp/driver.h>
@@ -77,7 +77,7 @@ struct rusmi_process {
     _Atomic uint32_t crowded;        /* written under the crowd stripe */
     _Atomic uint32_t park;           /* an entered thread sleeps on it while it is 0 */
     struct rusmi_process *next_free; /* under the pool's or worker's free list */
-    struct rusmi_timer timer;        /* of the present wait */
+    struct rusmi_timeout timeout;    /* of its waits */
     struct rusmi_process_extra *extra;
     const rusm_reason *reason;       /* why it ends, from then on */
     struct rusmi_block_head *blocks; /* of rusm_alloc(), see memory.c */
@@ -95,7 +95,7 @@ struct rusmi_process {
 
     /* under the registry's lock of the runtime */
     struct rusmi_list names;
-    _Atomic uint32_t named; /* somebody has registered it, or tries: see registry.c */
+    _Atomic uint32_t named; /* whether there is anything to release: see registry.c */
 
     /* under the lock of the runtime's groups */
     struct rusmi_list groups;

@@ -4,6 +4,7 @@
 #include "otp/process.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -66,7 +67,9 @@ size_t rusm_reason_format(const rusm_reason *reason, char *buf, size_t buf_len)
     const char *name = rusm_reason_name(reason->kind);
     int len;
 
-    if (reason->kind == RUSM_REASON_FAULT || reason->kind == RUSM_REASON_STACK_OVERFLOW) {
+    if (reason->kind == RUSM_REASON_FAULT && reason->signal == SIGABRT) {
+        len = snprintf(buf, buf_len, "%s: abort()", name);
+    } else if (reason->kind == RUSM_REASON_FAULT || reason->kind == RUSM_REASON_STACK_OVERFLOW) {
         len = snprintf(buf, buf_len, "%s: signal %d at 0x%" PRIx64, name, reason->signal,
                        reason->address);
     } else if (reason->text[0] != '\0') {

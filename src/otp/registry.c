@@ -10,6 +10,11 @@
 
 #include <string.h>
 
+/* In `named` of a control block: somebody has registered the process, or tries; it takes no more
+ * names. */
+#define NAMED        1u
+#define NAMES_CLOSED 2u
+
 struct name {
     struct rusmi_map_entry entry;
     struct rusmi_list node; /* in the process's names */
@@ -45,13 +50,9 @@ static rusm_err insert(rusm_runtime *rt, struct name *name)
     if (proc == NULL) {
         return RUSM_ENOPROC;
     }
-    /*
-     * An ending process sets its serial to 0 and then looks whether it is named; we name it and
-     * then look at its serial. Sequentially consistent, so if it is still there, it will come for
-     * this lock.
-     */
-    atomic_store(&proc->named, 1);
-    if (!rusmi_process_is(proc, name->pid)) {
+    /* Either an ending process finds this mark and comes for the lock, or we find its own. */
+    if ((atomic_fetch_or(&proc->named, NAMED) & NAMES_CLOSED) != 0 ||
+        !rusmi_process_is(proc, name->pid)) {
         return RUSM_ENOPROC;
     }
     if (rusmi_map_find(&rt->registry.names, name->text, name->len) != NULL) {
@@ -148,11 +149,10 @@ void rusmi_registered_release(rusm_runtime *rt, struct rusmi_process *proc)
 {
     struct rusmi_list *node;
 
-    if (atomic_load(&proc->named) == 0) {
-        return;
+    if ((atomic_exchange(&proc->named, NAMES_CLOSED) & NAMED) == 0) {
+        return; /* as nearly all: they do not touch what is common */
     }
     rusmi_lock_take(&rt->registry.lock);
-    atomic_store(&proc->named, 0);
     while ((node = rusmi_list_pop(&proc->names)) != NULL) {
         struct name *name = rusmi_container(node, struct name, node);
 

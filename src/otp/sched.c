@@ -286,7 +286,7 @@ void rusmi_sched_set_timer(rusm_pool *pool, struct rusmi_timer *timer, uint64_t 
     uint64_t until;
 
     rusmi_timers_set(&pool->timers, own ? worker->index : pool->workers_len, timer, at_ns);
-    /* A poll that sleeps for longer than that must be told, once: until it wakes others need not. */
+    /* A poll that sleeps for longer must be told, once: until it wakes others need not. */
     until = atomic_load(&pool->poll_until);
     while (at_ns < until) {
         if (atomic_compare_exchange_strong(&pool->poll_until, &until, 0)) {

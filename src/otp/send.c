@@ -405,15 +405,13 @@ rusm_err rusmi_receive(struct rusmi_process *self, struct rusmi_wanted *wanted, 
             return RUSM_OK;
         }
         wanted->again = true;
-        if (timeout_ms >= 0) {
-            if (!timed) {
-                deadline = rusmi_deadline(timeout_ms);
-                timed = true;
-            }
-            if (timeout_ms == 0 || rusmi_pool_now(self->pool) >= deadline) {
-                return rusm_set_err_detail(RUSM_ETIMEOUT, "no message came within %lld ms",
-                                           (long long)timeout_ms);
-            }
+        if (timeout_ms == 0 || (timed && rusmi_pool_now(self->pool) >= deadline)) {
+            return rusm_set_err_detail(RUSM_ETIMEOUT, "no message came within %lld ms",
+                                       (long long)timeout_ms);
+        }
+        if (timeout_ms > 0 && !timed) { /* the clock costs as much as a switch: once is enough */
+            deadline = rusmi_deadline(timeout_ms);
+            timed = true;
         }
         rusmi_process_suspend(self, RUSM_PROCESS_RECEIVING, deadline);
         if (self->is_thread && rusmi_kit_deadlocked(self->pool)) {

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "platform/fault.h"
 
+#include <stdio.h>
 #include <sys/mman.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #if defined(__has_include)
 #if __has_include(<execinfo.h>)
@@ -12,10 +14,13 @@
 #endif
 
 /* A backtrace and its symbols need more than MINSIGSTKSZ. */
-#define FAULT_STACK_LEN  ((size_t)64 * 1024)
-#define FAULT_FRAMES_MAX 64
+#define FAULT_STACK_LEN ((size_t)64 * 1024)
+/* Of a stack that overflowed both ends tell something: who recurses, and who began it. */
+#define FAULT_FRAMES_MAX  2048
+#define FAULT_FRAMES_HEAD 32
+#define FAULT_FRAMES_TAIL 16
 
-const int rusmi_fault_signals[RUSMI_FAULT_SIGNALS] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+const int rusmi_fault_signals[RUSMI_FAULT_SIGNALS] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 
 void rusmi_fault_decode(int signal, const siginfo_t *info, const void *ucontext,
                         struct rusmi_fault *out_fault)
@@ -24,13 +29,19 @@ void rusmi_fault_decode(int signal, const siginfo_t *info, const void *ucontext,
 
     *out_fault = (struct rusmi_fault){
         .signal = signal,
-        .address = (uintptr_t)info->si_addr,
         .raised = info->si_code <= 0, /* SI_USER, SI_TKILL and their like: sigaction(2) */
     };
+    if (!out_fault->raised) {
+        out_fault->address = (uintptr_t)info->si_addr;
+    }
+    out_fault->is_abort =
+        signal == SIGABRT && info->si_code == SI_TKILL && info->si_pid == getpid();
 #if defined(__x86_64__)
     out_fault->sp = (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
+    out_fault->pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
 #elif defined(__aarch64__)
     out_fault->sp = (uintptr_t)context->uc_mcontext.sp;
+    out_fault->pc = (uintptr_t)context->uc_mcontext.pc;
 #else
     (void)context;
 #endif
@@ -100,14 +111,30 @@ void rusmi_fault_backtrace_prepare(void)
 #endif
 }
 
-void rusmi_fault_backtrace(int fd)
+void rusmi_fault_backtrace(int fd, uintptr_t pc)
 {
 #ifdef FAULT_BACKTRACE
     void *frames[FAULT_FRAMES_MAX];
     int len = backtrace(frames, FAULT_FRAMES_MAX);
+    int first = 0;
 
-    backtrace_symbols_fd(frames, len, fd);
+    while (first < len && (uintptr_t)frames[first] != pc) {
+        first++;
+    }
+    first = first == len ? 0 : first; /* not found: everything is better than nothing */
+    if (len - first <= FAULT_FRAMES_HEAD + FAULT_FRAMES_TAIL) {
+        backtrace_symbols_fd(frames + first, len - first, fd);
+    } else {
+        char text[64];
+        int text_len = snprintf(text, sizeof(text), "... %d calls between ...\n",
+                                len - first - FAULT_FRAMES_HEAD - FAULT_FRAMES_TAIL);
+
+        backtrace_symbols_fd(frames + first, FAULT_FRAMES_HEAD, fd);
+        (void)!write(fd, text, (size_t)text_len);
+        backtrace_symbols_fd(frames + len - FAULT_FRAMES_TAIL, FAULT_FRAMES_TAIL, fd);
+    }
 #else
     (void)fd;
+    (void)pc;
 #endif
 }

@@ -56,6 +56,7 @@ cmd_lint() {
     check "banned calls" python3 tools/check_banned.py
     check "doc comments" python3 tools/check_docs.py
     check sizes python3 tools/check_size.py
+    check guide python3 tools/check_guide.py
     check symbols symbols
     check shellcheck sh_check
     check spelling spelling

@@ -20,7 +20,7 @@ typedef enum rusm_reason_kind {
     RUSM_REASON_NOPROC = 3,         /**< it did not exist when it was asked about */
     RUSM_REASON_NOCONNECTION = 4,   /**< the link to its node was lost */
     RUSM_REASON_CRASHED = 5,        /**< rusm_crash(), with a text */
-    RUSM_REASON_FAULT = 6,          /**< a memory fault, with signal and address */
+    RUSM_REASON_FAULT = 6,          /**< a memory fault, with signal and address, or abort() */
     RUSM_REASON_STACK_OVERFLOW = 7, /**< it used more stack than it has */
 } rusm_reason_kind;
 

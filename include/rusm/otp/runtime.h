@@ -21,7 +21,8 @@ typedef struct rusm_pool_config {
     unsigned blocking_max; /**< threads of rusm_spawn_blocking() (64) */
     uint32_t hold_ms;      /**< a process that holds its scheduler thread for longer is logged and
                          counted (10) */
-    bool contain_faults; /**< a fault in a process ends that process, not the OS process (false) */
+    bool contain_faults; /**< a fault or abort() in a process ends that process, not the OS process;
+                         what it held, locks too, stays held (false) */
 } rusm_pool_config;
 
 /** Fill cfg with the defaults. Threads: any. */

@@ -55,7 +55,7 @@ RUSM_API void rusm_child_spec_init(rusm_child_spec *spec);
 typedef struct rusm_supervisor_config {
     size_t size; /**< sizeof(rusm_supervisor_config), set by init */
     rusm_strategy strategy;
-    uint32_t max_restarts;   /**< so many restarts (3) ... */
+    uint32_t max_restarts;   /**< so many restarts (3; UINT32_MAX: any number) ... */
     uint32_t seconds;        /**< ... within so many seconds (5) are allowed; with one more the
                               supervisor stops all children and ends with *shutdown* */
     uint32_t backoff_min_ms; /**< how long the second restart of a child in a row waits; doubled
@@ -124,8 +124,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_supervisor_terminate_child(rusm_pid super
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_supervisor_terminate_pid(rusm_pid supervisor, rusm_pid child,
                                                                 int64_t timeout_ms);
 
-/** Start a child again that was terminated or is waiting. Errors: RUSM_EEXIST it runs; RUSM_ENONAME;
- * others as rusm_supervisor_start_child() */
+/** Start a child again that was terminated or is waiting. Errors: RUSM_EEXIST it runs;
+ * RUSM_ENONAME; others as rusm_supervisor_start_child() */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_supervisor_restart_child(rusm_pid supervisor, const char *id,
                                                                 int64_t timeout_ms,
                                                                 rusm_pid *out_pid);
