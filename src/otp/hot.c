@@ -74,22 +74,21 @@ rusm_err rusm_send(rusm_pid to, const void *data, size_t len)
     }
     msg->held = NULL;
     msg->sender = (rusm_pid){self->runtime->incarnation, self->own_serial};
-    msg->len = len & (((uint64_t)1 << 48) - 1);
-    msg->kind = RUSM_MSG_DATA;
-    msg->flags = 0;
-    msg->size_class = 1;
+    msg->meta = RUSMI_MSG_META(len, RUSM_MSG_DATA, 0, 1);
     msg->ref = 0;
-    if (len != 0) {
+    if (len == 8) {
+        memcpy(msg->data, data, 8); /* one instruction, for what is most common: a word */
+    } else if (len != 0) {
         memcpy(msg->data, data, len);
     }
-    switch (rusmi_box_push(&proc->mailbox, rusmi_mailbox_life(to.serial), msg)) {
+    switch (rusmi_box_push(&proc->mailbox, rusmi_mailbox_life(to.serial), msg, false)) {
     case RUSMI_PUSHED:
         break;
     case RUSMI_PUSHED_WAKE:
-        if (proc->is_thread) {
+        if (proc->mailbox.wakes_thread) {
             rusmi_process_run_again(proc);
         } else {
-            rusmi_queue(worker, proc->pool, proc);
+            rusmi_queue(worker, worker->pool, proc); /* it is of the same runtime */
         }
         break;
     default:
@@ -120,31 +119,73 @@ static inline void unlink_first(struct rusmi_mailbox *box, struct rusm_msg *msg)
     rusmi_box_count(box, (uint64_t)-1);
 }
 
+/*
+ * What was pushed: the message itself if it is the only one, and nothing waits in the inbox; else it
+ * goes there.
+ */
+static inline struct rusm_msg *collect_one(struct rusmi_mailbox *box)
+{
+    /* relaxed, and seq_cst: as in rusmi_box_collect() */
+    uint64_t word = atomic_load_explicit(&box->head, memory_order_relaxed);
+    struct rusm_msg *newest;
+
+    if ((word & ~RUSMI_BOX_MASK) == 0) {
+        return NULL;
+    }
+    newest = rusmi_box_unpack(atomic_exchange(&box->head, word & RUSMI_BOX_MASK));
+    if (newest == NULL) {
+        return NULL;
+    }
+    if (newest->next == NULL && newest->kind != RUSM_MSG_REPLY) {
+        return newest;
+    }
+    rusmi_box_append(box, newest);
+    return NULL;
+}
+
+/* The oldest message, for the receive that takes whatever comes. */
+static inline struct rusm_msg *take_oldest(struct rusmi_mailbox *box)
+{
+    struct rusm_msg *msg = box->first;
+
+    if (msg == NULL) {
+        msg = collect_one(box);
+        if (msg != NULL) {
+            return msg;
+        }
+        msg = box->first;
+    }
+    if (msg != NULL) {
+        if (msg->kind == RUSM_MSG_REPLY) {
+            return NULL;
+        }
+        unlink_first(box, msg);
+    }
+    return msg;
+}
+
 rusm_err rusm_receive(rusm_msg **out_msg, int64_t timeout_ms)
 {
     struct rusmi_worker *worker = rusmi_worker_self();
     struct rusmi_process *self = self_on(worker);
 
-    while (self != NULL && rusmi_box_bound(&self->mailbox) == 0) {
-        struct rusmi_mailbox *box = &self->mailbox;
-        struct rusm_msg *msg;
+    while (self != NULL && worker->budget > 0 && rusmi_box_bound(&self->mailbox) == 0 &&
+           atomic_load(&self->runtime->crowd_high) == 0) {
+        struct rusm_msg *msg = take_oldest(&self->mailbox);
 
-        rusmi_box_collect(box);
-        msg = box->first;
-        if (rusmi_process_killed_as(self, self->own_serial) || worker->budget <= 0) {
+        if (msg != NULL) {
+            rusmi_msg_hold_inline(&self->held, msg);
+        }
+        /* Only now: what notified us has done so before it was collected. */
+        if (rusmi_process_killed_as(self, self->own_serial)) {
             break;
         }
         if (msg != NULL) {
-            if (msg->kind == RUSM_MSG_REPLY || atomic_load(&self->runtime->crowd_high) != 0) {
-                break;
-            }
-            unlink_first(box, msg);
-            rusmi_msg_hold_inline(&self->held, msg);
             (void)work_one(worker, self);
             *out_msg = msg;
             return RUSM_OK;
         }
-        if (timeout_ms != RUSM_INFINITY) {
+        if (timeout_ms != RUSM_INFINITY || self->mailbox.first != NULL) {
             break;
         }
         /* relaxed: for lists */

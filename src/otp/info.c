@@ -102,11 +102,7 @@ rusm_err rusm_runtime_get_stats(rusm_runtime *rt, rusm_runtime_stats *out_stats)
     if (rt == NULL) {
         return RUSM_ENOCONTEXT;
     }
-    *out_stats = (rusm_runtime_stats){.processes = atomic_load(&rt->live),
-                                      .spawned = atomic_load(&rt->spawned),
-                                      .exited = atomic_load(&rt->exited),
-                                      .crashed = atomic_load(&rt->crashed),
-                                      .messages_unread = atomic_load(&rt->unread),
+    *out_stats = (rusm_runtime_stats){.processes = rusmi_runtime_live(rt),
                                       .sends_noproc = atomic_load(&rt->noproc),
                                       .sends_noname = atomic_load(&rt->noname),
                                       .sends_full = atomic_load(&rt->full),
@@ -116,6 +112,14 @@ rusm_err rusm_runtime_get_stats(rusm_runtime *rt, rusm_runtime_stats *out_stats)
                                       .stream_bytes_dropped = atomic_load(&rt->stream_dropped),
                                       .accepts_delayed = atomic_load(&rt->accepts_delayed),
                                       .schedulers_held = atomic_load(&rt->held)};
+    for (unsigned i = 0; i <= rt->pool->workers_len; i++) {
+        const struct rusmi_shard *shard = &rt->shards[i];
+
+        out_stats->spawned += atomic_load(&shard->spawned);
+        out_stats->exited += atomic_load(&shard->exited);
+        out_stats->crashed += atomic_load(&shard->crashed);
+        out_stats->messages_unread += atomic_load(&shard->unread);
+    }
     return RUSM_OK;
 }
 

@@ -51,7 +51,7 @@ bool rusmi_kit_interrupts(rusm_pool *pool)
 bool rusmi_kit_reserve(rusm_pool *pool)
 {
     struct rusmi_kit *kit = pool->kit;
-    size_t need = (size_t)atomic_load(&pool->live) + 1;
+    size_t need = (size_t)atomic_load(&pool->reserved) + 1;
     size_t cap = kit->ready_cap == 0 ? 64 : kit->ready_cap;
     struct rusmi_process **ready;
 

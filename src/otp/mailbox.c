@@ -75,13 +75,13 @@ bool rusmi_mailbox_wait(struct rusmi_mailbox *box)
     return rusmi_box_wait(box);
 }
 
-void rusmi_mailbox_unwait(struct rusmi_mailbox *box)
+bool rusmi_mailbox_unwait(struct rusmi_mailbox *box)
 {
-    uint64_t word = atomic_load(&box->head);
+    /* relaxed: only the owner changes the generation; the exchange checks the rest */
+    uint64_t generation = atomic_load_explicit(&box->head, memory_order_relaxed) & RUSMI_BOX_MASK;
+    uint64_t word = generation | RUSMI_BOX_WAITING;
 
-    while (rusmi_box_is_waiting(word) &&
-           !atomic_compare_exchange_weak(&box->head, &word, word & RUSMI_BOX_MASK)) {
-    }
+    return atomic_compare_exchange_strong(&box->head, &word, generation);
 }
 
 bool rusmi_mailbox_waits(const struct rusmi_mailbox *box)
@@ -194,7 +194,7 @@ static enum rusmi_push push_bounded(struct rusmi_mailbox *box, uint64_t generati
     if (result != RUSMI_PUSHED) {
         return result;
     }
-    result = rusmi_box_push(box, generation, msg);
+    result = rusmi_box_push(box, generation, msg, rusmi_box_is_locked(box));
     if (result == RUSMI_PUSH_GONE) {
         (void)atomic_fetch_sub_explicit(&box->room, 1, memory_order_relaxed); /* relaxed: a count */
     }
@@ -206,8 +206,9 @@ enum rusmi_push rusmi_mailbox_push(struct rusmi_mailbox *box, uint64_t generatio
 {
     uint32_t max = rusmi_box_bound(box);
 
-    return max != 0 && is_bounded(msg) ? push_bounded(box, generation, msg, max)
-                                       : rusmi_box_push(box, generation, msg);
+    return max != 0 && is_bounded(msg)
+               ? push_bounded(box, generation, msg, max)
+               : rusmi_box_push(box, generation, msg, rusmi_box_is_locked(box));
 }
 
 static bool is_wanted(const struct rusm_msg *msg, const struct rusmi_wanted *wanted)

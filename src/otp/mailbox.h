@@ -37,6 +37,7 @@
 #include <rusm/otp/process.h>
 
 #include <stdatomic.h>
+#include <stddef.h>
 
 /* Bits of a head word that are the generation. */
 #define RUSMI_BOX_BITS 21
@@ -52,13 +53,28 @@ struct rusm_msg {
     struct rusm_msg *next;
     struct rusm_msg **held; /* what points to it in its holder's list; NULL: in nobody's */
     rusm_pid sender;
-    uint64_t len : 48; /* of the bytes that the user sees */
-    uint64_t kind : 8; /* rusm_msg_kind */
-    uint64_t flags : 4;
-    uint64_t size_class : 4; /* see otp/cache.h */
-    uint64_t ref;            /* number of the reference; 0: none */
+    union {
+        struct {
+            uint64_t len : 48; /* of the bytes that the user sees */
+            uint64_t kind : 8; /* rusm_msg_kind */
+            uint64_t flags : 4;
+            uint64_t size_class : 4; /* see otp/cache.h */
+        };
+        uint64_t meta; /* all of them, to be set at once: RUSMI_MSG_META() */
+    };
+    uint64_t ref; /* number of the reference; 0: none */
     _Alignas(16) unsigned char data[];
 };
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define RUSMI_MSG_META(len, kind, flags, size_class)                                               \
+    ((uint64_t)(len) << 16 | (uint64_t)(kind) << 8 | (uint64_t)(flags) << 4 |                      \
+     (uint64_t)(size_class))
+#else
+#define RUSMI_MSG_META(len, kind, flags, size_class)                                               \
+    ((uint64_t)(len) | (uint64_t)(kind) << 48 | (uint64_t)(flags) << 56 |                          \
+     (uint64_t)(size_class) << 60)
+#endif
 
 /* Why a process ended, shared by all who are told. */
 struct rusmi_cause {
@@ -88,24 +104,29 @@ struct rusmi_wanted {
 };
 
 struct rusmi_mailbox {
-    /* any thread */
+    /* any thread; a sender that waits for the owner's cache line to come should wait once */
     _Atomic uint64_t head;
     _Atomic int64_t more;   /* messages in the stack but one, as far as they have been counted */
     _Atomic uint32_t max;   /* 0: not bounded; relaxed: set between lives */
     _Atomic uint8_t policy; /* rusm_mailbox_policy */
+    bool wakes_thread;      /* the owner is a thread that has entered; constant while it lives */
     struct rusmi_lock lock; /* for RUSM_MAILBOX_DROP_OLDEST */
+
     /* owner; inbox_len is read by any thread, relaxed */
     _Atomic uint64_t inbox_len;
     struct rusm_msg *first;
     struct rusm_msg **last;
+    struct rusm_msg **seen; /* where the last take that found nothing had come to */
     struct rusm_msg **mark; /* where the marked part begins; meaningful while mark_number is the
                                one asked for */
     uint64_t mark_number;
-    struct rusm_msg **seen; /* where the last take that found nothing had come to */
     /* of a bounded mailbox */
     _Atomic int64_t room; /* messages in it that are not signals */
     _Atomic uint64_t dropped;
 };
+
+_Static_assert(offsetof(struct rusmi_mailbox, inbox_len) == 32,
+               "the senders' half fits a cache line with four words of the control block");
 
 enum rusmi_push {
     RUSMI_PUSHED,
@@ -137,8 +158,8 @@ void rusmi_mailbox_collect(struct rusmi_mailbox *box);
 /* Begin to wait; false: something is new since it was collected. Owner, or, for a process that has
  * been switched away from, who did that. */
 bool rusmi_mailbox_wait(struct rusmi_mailbox *box);
-/* Stop waiting. Owner. */
-void rusmi_mailbox_unwait(struct rusmi_mailbox *box);
+/* Stop waiting. False: somebody else has just ended the wait, and will let the owner run. Owner. */
+bool rusmi_mailbox_unwait(struct rusmi_mailbox *box);
 /* Whether the owner waits. Any thread. */
 bool rusmi_mailbox_waits(const struct rusmi_mailbox *box);
 /* The oldest message of the inbox that is wanted, or NULL: what was pushed must have been collected.

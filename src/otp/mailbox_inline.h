@@ -48,36 +48,50 @@ static inline bool rusmi_box_is_locked(const struct rusmi_mailbox *box)
                                             (uint8_t)RUSM_MAILBOX_DROP_OLDEST;
 }
 
-/* Put it on the stack. */
-static inline enum rusmi_push rusmi_box_push(struct rusmi_mailbox *box, uint64_t generation,
-                                             struct rusm_msg *msg)
-{
-    uint64_t word =
-        atomic_load_explicit(&box->head, memory_order_relaxed); /* the exchange below checks it */
-
-    do {
-        if ((word & RUSMI_BOX_MASK) != generation) {
-            return RUSMI_PUSH_GONE;
-        }
-        msg->next = rusmi_box_unpack(word);
-        /* seq_cst on success: the message is visible to whoever takes it, and what the owner did
-         * before it began to wait is visible to who wakes it */
-    } while (!atomic_compare_exchange_weak_explicit(&box->head, &word,
-                                                    rusmi_box_pack(msg, generation),
-                                                    memory_order_seq_cst, memory_order_relaxed));
-    if (rusmi_box_unpack(word) != NULL) { /* not msg->next: the message is the receiver's now */
-        (void)atomic_fetch_add_explicit(&box->more, 1, memory_order_relaxed); /* a count */
-        return RUSMI_PUSHED;
-    }
-    return rusmi_box_is_waiting(word) ? RUSMI_PUSHED_WAKE : RUSMI_PUSHED;
-}
-
 /* Only the owner writes it, or who has the lock in its place; relaxed: a count. */
 static inline void rusmi_box_count(struct rusmi_mailbox *box, uint64_t more)
 {
     atomic_store_explicit(&box->inbox_len,
                           atomic_load_explicit(&box->inbox_len, memory_order_relaxed) + more,
                           memory_order_relaxed);
+}
+
+/*
+ * Put it on the stack; or, if the owner waits, end its waiting and put it into the inbox: until it is
+ * made to run, which is up to us, nobody else touches the owner's half, and whoever pushes meanwhile
+ * comes after us. So a message that is waited for costs its receiver no atomic operation. Not
+ * where others than the owner have the inbox (locked): there it goes on the stack.
+ */
+static inline enum rusmi_push rusmi_box_push(struct rusmi_mailbox *box, uint64_t generation,
+                                             struct rusm_msg *msg, bool locked)
+{
+    uint64_t word =
+        atomic_load_explicit(&box->head, memory_order_relaxed); /* the exchange below checks it */
+    uint64_t pushed;
+
+    do {
+        if ((word & RUSMI_BOX_MASK) != generation) {
+            return RUSMI_PUSH_GONE;
+        }
+        msg->next = rusmi_box_unpack(word);
+        pushed =
+            rusmi_box_is_waiting(word) && !locked ? generation : rusmi_box_pack(msg, generation);
+        /* seq_cst on success: the message is visible to whoever takes it, and what the owner did
+         * before it began to wait is visible to who wakes it */
+    } while (!atomic_compare_exchange_weak_explicit(&box->head, &word, pushed, memory_order_seq_cst,
+                                                    memory_order_relaxed));
+    if (rusmi_box_is_waiting(word)) {
+        if (!locked) {
+            *box->last = msg;
+            box->last = &msg->next;
+            rusmi_box_count(box, 1);
+        }
+        return RUSMI_PUSHED_WAKE;
+    }
+    if (rusmi_box_unpack(word) != NULL) { /* not msg->next: the message is the receiver's now */
+        (void)atomic_fetch_add_explicit(&box->more, 1, memory_order_relaxed); /* a count */
+    }
+    return RUSMI_PUSHED;
 }
 
 /* Put a stack, newest first, behind the inbox. */

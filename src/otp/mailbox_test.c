@@ -77,7 +77,8 @@ static void test_only_who_ends_the_wait_makes_the_owner_run(void **state)
     assert_false(rusmi_mailbox_wait(&box)); /* notified once more */
     rusmi_mailbox_collect(&box);
     assert_true(rusmi_mailbox_wait(&box));
-    rusmi_mailbox_unwait(&box);
+    assert_true(rusmi_mailbox_unwait(&box));
+    assert_false(rusmi_mailbox_unwait(&box));
     assert_false(rusmi_mailbox_notify(&box));
     push(&box, 5, 1); /* in place of the notification */
     assert_int_equal(take(&box), 5);

@@ -35,10 +35,7 @@ static struct rusm_msg *make(rusm_msg_kind kind, size_t room, size_t len, unsign
     msg->next = NULL;
     msg->held = NULL;
     msg->sender = RUSM_PID_NONE;
-    msg->len = len & LEN_MAX;
-    msg->kind = (unsigned)kind & 0xff;
-    msg->flags = flags & 0xf;
-    msg->size_class = size_class & 0xf;
+    msg->meta = RUSMI_MSG_META(len & LEN_MAX, (unsigned)kind, flags, size_class);
     msg->ref = 0;
     return msg;
 }

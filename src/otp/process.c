@@ -26,6 +26,9 @@
 #include <string.h>
 
 #define NS_PER_MS ((rusm_time)1000000)
+/* What a spawn costs in reductions. A process that only spawns so gives its children their turn while
+ * what they need is in the caches, instead of thousands later. */
+#define SPAWN_WORK 16
 /* Reference numbers that a thread takes at a time. */
 #define REFS_PIECE 4096
 
@@ -126,7 +129,7 @@ __attribute__((noinline)) uint64_t rusmi_ref_new(void)
 
 void rusmi_process_run_again(struct rusmi_process *proc)
 {
-    if (proc->is_thread) {
+    if (proc->mailbox.wakes_thread) {
         atomic_store(&proc->park, 1);
         rusmi_futex_wake(&proc->park, 1);
     } else {
@@ -159,12 +162,19 @@ static void thread_suspend(struct rusmi_process *proc, rusm_time deadline)
     }
     if (proc->pool->kit != NULL) {
         rusmi_kit_suspend(proc, deadline);
+        (void)rusmi_mailbox_unwait(&proc->mailbox);
+        return;
     }
-    while (proc->pool->kit == NULL && !rusmi_process_woken(proc) && rusmi_clock_now() < deadline) {
+    /* Who ends the wait in our place may be at work on the mailbox until it lets us run. */
+    while (atomic_load(&proc->park) == 0) {
+        if (rusmi_clock_now() >= deadline) {
+            if (rusmi_mailbox_unwait(&proc->mailbox)) {
+                return;
+            }
+            deadline = RUSMI_NEVER;
+        }
         rusmi_futex_wait(&proc->park, 0, deadline);
-        atomic_store(&proc->park, 0); /* a waker sets it after it has ended the wait */
     }
-    rusmi_mailbox_unwait(&proc->mailbox);
 }
 
 void rusmi_process_suspend(struct rusmi_process *proc, rusm_process_state doing, rusm_time deadline)
@@ -323,13 +333,65 @@ rusm_err rusm_sleep(int64_t timeout_ms)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
+/* Only the thread that the shard is of changes it; but all threads that are no workers share one. */
+static void count(_Atomic uint64_t *counter)
+{
+    if (rusmi_worker_self() == NULL) {
+        (void)atomic_fetch_add(counter, 1);
+        return;
+    }
+    /* relaxed, both: a count */
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+/* Whether the pool may have one more process. */
+static bool reserve(rusm_pool *pool)
+{
+    struct rusmi_worker *worker = rusmi_worker_self();
+    bool own = worker != NULL && worker->pool == pool;
+    uint64_t more = own ? pool->reserve : 1;
+
+    if (own && worker->reserve > 0) {
+        worker->reserve--;
+        return true;
+    }
+    if (atomic_fetch_add(&pool->reserved, more) + more > pool->cfg.processes_max) {
+        (void)atomic_fetch_sub(&pool->reserved, more);
+        return false;
+    }
+    if (own) {
+        worker->reserve += (unsigned)more - 1;
+    }
+    return true;
+}
+
+static void unreserve(rusm_pool *pool)
+{
+    struct rusmi_worker *worker = rusmi_worker_self();
+    unsigned less = 1;
+
+    if (worker != NULL && worker->pool == pool && pool->reserve > 1) {
+        if (++worker->reserve <= 2 * pool->reserve) {
+            return;
+        }
+        less = pool->reserve;
+        worker->reserve -= less;
+    }
+    (void)atomic_fetch_sub(&pool->reserved, less);
+}
+
 /* All of the end but the last switch: nothing of the process is left but its slot. */
 static void wind_up(struct rusmi_process *proc, const rusm_reason *reason)
 {
     rusm_runtime *rt = proc->runtime;
     rusm_pid pid = rusmi_process_pid(proc);
+    struct rusmi_shard *shard;
     struct rusmi_cause *doom;
+    rusm_exit_watch *watches;
+    uint64_t unread;
     char *label;
+    bool tied;
 
     proc->ending = true;
     atomic_store_explicit(&proc->doing, RUSM_PROCESS_EXITING,
@@ -338,29 +400,40 @@ static void wind_up(struct rusmi_process *proc, const rusm_reason *reason)
     rusmi_timeout_end(proc);
     rusmi_after_end(proc);
     rusmi_registered_release(rt, proc);
-    /* groups: rusmi_groups_end(proc) */
     atomic_store(&proc->serial, 0);
-    atomic_fetch_add(&rt->unread, rusmi_mailbox_close(&proc->mailbox));
-    rusmi_crowd_taken(proc, true);
-    rusmi_ties_end(proc, reason);
-    rusmi_watches_fire(proc, pid, reason);
-    /* log and trace of the end: here */
+    /* groups: rusmi_groups_end(proc) */
+    unread = rusmi_mailbox_close(&proc->mailbox);
+    if (atomic_load(&rt->crowd_high) != 0) {
+        rusmi_crowd_taken(proc, true);
+    }
     rusmi_lock_take(rusmi_slot_stripe(proc->pool, proc));
+    proc->watchable = false;
+    tied = proc->ties.len != 0 || !rusmi_list_empty(&proc->monitors);
+    watches = rusmi_watches_take(proc);
     label = proc->label;
     doom = proc->doom;
     proc->label = NULL;
     proc->doom = NULL;
     rusmi_lock_give(rusmi_slot_stripe(proc->pool, proc));
+    if (tied) {
+        rusmi_ties_end(proc, reason);
+    }
+    rusmi_watches_fire(watches, pid, reason);
+    /* log and trace of the end: here */
     rusmi_free(label);
     rusmi_cause_drop(doom);
     rusmi_msgs_free(&proc->held);
     rusmi_blocks_free(proc);
     rusmi_free(proc->extra);
     proc->extra = NULL;
-    if (reason->kind >= RUSM_REASON_CRASHED) {
-        atomic_fetch_add(&rt->crashed, 1);
+    shard = rusmi_runtime_shard(rt);
+    if (unread != 0) {
+        (void)atomic_fetch_add(&shard->unread, unread);
     }
-    atomic_fetch_add(&rt->exited, 1);
+    if (reason->kind >= RUSM_REASON_CRASHED) {
+        count(&shard->crashed);
+    }
+    count(&shard->exited);
 }
 
 void rusmi_process_finish(struct rusmi_process *proc)
@@ -373,7 +446,7 @@ void rusmi_process_finish(struct rusmi_process *proc)
         rusmi_context_fini(&proc->context);
     }
     rusmi_slot_give(pool, proc);
-    (void)atomic_fetch_sub(&pool->live, 1);
+    unreserve(pool);
     rusmi_runtime_left(rt);
 }
 
@@ -531,6 +604,7 @@ static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_th
                                                : cfg->stack_size;
     struct rusmi_process *proc;
     char *label = NULL;
+    bool reserved;
     rusm_err err;
 
     if (cfg->size != sizeof(*cfg) ||
@@ -541,7 +615,7 @@ static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_th
                                    "the spawn config is not initialised or its label is not valid");
     }
     /* Counted before looking: rusm_runtime_stop sets `stopping` and then waits for the count. */
-    (void)atomic_fetch_add(&rt->live, 1);
+    (void)atomic_fetch_add(&rusmi_runtime_shard(rt)->begun, 1);
     if (atomic_load(&rt->stopping) != 0) {
         rusmi_runtime_left(rt);
         return rusm_set_err_detail(RUSM_ECLOSED, "runtime %s is stopping", rt->name);
@@ -549,18 +623,21 @@ static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_th
     if (cfg->label != NULL) {
         label = rusmi_strdup(cfg->label);
     }
-    if (atomic_fetch_add(&rt->pool->live, 1) >= rt->pool->cfg.processes_max) {
+    reserved = reserve(rt->pool);
+    if (!reserved) {
         err = RUSM_EFULL;
     } else if (rt->pool->kit != NULL && !rusmi_kit_reserve(rt->pool)) {
         err = RUSM_ENOMEM;
     } else if (cfg->label != NULL && label == NULL) {
         err = RUSM_ENOMEM;
     } else {
-        err = rusmi_slot_take(rt->pool, stack_size, is_thread, &proc);
+        err = rusmi_slot_take(rt->pool, stack_size, &proc);
     }
     if (err != RUSM_OK) {
         rusmi_free(label);
-        (void)atomic_fetch_sub(&rt->pool->live, 1);
+        if (reserved) {
+            unreserve(rt->pool);
+        }
         rusmi_runtime_left(rt);
         return rusm_set_err_detail(
             err, err == RUSM_EFULL ? "the pool has as many processes as it may" : "%s",
@@ -570,21 +647,22 @@ static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_th
     proc->own_serial = ((uint64_t)(proc->generation - 1) << 32) | (proc->slot + 1);
     proc->runtime = rt;
     proc->parent_serial = 0;
+    proc->is_thread = proc->mailbox.wakes_thread = is_thread;
     proc->unwind = NULL;
     proc->ending = false;
     proc->saved_errno = 0;
     atomic_store_explicit(&proc->reductions, 0,
                           memory_order_relaxed); /* relaxed: published by serial */
-    atomic_store(&proc->crowded, 0);             /* its last watcher may have gone before it */
-    rusmi_registered_open(rt, proc);
+    /* relaxed: as above. Its last watcher may have gone before it. */
+    atomic_store_explicit(&proc->crowded, 0, memory_order_relaxed);
+    atomic_store_explicit(&proc->named, 0, memory_order_relaxed);
     if (cfg->mailbox_max != 0) {
         rusmi_mailbox_bound(&proc->mailbox, cfg->mailbox_max, cfg->mailbox_policy);
     }
-    rusmi_lock_take(rusmi_slot_stripe(rt->pool, proc));
+    /* Under the stripe it is looked at only by who has found the serial there. */
     proc->label = label;
     proc->watchable = true;
     proc->trap_exit = cfg->trap_exit;
-    rusmi_lock_give(rusmi_slot_stripe(rt->pool, proc));
     *out_proc = proc;
     return RUSM_OK;
 }
@@ -594,9 +672,11 @@ static void appear(struct rusmi_process *proc, rusm_process_state doing)
 {
     atomic_store_explicit(&proc->doing, (uint8_t)doing,
                           memory_order_relaxed); /* relaxed: published by serial */
-    atomic_store(&proc->owner_incarnation, proc->runtime->incarnation);
-    atomic_store(&proc->serial, proc->own_serial);
-    (void)atomic_fetch_add(&proc->runtime->spawned, 1);
+    /* relaxed: published by serial; release: pairs with the loads of who looks it up */
+    atomic_store_explicit(&proc->owner_incarnation, proc->runtime->incarnation,
+                          memory_order_relaxed);
+    atomic_store_explicit(&proc->serial, proc->own_serial, memory_order_release);
+    count(&rusmi_runtime_shard(proc->runtime)->spawned);
 }
 
 /* Undo begin() and appear() of a process that has never run. */
@@ -749,7 +829,7 @@ rusm_err rusmi_spawn_more(rusm_runtime *rt, rusm_process_fn fn, void *arg,
         job->proc = proc;
         rusmi_blocking_queue(rt->pool, job);
     }
-    rusm_bump_reductions(1);
+    rusm_bump_reductions(SPAWN_WORK);
     return RUSM_OK;
 }
 

@@ -47,42 +47,41 @@ struct rusmi_process_extra {
 };
 
 struct rusmi_process {
-    /* any thread, atomic */
+    /* What senders look at, and their half of the mailbox: one cache line. */
     _Atomic uint64_t serial; /* of the process in the slot; 0: none. Written by its owner alone */
     _Atomic uint64_t owner_incarnation; /* of its runtime; meaningful with serial */
     _Atomic uint64_t kill_serial;       /* the process that is to be killed */
-    _Atomic uint8_t doing;              /* rusm_process_state, for lists; relaxed */
-    _Atomic uint64_t reductions;        /* for lists; relaxed */
-    _Atomic uint32_t crowded;           /* written under the crowd stripe */
-    _Atomic uint32_t park;              /* an entered thread sleeps on it while it is 0 */
+    _Atomic(struct rusm_trace *) trace; /* NULL: nobody looks; see trace.h */
     struct rusmi_mailbox mailbox;
 
-    /* constant while the process lives */
+    /* the process itself, or the worker that runs it: another */
+    struct rusm_msg *held;       /* messages that it made or received, and has not given away */
+    _Atomic uint64_t reductions; /* for lists; relaxed */
+    uint64_t own_serial;         /* this to `fn` constant while the process lives, but for doing */
     rusm_runtime *runtime;
     rusm_pool *pool;
-    uint64_t own_serial;
-    uint64_t parent_serial; /* the process of the same runtime that spawned it; 0: another one */
+    int saved_errno;
+    _Atomic uint8_t doing; /* rusm_process_state, for lists; relaxed */
+    bool is_thread;
+    bool ending;
+    struct rusmi_context context;
+
     uint32_t slot;
     uint32_t size_class;
     uint32_t tool_id; /* of the stack, for valgrind */
-    bool is_thread;
-    struct rusmi_unwind *unwind; /* of blocking work: where its end goes to; else NULL */
+    uint32_t generation;
+    uint64_t parent_serial; /* the process of the same runtime that spawned it; 0: another one */
     rusm_process_fn fn;
     void *arg;
-
-    /* the process itself, or the worker that runs it */
-    struct rusmi_context context;
+    struct rusmi_unwind *unwind;     /* of blocking work: where its end goes to; else NULL */
+    _Atomic uint32_t crowded;        /* written under the crowd stripe */
+    _Atomic uint32_t park;           /* an entered thread sleeps on it while it is 0 */
     struct rusmi_process *next_free; /* under the pool's or worker's free list */
     struct rusmi_timeout timeout;    /* of its waits */
     struct rusmi_process_extra *extra;
-    uint32_t generation;
-    int saved_errno;
-    bool ending;
     const rusm_reason *reason;       /* why it ends, from then on */
-    struct rusm_msg *held;           /* messages that it made or received, and has not given away */
     struct rusmi_block_head *blocks; /* of rusm_alloc(), see memory.c */
     _Atomic uint64_t heap_bytes;     /* in them; relaxed: for lists */
-    _Atomic(struct rusm_trace *) trace; /* NULL: nobody looks; see trace.h */
 
     /* under the stripe lock of the slot */
     rusm_exit_watch *watches; /* see watch.c */
@@ -96,7 +95,7 @@ struct rusmi_process {
 
     /* under the registry's lock of the runtime */
     struct rusmi_list names;
-    bool names_closed;
+    _Atomic uint32_t named; /* whether there is anything to release: see registry.c */
 
     /* under the lock of the runtime's groups */
     struct rusmi_list groups;
@@ -152,7 +151,7 @@ struct rusmi_spawn_more {
     rusm_exit_watch *watch; /* set before it runs; on an error not set and never called */
     rusm_exit_hook *hook;   /* moved from the caller to it, before it runs; then its hook there */
     bool blocking;          /* it runs on a thread, see blocking.c */
-    bool is_child; /* link and monitor of the config are one tie, see tie.h: supervisors */
+    bool is_child;          /* link and monitor of the config are one tie, see tie.h: supervisors */
 };
 
 /* As rusm_spawn_with(); *out_pid is set before the call may end its caller. */

@@ -10,6 +10,11 @@
 
 #include <string.h>
 
+/* In `named` of a control block: somebody has registered the process, or tries; it takes no more
+ * names. */
+#define NAMED        1u
+#define NAMES_CLOSED 2u
+
 struct name {
     struct rusmi_map_entry entry;
     struct rusmi_list node; /* in the process's names */
@@ -42,12 +47,12 @@ static rusm_err insert(rusm_runtime *rt, struct name *name)
 {
     struct rusmi_process *proc = rusmi_process_find(rt->pool, name->pid.serial);
 
-    /*
-     * A process that is ending sets its serial to 0 after it has released its names under this
-     * lock; so if it is still alive here, and its names are not closed, the release is still to
-     * come.
-     */
-    if (proc == NULL || atomic_load(&proc->serial) != name->pid.serial || proc->names_closed) {
+    if (proc == NULL) {
+        return RUSM_ENOPROC;
+    }
+    /* Either an ending process finds this mark and comes for the lock, or we find its own. */
+    if ((atomic_fetch_or(&proc->named, NAMED) & NAMES_CLOSED) != 0 ||
+        !rusmi_process_is(proc, name->pid)) {
         return RUSM_ENOPROC;
     }
     if (rusmi_map_find(&rt->registry.names, name->text, name->len) != NULL) {
@@ -140,19 +145,14 @@ rusm_err rusm_whereis(rusm_runtime *rt, const char *text, rusm_pid *out_pid)
     return RUSM_OK;
 }
 
-void rusmi_registered_open(rusm_runtime *rt, struct rusmi_process *proc)
-{
-    rusmi_lock_take(&rt->registry.lock);
-    proc->names_closed = false;
-    rusmi_lock_give(&rt->registry.lock);
-}
-
 void rusmi_registered_release(rusm_runtime *rt, struct rusmi_process *proc)
 {
     struct rusmi_list *node;
 
+    if ((atomic_exchange(&proc->named, NAMES_CLOSED) & NAMED) == 0) {
+        return; /* as nearly all: they do not touch what is common */
+    }
     rusmi_lock_take(&rt->registry.lock);
-    proc->names_closed = true;
     while ((node = rusmi_list_pop(&proc->names)) != NULL) {
         struct name *name = rusmi_container(node, struct name, node);
 

@@ -25,6 +25,8 @@
 #define BLOCKING_MAX    64
 #define HOLD_MS         10
 #define THREADS_MAX     1024u
+/* Processes that a worker reserves at a time. */
+#define RESERVE 32u
 
 /* All runtimes of the OS process by incarnation, and the default pool. */
 static struct {
@@ -67,6 +69,7 @@ static void pool_free(rusm_pool *pool)
         rusmi_drivers_fini(&pool->workers[i].drivers);
     }
     rusmi_lock_fini(&pool->runtimes_lock);
+    rusmi_free(pool->looks);
     rusmi_free(pool->watchdog_seen);
     rusmi_free(pool->workers);
     rusmi_free(pool);
@@ -85,7 +88,11 @@ static rusm_pool *pool_make(const rusm_pool_config *cfg, struct rusmi_kit *kit)
     pool->workers_started = pool->workers_len;
     pool->workers = rusmi_zalloc_aligned(pool->workers_len, sizeof(*pool->workers), 64);
     pool->watchdog_seen = rusmi_zalloc_array(pool->workers_len, sizeof(*pool->watchdog_seen));
-    if (pool->workers == NULL || pool->watchdog_seen == NULL || rusmi_slots_init(pool) != RUSM_OK) {
+    pool->looks =
+        rusmi_zalloc_array((size_t)pool->workers_len * pool->workers_len, sizeof(*pool->looks));
+    if (pool->workers == NULL || pool->watchdog_seen == NULL || pool->looks == NULL ||
+        rusmi_slots_init(pool) != RUSM_OK) {
+        rusmi_free(pool->looks);
         rusmi_free(pool->watchdog_seen);
         rusmi_free(pool->workers);
         rusmi_free(pool);
@@ -101,6 +108,7 @@ static rusm_pool *pool_make(const rusm_pool_config *cfg, struct rusmi_kit *kit)
     if (rusmi_poll_init(&pool->poll) != 0) {
         rusmi_timers_fini(&pool->timers);
         rusmi_slots_fini(pool);
+        rusmi_free(pool->looks);
         rusmi_free(pool->watchdog_seen);
         rusmi_free(pool->workers);
         rusmi_free(pool);
@@ -110,12 +118,16 @@ static rusm_pool *pool_make(const rusm_pool_config *cfg, struct rusmi_kit *kit)
     rusmi_drivers_init(&pool->drivers);
     for (unsigned i = 0; i < pool->workers_len; i++) {
         rusmi_drivers_init(&pool->workers[i].drivers);
+        pool->workers[i].index = i;
+        pool->workers[i].looks = &pool->looks[(size_t)i * pool->workers_len];
     }
     rusmi_lock_init(&pool->runtimes_lock);
     rusmi_list_init(&pool->runtimes);
     rusmi_fds_init(pool);
     rusmi_blocking_init(&pool->blocking);
     pool->kit = kit;
+    /* A small limit is exact; of a large one each worker may have a little part unused. */
+    pool->reserve = cfg->processes_max / 1024 / pool->workers_len >= RESERVE ? RESERVE : 1;
     return pool;
 }
 
@@ -279,6 +291,7 @@ static void runtime_free(rusm_runtime *rt)
 {
     rusmi_map_fini(&rt->registry.names);
     rusmi_lock_fini(&rt->registry.lock);
+    rusmi_free(rt->shards);
     pool_drop(rt->pool);
     rusmi_free(rt);
 }
@@ -319,7 +332,8 @@ rusm_err rusm_runtime_new(rusm_runtime **out_rt, const rusm_runtime_config *cfg)
     rusmi_list_init(&rt->node);
     rusmi_lock_init(&rt->registry.lock);
     rusmi_map_init(&rt->registry.names, random[1], random[2]);
-    if (!publish(rt)) {
+    rt->shards = rusmi_zalloc_aligned(rt->pool->workers_len + 1, sizeof(*rt->shards), 64);
+    if (rt->shards == NULL || !publish(rt)) {
         runtime_free(rt);
         return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");
     }
@@ -327,14 +341,41 @@ rusm_err rusm_runtime_new(rusm_runtime **out_rt, const rusm_runtime_config *cfg)
     return RUSM_OK;
 }
 
+struct rusmi_shard *rusmi_runtime_shard(rusm_runtime *rt)
+{
+    struct rusmi_worker *worker = rusmi_worker_self();
+
+    return &rt->shards[worker != NULL && worker->pool == rt->pool ? worker->index
+                                                                  : rt->pool->workers_len];
+}
+
+uint64_t rusmi_runtime_live(const rusm_runtime *rt)
+{
+    uint64_t begun = 0, gone = 0;
+
+    /* Those that have gone are counted first: then equal sums mean that nobody was left. */
+    for (unsigned i = 0; i <= rt->pool->workers_len; i++) {
+        gone += atomic_load(&rt->shards[i].gone);
+    }
+    for (unsigned i = 0; i <= rt->pool->workers_len; i++) {
+        begun += atomic_load(&rt->shards[i].begun);
+    }
+    return begun - gone;
+}
+
 void rusmi_runtime_left(rusm_runtime *rt)
 {
-    _Atomic uint32_t *live = &rt->live;
+    _Atomic uint32_t *left = &rt->left;
+    bool stopping = atomic_load(&rt->stopping) != 0;
 
-    if (atomic_fetch_sub(live, 1) == 1) {
+    if (stopping) {
+        (void)atomic_fetch_add(left, 1);
+    }
+    (void)atomic_fetch_add(&rusmi_runtime_shard(rt)->gone, 1);
+    if (stopping) {
         /* Only an address is used from here on: whoever waited may have freed the runtime already.
          */
-        rusmi_futex_wake(live, 64);
+        rusmi_futex_wake(left, 64);
     }
 }
 
@@ -344,7 +385,7 @@ static void kill_all(rusm_runtime *rt)
 {
     uint32_t used = rusmi_slots_used(rt->pool);
 
-    for (uint32_t slot = 0; slot < used && atomic_load(&rt->live) != 0; slot++) {
+    for (uint32_t slot = 0; slot < used && rusmi_runtime_live(rt) != 0; slot++) {
         struct rusmi_process *proc = rusmi_slot_at(rt->pool, slot);
         uint64_t serial = atomic_load(&proc->serial);
 
@@ -375,10 +416,10 @@ static void name_survivor(rusm_runtime *rt)
 rusm_err rusm_runtime_stop(rusm_runtime *rt, int64_t timeout_ms)
 {
     rusm_time deadline = rusmi_deadline(timeout_ms);
-    uint32_t live;
+    uint32_t left;
 
     atomic_store(&rt->stopping, 1);
-    while ((live = atomic_load(&rt->live)) != 0) {
+    while ((void)(left = atomic_load(&rt->left)), rusmi_runtime_live(rt) != 0) {
         rusm_time now = rusmi_clock_now();
         rusm_time again = now + 10 * 1000 * 1000; /* for those that were just being spawned */
 
@@ -394,7 +435,7 @@ rusm_err rusm_runtime_stop(rusm_runtime *rt, int64_t timeout_ms)
             }
             continue;
         }
-        rusmi_futex_wait(&rt->live, live, again < deadline ? again : deadline);
+        rusmi_futex_wait(&rt->left, left, again < deadline ? again : deadline);
     }
     return RUSM_OK;
 }

@@ -21,6 +21,8 @@
 #define LOOK_NS ((uint64_t)20000)
 /* So many processes or drivers in one worker's queue are worth stealing. */
 #define SURPLUS 2u
+/* For how long a thief watches a ring before it takes from it. */
+#define STEAL_NS ((uint64_t)4000)
 /* Drivers that one turn runs at most, so that processes get theirs. */
 #define TURN_MAX 32
 /* A worker thread's stack: drivers run on it, with QUIC, TLS and their buffers. */
@@ -196,16 +198,40 @@ static bool has_work(rusm_pool *pool)
     return false;
 }
 
+/*
+ * Whether a thief should take from that worker now. That it has something is not yet a reason: if
+ * its ring moves on by its length in a few microseconds, taking something, with all the cache lines
+ * that go with it, costs both more than it helps.
+ */
+static bool is_worth_stealing(struct rusmi_worker *thief, struct rusmi_worker *victim, uint64_t now)
+{
+    struct rusmi_look *look = &thief->looks[victim->index];
+    uint32_t len = ring_len(victim), head, passed;
+
+    if (atomic_load(&victim->hold) == RUSMI_HOLD_RELIEVED) {
+        return len != 0;
+    }
+    if (len < SURPLUS || now - look->at_ns < STEAL_NS) {
+        return false;
+    }
+    head = atomic_load(&victim->head);
+    passed = head - look->head;
+    *look = (struct rusmi_look){now, head};
+    return passed < len;
+}
+
 static struct rusmi_process *steal(struct rusmi_worker *worker)
 {
     rusm_pool *pool = worker->pool;
+    uint64_t now = rusmi_clock_now();
     struct rusmi_prng prng = {worker->steal_seed++};
     unsigned first = (unsigned)rusmi_prng_below(&prng, pool->workers_len);
 
     for (unsigned i = 0; i < pool->workers_len; i++) {
         struct rusmi_worker *victim = &pool->workers[(first + i) % pool->workers_len];
-        struct rusmi_process *proc =
-            victim == worker || !has_surplus_of(victim) ? NULL : ring_steal(worker, victim);
+        struct rusmi_process *proc = victim == worker || !is_worth_stealing(worker, victim, now)
+                                         ? NULL
+                                         : ring_steal(worker, victim);
 
         if (proc != NULL) {
             return proc;
@@ -439,15 +465,20 @@ static void look_around(struct rusmi_worker *worker)
 {
     rusm_pool *pool = worker->pool;
     uint64_t now = rusmi_clock_now();
+    uint32_t head = atomic_load(&worker->head);
 
-    if (now - worker->looked_ns >= LOOK_NS) {
-        worker->looked_ns = now;
-        (void)poll_now(pool);
-        (void)run_timers(pool);
+    if (now - worker->looked_ns < LOOK_NS) {
+        return;
     }
-    if (atomic_load(&pool->searching) == 0 && has_surplus(pool)) {
+    worker->looked_ns = now;
+    (void)poll_now(pool);
+    (void)run_timers(pool);
+    /* As a thief would see it: waking another for what is done before it is awake costs both. */
+    if (atomic_load(&pool->searching) == 0 && has_surplus(pool) &&
+        (ring_len(worker) == 0 || head - worker->looked_head < ring_len(worker))) {
         (void)wake_one(pool);
     }
+    worker->looked_head = head;
 }
 
 /* Something to run or done: false if there is nothing at all right now. */
@@ -488,12 +519,40 @@ static bool work_once(struct rusmi_worker *worker)
     return steal_driver(worker);
 }
 
+/* Something that a worker which searches should take. */
+static bool has_surplus_for(struct rusmi_worker *worker, uint64_t now)
+{
+    rusm_pool *pool = worker->pool;
+
+    if (atomic_load(&pool->inject_len) != 0 || atomic_load(&pool->drivers.len) != 0 ||
+        atomic_load(&pool->stop)) {
+        return true;
+    }
+    /* Each look at another's ring takes a cache line from it that it needs for every process. */
+    if (now - worker->searched_ns < STEAL_NS) {
+        return false;
+    }
+    worker->searched_ns = now;
+    for (unsigned i = 0; i < pool->workers_len; i++) {
+        struct rusmi_worker *victim = &pool->workers[i];
+
+        if (victim != worker && (is_worth_stealing(worker, victim, now) ||
+                                 atomic_load(&victim->drivers.len) >= SURPLUS)) {
+            /* So that the thief, who looks once more, finds the same. */
+            worker->looks[victim->index] = (struct rusmi_look){0, atomic_load(&victim->head)};
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Nothing to do: look for a while, then sleep. */
 static void idle(struct rusmi_worker *worker)
 {
     rusm_pool *pool = worker->pool;
     uint64_t until = rusmi_clock_now() + (uint64_t)pool->cfg.spin_us * 1000;
-    bool found = false;
+    uint64_t now;
+    bool found;
 
     worker->tick = 0;
     (void)atomic_fetch_add(&pool->searching, 1);
@@ -501,14 +560,15 @@ static void idle(struct rusmi_worker *worker)
         for (int i = 0; i < 16; i++) {
             rusmi_thread_pause();
         }
+        now = rusmi_clock_now();
         /*
          * We are counted as searching: whoever is awake and is not, works, and keeps what it
          * can do.
          */
         found = atomic_load(&pool->awake) != atomic_load(&pool->searching)
-                    ? has_surplus(pool)
+                    ? has_surplus_for(worker, now)
                     : has_work(pool) || poll_now(pool);
-    } while (!found && rusmi_clock_now() < until);
+    } while (!found && now < until);
     (void)atomic_fetch_sub(&pool->searching, 1);
     if (!found) {
         go_to_sleep(worker);

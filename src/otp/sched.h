@@ -34,10 +34,11 @@
 #define RUSMI_BLOCK_BITS  8
 #define RUSMI_BLOCK_SLOTS (1u << RUSMI_BLOCK_BITS)
 /* Stack size classes: 16 KiB << class, up to 1 GiB. */
-#define RUSMI_CLASSES   17
-#define RUSMI_STACK_MIN ((size_t)16384)
+#define RUSMI_CLASSES     17
+#define RUSMI_STACK_SHIFT 14u
+#define RUSMI_STACK_MIN   ((size_t)1 << RUSMI_STACK_SHIFT)
 #define RUSMI_FREE_CACHE                                                                           \
-    64 /* free slots that a worker keeps for itself, per class 0..CACHED_CLASSES */
+    128 /* free slots that a worker keeps for itself, per class 0..CACHED_CLASSES */
 #define RUSMI_CACHED_CLASSES 4
 #define RUSMI_STRIPES        64 /* locks for rarely changed parts of control blocks */
 /* Receives and sends of a process before others get a turn: Erlang's reductions in spirit. */
@@ -66,6 +67,12 @@ enum rusmi_leave {
     RUSMI_LEAVE_END,   /* for good */
 };
 
+/* What a worker that has nothing to do saw of another's ring. */
+struct rusmi_look {
+    uint64_t at_ns;
+    uint32_t head;
+};
+
 struct rusmi_worker {
     rusm_pool *pool;
     unsigned index;
@@ -88,6 +95,7 @@ struct rusmi_worker {
     struct rusmi_cache cache;     /* free messages */
     unsigned handed;              /* times in a row that `next` came before the ring */
     uint64_t looked_ns;           /* when it last looked around */
+    uint32_t looked_head;         /* and where its ring began then */
     int *errno_place;             /* of the thread */
     struct rusmi_context context; /* of the scheduler loop */
     rusm_reason fault;            /* of the process that runs, see fault.c */
@@ -98,8 +106,11 @@ struct rusmi_worker {
     unsigned work; /* units since drivers had a turn */
     bool in_driver;
     uint64_t steal_seed;
+    struct rusmi_look *looks; /* at each worker */
+    uint64_t searched_ns;     /* when it last looked at them all */
     struct rusmi_process *free[RUSMI_CACHED_CLASSES];
     unsigned free_len[RUSMI_CACHED_CLASSES];
+    unsigned reserve; /* processes that it may begin without asking */
 
     /* any thread */
     struct rusmi_drivers drivers; /* posted by what ran here */
@@ -115,6 +126,7 @@ struct rusmi_fd_watch;
 struct rusmi_block {
     char *_Atomic base; /* NULL until it is mapped */
     size_t stack_size;
+    unsigned stack_shift; /* its logarithm */
     bool guarded;
 };
 
@@ -130,8 +142,9 @@ struct rusm_pool {
     struct rusmi_lock slots_lock;
     _Atomic uint32_t blocks_len;               /* written under slots_lock */
     struct rusmi_process *free[RUSMI_CLASSES]; /* under slots_lock */
-    struct rusmi_process *free_threads;        /* under slots_lock; see rusmi_slot_take() */
-    _Atomic uint64_t live;                     /* processes, threads included */
+    _Atomic uint64_t reserved; /* processes, threads included, that may exist: those that do, and
+                                  what workers keep in reserve */
+    unsigned reserve;          /* how many a worker reserves at a time */
     struct rusmi_lock stripes[RUSMI_STRIPES];
     struct rusmi_lock crowd_stripes[RUSMI_STRIPES]; /* see send.c */
 
@@ -164,7 +177,8 @@ struct rusm_pool {
     struct rusmi_thread watchdog;
     _Atomic uint32_t held; /* workers that the watchdog took out of `awake`: HOLD_RELIEVED */
     _Atomic uint32_t watchdog_asleep;
-    uint64_t *watchdog_seen; /* the watchdog's */
+    uint64_t *watchdog_seen;  /* the watchdog's */
+    struct rusmi_look *looks; /* the workers': a row each */
 
     struct rusmi_lock runtimes_lock;
     struct rusmi_list runtimes;
@@ -237,8 +251,7 @@ rusm_err rusmi_slots_init(rusm_pool *pool);
 void rusmi_slots_fini(rusm_pool *pool);
 /* A free slot for a stack of at least so many bytes; its control block is that of a new life but
  * for fn and names. */
-rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, bool is_thread,
-                         struct rusmi_process **out_proc);
+rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, struct rusmi_process **out_proc);
 void rusmi_slot_give(rusm_pool *pool, struct rusmi_process *proc);
 struct rusmi_lock *rusmi_slot_stripe(rusm_pool *pool, const struct rusmi_process *proc);
 /* The control block of a slot by its number; NULL beyond what was ever used. */
@@ -258,7 +271,7 @@ static inline struct rusmi_process *rusmi_block_slot(const struct rusmi_block *b
     /* relaxed: the caller has seen blocks_len, or a serial, after the block was published */
     char *base = atomic_load_explicit(&block->base, memory_order_relaxed);
 
-    return (struct rusmi_process *)(void *)(base + (index + 1) * block->stack_size -
+    return (struct rusmi_process *)(void *)(base + ((size_t)(index + 1) << block->stack_shift) -
                                             RUSMI_CONTROL_LEN);
 }
 
@@ -298,6 +311,16 @@ struct rusmi_name_table {
     struct rusmi_map names;
 };
 
+/*
+ * Counters of a runtime that each spawn and each end changes: one set per worker, so that workers
+ * do not fight for a cache line, and one for all other threads. `begun` is counted before it is
+ * looked whether the runtime stops; `gone` is the last that an end does.
+ */
+struct rusmi_shard {
+    _Alignas(64) _Atomic uint64_t begun, gone;
+    _Atomic uint64_t spawned, exited, crashed, unread;
+};
+
 struct rusm_runtime {
     struct rusmi_list node;                /* in the pool's list, under runtimes_lock */
     struct rusmi_map_entry by_incarnation; /* in the table of all runtimes */
@@ -307,8 +330,9 @@ struct rusm_runtime {
     struct rusmi_name_table registry;
 
     _Atomic uint32_t stopping;
-    _Atomic uint32_t live; /* processes and entered threads; rusm_runtime_stop waits on it */
-    _Atomic uint64_t spawned, exited, crashed, unread, noproc, noname;
+    struct rusmi_shard *shards; /* of the workers, and one more */
+    _Atomic uint32_t left;      /* what rusm_runtime_stop() sleeps on: changes when one has gone */
+    _Atomic uint64_t noproc, noname;
     _Atomic uint64_t full, late, unexpected, timers_skipped, stream_dropped, accepts_delayed, held;
     _Atomic uint32_t drivers; /* not yet closed */
 
@@ -334,6 +358,10 @@ rusm_runtime *rusmi_runtime_find(uint64_t incarnation);
 /* The control block that has, or once had, the process with that pid, and its runtime; NULL if
  * there is none here. While held. */
 struct rusmi_process *rusmi_runtime_find_process(rusm_pid pid, rusm_runtime **out_rt);
+/* The counters for the calling thread. */
+struct rusmi_shard *rusmi_runtime_shard(rusm_runtime *rt);
+/* Processes that have begun and not gone: exact once no more can begin, else of some moment. */
+uint64_t rusmi_runtime_live(const rusm_runtime *rt);
 /* A process of rt has ended and given its slot back. The runtime may be gone after this. */
 void rusmi_runtime_left(rusm_runtime *rt);
 /* rt, or for NULL the caller's; NULL with the detail set if there is none. */
@@ -344,11 +372,12 @@ void rusmi_registered_release(rusm_runtime *rt, struct rusmi_process *proc);
 /* One of its names into buf (RUSM_NAME_MAX + 1 bytes); empty if it has none. */
 void rusmi_registered_first(rusm_runtime *rt, struct rusmi_process *proc, uint64_t serial,
                             char *buf);
-void rusmi_registered_open(rusm_runtime *rt, struct rusmi_process *proc);
 bool rusmi_registered_find(rusm_runtime *rt, const char *text, size_t len, rusm_pid *out_pid);
 
 /* ---- watch.c ---- */
-void rusmi_watches_fire(struct rusmi_process *proc, rusm_pid pid, const rusm_reason *reason);
+/* Take the watches of an ending process, under its stripe. */
+rusm_exit_watch *rusmi_watches_take(struct rusmi_process *proc);
+void rusmi_watches_fire(rusm_exit_watch *first, rusm_pid pid, const rusm_reason *reason);
 
 /* ---- send.c ---- */
 /* Ask the router of self's runtime to kill; RUSM_ENONODE without one. */

@@ -98,6 +98,7 @@ static rusm_err map_block(rusm_pool *pool, uint32_t size_class)
         return RUSM_ENOMEM;
     }
     block->stack_size = stack_size;
+    block->stack_shift = RUSMI_STACK_SHIFT + size_class;
     atomic_store(&block->base, base);
     for (uint32_t i = RUSMI_BLOCK_SLOTS; i-- > 0;) {
         struct rusmi_process *proc = rusmi_block_slot(block, i);
@@ -140,35 +141,45 @@ static uint32_t sanitized(uint32_t size_class)
                                                                         : size_class;
 }
 
-/*
- * A slot that a thread once had is a thread's for ever. Who has ended the wait of a process may
- * look at its control block until he queues it; a thread goes on by itself, and may be gone, and
- * its slot another's, when he looks. So what he looks at, is_thread, must not change.
- */
-static rusm_err take_for_thread(rusm_pool *pool, struct rusmi_process **out_proc)
+/* Whether the calling thread keeps free slots of that class for itself. */
+static bool caches(const struct rusmi_worker *worker, const rusm_pool *pool, uint32_t size_class)
 {
-    struct rusmi_process *proc;
-    rusm_err err;
-
-    rusmi_lock_take(&pool->slots_lock);
-    proc = pool->free_threads;
-    if (proc != NULL) {
-        pool->free_threads = proc->next_free;
-    }
-    rusmi_lock_give(&pool->slots_lock);
-    if (proc == NULL) {
-        err = rusmi_slot_take(pool, RUSMI_STACK_MIN, false, &proc); /* the stack is not used */
-        if (err != RUSM_OK) {
-            return err;
-        }
-        proc->is_thread = true;
-    }
-    *out_proc = proc;
-    return RUSM_OK;
+    return worker != NULL && worker->pool == pool && size_class < RUSMI_CACHED_CLASSES;
 }
 
-rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, bool is_thread,
-                         struct rusmi_process **out_proc)
+/* Take some free slots along, while the lock is held. */
+static void refill(struct rusmi_worker *worker, rusm_pool *pool, uint32_t size_class)
+{
+    for (unsigned i = 0; i < RUSMI_FREE_CACHE / 2 && pool->free[size_class] != NULL; i++) {
+        struct rusmi_process *proc = pool->free[size_class];
+
+        pool->free[size_class] = proc->next_free;
+        proc->next_free = worker->free[size_class];
+        worker->free[size_class] = proc;
+        worker->free_len[size_class]++;
+    }
+}
+
+/* Give back those that were freed longest ago. */
+static void give_half(struct rusmi_worker *worker, rusm_pool *pool, uint32_t size_class)
+{
+    struct rusmi_process *last = worker->free[size_class], *oldest;
+
+    for (unsigned i = 1; i < RUSMI_FREE_CACHE / 2; i++) {
+        last = last->next_free;
+    }
+    oldest = last->next_free;
+    last->next_free = NULL;
+    worker->free_len[size_class] = RUSMI_FREE_CACHE / 2;
+    for (last = oldest; last->next_free != NULL; last = last->next_free) {
+    }
+    rusmi_lock_take(&pool->slots_lock);
+    last->next_free = pool->free[size_class];
+    pool->free[size_class] = oldest;
+    rusmi_lock_give(&pool->slots_lock);
+}
+
+rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, struct rusmi_process **out_proc)
 {
     struct rusmi_worker *worker = rusmi_worker_self();
     uint32_t size_class = class_of(stack_size);
@@ -178,11 +189,8 @@ rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, bool is_thread,
     if (size_class >= RUSMI_CLASSES) {
         return RUSM_EINVAL;
     }
-    if (is_thread) {
-        return take_for_thread(pool, out_proc);
-    }
     size_class = sanitized(size_class);
-    if (worker != NULL && worker->pool == pool && size_class < RUSMI_CACHED_CLASSES) {
+    if (caches(worker, pool, size_class)) {
         proc = worker->free[size_class];
         if (proc != NULL) {
             worker->free[size_class] = proc->next_free;
@@ -197,6 +205,9 @@ rusm_err rusmi_slot_take(rusm_pool *pool, size_t stack_size, bool is_thread,
         if (err == RUSM_OK) {
             proc = pool->free[size_class];
             pool->free[size_class] = proc->next_free;
+            if (caches(worker, pool, size_class)) {
+                refill(worker, pool, size_class);
+            }
         }
         rusmi_lock_give(&pool->slots_lock);
     }
@@ -209,20 +220,16 @@ void rusmi_slot_give(rusm_pool *pool, struct rusmi_process *proc)
     struct rusmi_worker *worker = rusmi_worker_self();
     uint32_t size_class = proc->size_class;
 
-    if (!proc->is_thread && worker != NULL && worker->pool == pool &&
-        size_class < RUSMI_CACHED_CLASSES && worker->free_len[size_class] < RUSMI_FREE_CACHE) {
+    if (caches(worker, pool, size_class)) {
         proc->next_free = worker->free[size_class];
         worker->free[size_class] = proc;
-        worker->free_len[size_class]++;
+        if (++worker->free_len[size_class] > RUSMI_FREE_CACHE) {
+            give_half(worker, pool, size_class);
+        }
         return;
     }
     rusmi_lock_take(&pool->slots_lock);
-    if (proc->is_thread) {
-        proc->next_free = pool->free_threads;
-        pool->free_threads = proc;
-    } else {
-        proc->next_free = pool->free[size_class];
-        pool->free[size_class] = proc;
-    }
+    proc->next_free = pool->free[size_class];
+    pool->free[size_class] = proc;
     rusmi_lock_give(&pool->slots_lock);
 }

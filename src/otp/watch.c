@@ -67,20 +67,22 @@ bool rusm_unwatch_exit(rusm_exit_watch *watch)
     return taken_back;
 }
 
-void rusmi_watches_fire(struct rusmi_process *proc, rusm_pid pid, const rusm_reason *reason)
+rusm_exit_watch *rusmi_watches_take(struct rusmi_process *proc)
 {
-    rusm_exit_watch *first, *watch;
+    rusm_exit_watch *first = proc->watches;
 
-    rusmi_lock_take(rusmi_slot_stripe(proc->pool, proc));
-    proc->watchable = false;
-    first = proc->watches;
     proc->watches = NULL;
-    for (watch = first; watch != NULL; watch = watch->next) {
+    for (rusm_exit_watch *watch = first; watch != NULL; watch = watch->next) {
         watch->prev = NULL;
     }
-    rusmi_lock_give(rusmi_slot_stripe(proc->pool, proc));
+    return first;
+}
+
+void rusmi_watches_fire(rusm_exit_watch *first, rusm_pid pid, const rusm_reason *reason)
+{
     while (first != NULL) {
-        watch = first;
+        rusm_exit_watch *watch = first;
+
         first = watch->next; /* the watch may be freed by its function */
         watch->fn(watch->arg, pid, reason);
     }
