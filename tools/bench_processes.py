@@ -36,10 +36,9 @@ class Variant(NamedTuple):
 class Row(NamedTuple):
     name: str
     bench: str
-    metric: str
-    up: bool        # more is better
-    variants: tuple # the first is what the others are compared with
-    hog: int = 0    # processes whose memory is touched and given back before each run
+    figures: tuple   # of what it prints; of those per second more is better, of all others less
+    variants: tuple  # the first is what the others are compared with
+    hog: int = 0     # processes whose memory is touched and given back before each run
 
 
 def both(*args):
@@ -48,19 +47,21 @@ def both(*args):
 
 IDLE = 1000000
 ROWS = (
-    Row("ping_pong", "ping_pong", "messages_per_s", True, both()),
-    Row("ping_pong-1-pair", "ping_pong", "rtt_p50_ns", False, both("--pairs", "1")),
-    Row("spawn_storm", "spawn_storm", "spawns_per_s", True, both()),
+    Row("ping_pong", "ping_pong", ("messages_per_s",), both()),
+    Row("ping_pong-1-pair", "ping_pong", ("rtt_p50_ns",), both("--pairs", "1")),
+    Row("spawn_storm", "spawn_storm", ("spawns_per_s",), both()),
     # OTP's supervisor walks through the list of its last restarts at each; a loop of spawn_link does not.
-    Row("fault_recovery", "fault_recovery", "restarts_per_s", True,
+    Row("fault_recovery", "fault_recovery", ("restarts_per_s",),
         (*both(), Variant("Erlang, a plain loop", "erlang", ("--plain", "1")))),
-    Row("fan_in", "fan_in", "messages_per_s", True, both()),
-    Row("idle_memory", "idle_memory", "bytes_per_process", False,
+    Row("fan_in", "fan_in", ("messages_per_s",), both()),
+    Row("idle_memory", "idle_memory", ("bytes_per_process", "spawn_ns", "wake_and_end_ns"),
         (Variant("rusm", "rusm", ("--hog", "0")), Variant("Erlang", "erlang"),
          Variant("Erlang, hibernated", "erlang", ("--hibernate", "1"))), IDLE),
-    Row("select", "select", "rtt_p50_ns", False, both()),
-    Row("select-since", "select", "since_ns", False, both()),
-    Row("scaling", "ping_pong", "messages_per_s", True,
+    Row("select", "select", ("rtt_p50_ns", "call_empty_ns", "since_ns", "since_empty_ns", "match_ns"), both()),
+    Row("timers", "timers",
+        ("set_ns", "cancel_ns", "fire_ns", "fill_ns", "bytes_per_timer", "receive_late_p50_us", "after_late_p50_us"),
+        both()),
+    Row("scaling", "ping_pong", ("messages_per_s",),
         (Variant("rusm, 2 threads", "rusm", ("--threads", "2")), Variant("rusm, 1 thread", "rusm", ("--threads", "1")),
          Variant("Erlang, 2 threads", "erlang", ("--threads", "2")),
          Variant("Erlang, 1 thread", "erlang", ("--threads", "1")))),
@@ -94,8 +95,9 @@ def measure(row, variant, options):
     if run.returncode != 0:
         sys.exit(f"bench_processes: {' '.join(words)} failed ({run.returncode}):\n{run.stderr}{run.stdout}")
     result = json.loads(run.stdout.strip().splitlines()[-1])
-    if row.metric not in result:
-        sys.exit(f"bench_processes: {' '.join(words)} printed no {row.metric}: {run.stdout}")
+    for figure in row.figures:
+        if figure not in result:
+            sys.exit(f"bench_processes: {' '.join(words)} printed no {figure}: {run.stdout}")
     return result
 
 
@@ -117,14 +119,15 @@ def number(value):
     return f"{value:.4g}"
 
 
-def print_row(row, results):
+def print_figure(row, figure, results):
     """A line of a Markdown table per variant; the ratio says how many times better the first one is."""
-    first = statistics.median(results[row.variants[0]])
-    for variant, values in results.items():
+    first = statistics.median(result[figure] for result in results[row.variants[0]])
+    for variant in results:
+        values = [result[figure] for result in results[variant]]
         median = statistics.median(values)
-        better, worse = (first, median) if row.up else (median, first)
+        better, worse = (first, median) if figure.endswith("_per_s") else (median, first)
         ratio = f"{better / worse:.2f}" if worse else "-"
-        print(f"| {row.name} | {row.metric} | {variant.label} | {number(median)} | "
+        print(f"| {row.name} | {figure} | {variant.label} | {number(median)} | "
               f"{number(min(values))} to {number(max(values))} | {ratio} |", flush=True)
 
 
@@ -141,9 +144,10 @@ def run_row(row, variants, options):
     for turn in range(options.runs):
         for variant in variants:
             result = measure(row, variant, options)
-            results[variant].append(result[row.metric])
+            results[variant].append(result)
             lines.append({"run": turn + 1, "variant": variant.label, **result})
-    print_row(row, results)
+    for figure in row.figures:
+        print_figure(row, figure, results)
     if not options.no_save:
         save(row, lines)
 
