@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A stream between two processes, for more than a message should hold. A process makes it, keeps the
- * writing end, and sends the reading end to the process that counts. The buffer holds 4 KiB, so who
- * writes faster than the other reads is suspended; a writer that crashes on the way is noticed after
- * what it wrote.
+ * A stream between two processes, for more than a message should hold. A process makes it, keeps
+ * the writing end, and sends the reading end to the process that counts. The buffer holds 4 KiB, so
+ * who writes faster than the other reads is suspended; a writer that crashes on the way is noticed
+ * after what it wrote.
  */
 #include "example.h"
 

@@ -78,7 +78,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_stream_send(rusm_pid to, rusm_stream *end
                                                    size_t len);
 
 /** Take the end of a stream out of a message; the caller owns it then. NULL if there is none, or it
- * was taken. Threads: the owner of msg, in context. */
+ * was taken; also without memory, and then it is still in the message. Threads: the owner of msg,
+ * in context. */
 RUSM_API rusm_stream *rusm_msg_take_stream(rusm_msg *msg);
 
 RUSM_END_DECLS

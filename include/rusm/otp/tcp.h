@@ -55,7 +55,10 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_tcp_accept(rusm_tcp *listener, int64_t ti
                                                   rusm_tcp **out_conn);
 
 /**
- * Connect to "host:port". All addresses of a name are tried in order.
+ * Connect to "host:port". All addresses of a name are tried in order; each may take its share of
+ * the time that is left.
+ *
+ * Both ends of a connection have TCP_NODELAY set: what is written goes out at once.
  *
  * Errors:  RUSM_ETIMEOUT, RUSM_EREFUSED nobody listens there; others as rusm_tcp_listen()
  */
@@ -68,7 +71,7 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_tcp_connect(rusm_tcp **out_conn, const ch
  * Threads: the process that owns the connection.
  * Errors:  RUSM_ETIMEOUT
  *          RUSM_ECLOSED  the connection was reset
- *          RUSM_ESYS, RUSM_EINVAL, RUSM_ENOCONTEXT, RUSM_EKILLED
+ *          RUSM_ESYS, RUSM_ENOMEM, RUSM_EINVAL, RUSM_ENOCONTEXT, RUSM_EKILLED
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_tcp_read(rusm_tcp *conn, void *buf, size_t len,
                                                 int64_t timeout_ms, size_t *out_len);
@@ -96,7 +99,8 @@ RUSM_API void rusm_tcp_close(rusm_tcp *tcp);
 
 /**
  * Spawn a process that owns conn and runs fn(conn): one process per connection. conn is closed when
- * it ends. cfg may be NULL.
+ * it ends, also if that is before it runs. A listener can be handed over in the same way. cfg may
+ * be NULL.
  *
  * Owns:    takes conn on RUSM_OK; on any error the caller still owns it.
  * Threads: the process that owns conn.
