@@ -674,8 +674,11 @@ rusm_err rusmi_sched_start(rusm_pool *pool)
     atomic_store(&pool->awake, pool->workers_len);
     /* The thread sanitizer does not see what the one-sided barrier orders. */
     pool->hands_over = !RUSMI_TSAN && pool->kit == NULL && rusmi_barrier_prepare();
+    for (unsigned i = 0; i < pool->workers_len; i++) {
+        pool->workers[i].pool = pool; /* all, before the first one looks at the others */
+        pool->workers[i].index = i;
+    }
     if (pool->kit != NULL) {
-        pool->workers[0].pool = pool;
         return RUSM_OK;
     }
     rc = rusmi_thread_start(&pool->watchdog, watchdog_main, pool, WORKER_STACK, "rusm-watchdog");
@@ -685,8 +688,6 @@ rusm_err rusmi_sched_start(rusm_pool *pool)
     for (; started < pool->workers_len; started++) {
         struct rusmi_worker *worker = &pool->workers[started];
 
-        worker->pool = pool;
-        worker->index = started;
         rc = rusmi_thread_start(&worker->thread, worker_main, worker, WORKER_STACK, "rusm-worker");
         if (rc != 0) {
             pool->workers_started = started;
