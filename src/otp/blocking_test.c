@@ -433,6 +433,45 @@ static void test_threads_that_stay_idle_end_and_others_follow(void **state)
     }
 }
 
+/* Spawns work from a scheduler, and kills some of it at any moment. */
+static void body_churn(void *arg)
+{
+    uint64_t seed = (uint64_t)(uintptr_t)arg;
+
+    for (int i = 0; i < MANY; i++) {
+        rusm_pid pid;
+
+        assert_int_equal(
+            rusm_spawn_blocking(NULL, i % 3 == 0 ? body_wait : body_return, NULL, NULL, &pid),
+            RUSM_OK);
+        seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+        for (uint64_t pause = seed % 4; pause > 0; pause--) {
+            rusm_yield();
+        }
+        (void)!rusm_kill(pid); /* none that waits for ever is left to hold a thread */
+    }
+    fixture_count(fixture);
+}
+
+static uint64_t processes(void)
+{
+    rusm_runtime_stats stats;
+
+    assert_int_equal(rusm_runtime_get_stats(fixture->rt, &stats), RUSM_OK);
+    return stats.processes;
+}
+
+static void test_threads_come_and_go_under_load(void **state)
+{
+    (void)state;
+    fixture->pool->blocking.idle_ns = 1;
+    for (uintptr_t i = 1; i <= 8; i++) {
+        assert_int_equal(rusm_spawn(fixture->rt, body_churn, (void *)(i * 7919), NULL), RUSM_OK);
+    }
+    fixture_wait_count(fixture, &fixture->count, 8);
+    fixture_until(processes() == 1 && threads_left() == 0);
+}
+
 /* Far more than a process has, and less than a thread. */
 static void body_deep(void *arg)
 {
@@ -572,6 +611,7 @@ int main(void)
         blocking_test_two(test_they_come_in_order_and_a_kill_finds_those_that_wait),
         blocking_test(test_an_idle_thread_is_used_again),
         blocking_test(test_threads_that_stay_idle_end_and_others_follow),
+        blocking_test_two(test_threads_come_and_go_under_load),
         blocking_test(test_its_stack_is_the_threads),
         blocking_test(test_a_process_with_the_smallest_stack_can_spawn_it),
         blocking_test(test_stopping_a_runtime_waits_for_them),
