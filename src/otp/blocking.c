@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "otp/blocking.h"
+#include "otp/fault.h"
 #include "otp/sched.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
@@ -20,8 +21,6 @@
 
 #include <string.h>
 
-/* What rusm/otp/blocking.h promises to foreign libraries. */
-#define STACK_LEN ((size_t)8 << 20)
 /* Long enough to bridge the gaps of a busy program, short enough to give memory back. */
 #define IDLE_NS ((rusm_time)10 * 1000 * 1000 * 1000)
 
@@ -92,6 +91,8 @@ static void *thread_main(void *arg)
     struct rusmi_blocking_thread *thread = arg;
     struct rusmi_blocking *blocking = thread->blocking;
     struct rusmi_job *job;
+    stack_t old;
+    void *stack = rusmi_faults_thread_init(&old);
 
     while ((job = job_wait(blocking)) != NULL) {
         job->run(job, false);
@@ -99,6 +100,7 @@ static void *thread_main(void *arg)
         blocking->idle++;
         rusmi_lock_give(&blocking->lock);
     }
+    rusmi_faults_thread_fini(stack, &old);
     rusmi_lock_take(&blocking->lock);
     rusmi_list_remove(&thread->node);
     rusmi_list_push(&blocking->ended, &thread->node);
@@ -141,7 +143,8 @@ static rusm_err thread_start(struct rusmi_blocking *blocking)
         return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");
     }
     thread->blocking = blocking;
-    rc = rusmi_thread_start(&thread->thread, thread_main, thread, STACK_LEN, "rusm-block");
+    rc = rusmi_thread_start(&thread->thread, thread_main, thread, RUSMI_BLOCKING_STACK_LEN,
+                            "rusm-block");
     if (rc != 0) {
         rusmi_free(thread);
         return rusm_set_err_detail(RUSM_ESYS, "a thread for blocking work: %s", strerror(rc));

@@ -20,6 +20,9 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+/* Of each thread: what rusm/otp/blocking.h promises to foreign libraries. */
+#define RUSMI_BLOCKING_STACK_LEN ((size_t)8 << 20)
+
 struct rusmi_process;
 
 struct rusmi_job {

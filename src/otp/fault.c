@@ -11,6 +11,7 @@
 #include "otp/fault.h"
 
 #include "base/assert.h"
+#include "otp/blocking.h"
 #include "platform/fault.h"
 #include "platform/tools.h"
 #include "platform/vm.h"
@@ -22,6 +23,14 @@
 #include <unistd.h>
 
 #define FAULTS_HANDLED (!RUSMI_ASAN && !RUSMI_TSAN)
+
+/* Of a thread for blocking work: more than the frame that began the process, and more than what the
+ * thread has above that. */
+#define THREAD_FRAME_MAX ((uintptr_t)4 * 1024)
+#define THREAD_TOP_MAX   ((uintptr_t)256 * 1024)
+
+/* Of the process that runs on this thread for blocking work; a worker has it in its record. */
+static _Thread_local rusm_reason thread_fault;
 
 static struct {
     pthread_mutex_t lock;
@@ -91,44 +100,79 @@ static _Noreturn void give_up(void)
     abort();
 }
 
-/* At the top of the stack of a process that is to end. */
+/* The stack of a process. That of blocking work is the thread's: it is known as far as the thread
+ * had come when the process began. */
+struct stack {
+    uintptr_t low, top;             /* where the stack pointer is */
+    uintptr_t guard_low, guard_end; /* what it touches when it overflows */
+    uintptr_t land;                 /* below all that the end of the process still needs */
+};
+
+static struct stack stack_of(const struct rusmi_process *proc)
+{
+    size_t len, page = rusmi_vm_page();
+    uintptr_t low;
+
+    if (proc->unwind != NULL) {
+        uintptr_t first = (uintptr_t)proc->unwind; /* in the first frame */
+
+        low = first - RUSMI_BLOCKING_STACK_LEN;
+        return (struct stack){.low = low,
+                              .top = first,
+                              .guard_low = low - page,
+                              .guard_end = low + THREAD_TOP_MAX,
+                              .land = first - THREAD_FRAME_MAX};
+    }
+    low = (uintptr_t)rusmi_slot_stack(proc, &len);
+    return (struct stack){.low = low - page,
+                          .top = low + len,
+                          .guard_low = low - page,
+                          .guard_end = low,
+                          .land = low + len};
+}
+
+/* On the stack of a process that is to end, whose frames are condemned. */
 static void land(void *arg)
 {
     struct rusmi_process *proc = arg;
+    struct rusmi_worker *worker = rusmi_worker_self();
 
-    rusmi_process_end(proc, &rusmi_worker_self()->fault);
+    rusmi_process_end(proc, worker == NULL ? &thread_fault : &worker->fault);
 }
 
 /* A fault of a process: say it, and end the process if it can be ended. */
 static bool end_process(struct rusmi_worker *worker, struct rusmi_process *proc,
                         const struct rusmi_fault *fault, void *ucontext)
 {
-    size_t len;
-    char *stack = rusmi_slot_stack(proc, &len);
-    uintptr_t low = (uintptr_t)stack;
-    bool is_there = fault->sp >= low - rusmi_vm_page() && fault->sp <= low + len;
+    rusm_reason *reason = worker == NULL ? &thread_fault : &worker->fault;
+    struct stack stack = stack_of(proc);
+    bool is_there = fault->sp >= stack.low && fault->sp <= stack.top;
     bool is_panic = fault->is_abort && is_there &&
-                    rusmi_is_panic((const void *)fault->sp, (const void *)(low + len));
+                    rusmi_is_panic((const void *)fault->sp, (const void *)stack.top);
 
-    worker->fault = (rusm_reason){
+    *reason = (rusm_reason){
         .kind = RUSM_REASON_FAULT, .signal = fault->signal, .address = (uint64_t)fault->address};
-    if ((fault->signal == SIGSEGV || fault->signal == SIGBUS) && fault->address < low &&
-        fault->address >= low - rusmi_vm_page()) {
-        worker->fault.kind = RUSM_REASON_STACK_OVERFLOW;
+    if ((fault->signal == SIGSEGV || fault->signal == SIGBUS) &&
+        fault->address >= stack.guard_low && fault->address < stack.guard_end) {
+        reason->kind = RUSM_REASON_STACK_OVERFLOW;
     }
-    say(proc, &worker->fault, fault->pc, is_panic);
+    say(proc, reason, fault->pc, is_panic);
     /* A process that is on another stack than its own, or that is ending already, is beyond help.
      */
-    return worker->pool->cfg.contain_faults && !is_panic && worker->left == NULL && is_there &&
-           rusmi_fault_divert(ucontext, stack + len, land, proc);
+    return proc->pool->cfg.contain_faults && !is_panic && is_there &&
+           (worker == NULL || worker->left == NULL) &&
+           rusmi_fault_divert(ucontext, (void *)stack.land, land, proc);
 }
 
 static void on_fault(int signal, siginfo_t *info, void *ucontext)
 {
     struct rusmi_worker *worker = rusmi_worker_self();
-    struct rusmi_process *proc = worker == NULL ? NULL : worker->current;
+    struct rusmi_process *proc = rusmi_process_self();
     struct rusmi_fault fault;
 
+    if (proc != NULL && proc->is_thread && proc->unwind == NULL) {
+        proc = NULL; /* a thread of the program, which entered */
+    }
     rusmi_fault_decode(signal, info, ucontext, &fault);
     if (proc == NULL || (fault.raised && !fault.is_abort)) {
         chain(signal, info, ucontext);
@@ -181,12 +225,13 @@ void rusmi_faults_release(void)
     (void)pthread_mutex_unlock(&faults.lock);
 }
 
-void rusmi_faults_thread_init(struct rusmi_worker *worker)
+void *rusmi_faults_thread_init(stack_t *out_old)
 {
-    worker->fault_stack = FAULTS_HANDLED ? rusmi_fault_stack_set(&worker->fault_stack_old) : NULL;
+    thread_fault.kind = RUSM_REASON_FAULT; /* so that the thread has it before a handler needs it */
+    return FAULTS_HANDLED ? rusmi_fault_stack_set(out_old) : NULL;
 }
 
-void rusmi_faults_thread_fini(struct rusmi_worker *worker)
+void rusmi_faults_thread_fini(void *stack, const stack_t *old)
 {
-    rusmi_fault_stack_drop(worker->fault_stack, &worker->fault_stack_old);
+    rusmi_fault_stack_drop(stack, old);
 }

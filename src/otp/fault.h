@@ -17,8 +17,9 @@
 /* A pool begins, and ends. */
 void rusmi_faults_hold(void);
 void rusmi_faults_release(void);
-/* A scheduler thread begins, and ends. */
-void rusmi_faults_thread_init(struct rusmi_worker *worker);
-void rusmi_faults_thread_fini(struct rusmi_worker *worker);
+/* A thread on which processes run begins, and ends: the result, and the stack before it, are for
+ * the end. */
+void *rusmi_faults_thread_init(stack_t *out_old);
+void rusmi_faults_thread_fini(void *stack, const stack_t *old);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "platform/tools.h"
 
+#include <rusm/otp/blocking.h>
 #include <rusm/otp/link.h>
 
 #include <sched.h>
@@ -193,6 +194,48 @@ static void test_contained_abort_ends_only_its_process(void **state)
         assert_int_equal(victim.reason.signal, SIGABRT);
         assert_int_equal(victim.reason.address, 0);
     }
+    (void)fixture_teardown(state);
+}
+
+/* The end of blocking work, which has a whole thread. */
+static rusm_reason end_of_blocking(rusm_process_fn fn)
+{
+    rusm_reason reason;
+    rusm_msg *msg;
+    rusm_ref ref;
+    rusm_pid pid;
+    rusm_spawn_config cfg;
+
+    rusm_spawn_config_init(&cfg);
+    cfg.out_ref = &ref;
+    assert_int_equal(rusm_spawn_blocking(NULL, fn, NULL, &cfg, &pid), RUSM_OK);
+    assert_int_equal(rusm_send(pid, NULL, 0), RUSM_OK);
+    assert_int_equal(rusm_receive(&msg, TEST_LIMIT_MS), RUSM_OK);
+    assert_int_equal(rusm_msg_get_kind(msg), RUSM_MSG_DOWN);
+    reason = *rusm_msg_reason(msg);
+    rusm_msg_del(msg);
+    return reason;
+}
+
+static void test_contained_faults_of_blocking_work(void **state)
+{
+    struct fixture *fixture;
+
+    (void)contained_setup(state);
+    fixture = *state;
+    assert_int_equal(rusm_thread_enter(fixture->rt, "test"), RUSM_OK);
+    for (int i = 0; i < 5; i++) { /* on one thread, which survives them all */
+        rusm_reason reason = end_of_blocking(body_aborts);
+
+        assert_int_equal(reason.kind, RUSM_REASON_FAULT);
+        assert_int_equal(reason.signal, SIGABRT);
+        reason = end_of_blocking(body_touches_nowhere);
+        assert_int_equal(reason.kind, RUSM_REASON_FAULT);
+        assert_int_equal(reason.address, 0x1230);
+        assert_int_equal(end_of_blocking(body_overflows).kind, RUSM_REASON_STACK_OVERFLOW);
+        assert_int_equal(end_of_blocking(body_ends).kind, RUSM_REASON_NORMAL);
+    }
+    rusm_thread_leave();
     (void)fixture_teardown(state);
 }
 
@@ -461,6 +504,7 @@ int main(void)
         cmocka_unit_test(test_contained_arithmetic_fault),
 #endif
         cmocka_unit_test(test_contained_abort_ends_only_its_process),
+        cmocka_unit_test(test_contained_faults_of_blocking_work),
         cmocka_unit_test(test_links_and_monitors_hear_of_a_contained_abort),
         cmocka_unit_test(test_fault_prints_the_process_and_aborts),
         cmocka_unit_test(test_abort_prints_the_process_and_aborts),

@@ -103,7 +103,7 @@ bool rusm_test_step(rusm_pool *pool)
     rusmi_assert(kit != NULL && rusmi_worker_self() == NULL);
     rusmi_sched_adopt(&pool->workers[0], true);
     if (!kit->adopted) {
-        rusmi_faults_thread_init(&pool->workers[0]);
+        pool->workers[0].fault_stack = rusmi_faults_thread_init(&pool->workers[0].fault_stack_old);
         kit->adopted = true;
     }
     if (kit->ready_len == 0 || rusmi_prng_below(&kit->prng, 2) == 0) {
@@ -210,7 +210,7 @@ rusm_err rusm_test_pool_new(rusm_pool **out_pool, uint64_t seed, const rusm_pool
 void rusmi_kit_del(rusm_pool *pool)
 {
     if (pool->kit->adopted) {
-        rusmi_faults_thread_fini(&pool->workers[0]);
+        rusmi_faults_thread_fini(pool->workers[0].fault_stack, &pool->workers[0].fault_stack_old);
     }
     rusmi_cache_drain(&pool->workers[0].cache);
     rusmi_free(pool->kit->ready);

@@ -582,14 +582,14 @@ static void *worker_main(void *arg)
     rusmi_tls_worker = worker;
     worker->errno_place = &errno;
     rusmi_context_init_thread(&worker->context);
-    rusmi_faults_thread_init(worker);
+    worker->fault_stack = rusmi_faults_thread_init(&worker->fault_stack_old);
     while (atomic_load(&worker->pool->stop) == 0) {
         if (!work_once(worker)) {
             idle(worker);
         }
     }
     rusmi_cache_drain(&worker->cache);
-    rusmi_faults_thread_fini(worker);
+    rusmi_faults_thread_fini(worker->fault_stack, &worker->fault_stack_old);
     rusmi_tls_worker = NULL;
     return NULL;
 }
