@@ -124,10 +124,10 @@ static void collect_for_owner(struct rusmi_mailbox *box, uint64_t generation)
     }
 }
 
-/* In place of the owner: make room by dropping the oldest message. False: the generation is past.
- */
-static bool drop_oldest(struct rusmi_mailbox *box, uint64_t generation)
+/* In place of the owner: make room by dropping the oldest message. */
+static enum rusmi_push drop_oldest(struct rusmi_mailbox *box, uint64_t generation)
 {
+    enum rusmi_push result = RUSMI_PUSH_GONE;
     bool alive;
 
     rusmi_lock_take(&box->lock);
@@ -136,6 +136,7 @@ static bool drop_oldest(struct rusmi_mailbox *box, uint64_t generation)
     if (alive) {
         struct rusm_msg **at = &box->first;
 
+        result = RUSMI_PUSHED; /* others may have taken it out already */
         collect_for_owner(box, generation);
         while (*at != NULL && !is_bounded(*at)) {
             at = &(*at)->next;
@@ -147,10 +148,11 @@ static bool drop_oldest(struct rusmi_mailbox *box, uint64_t generation)
             rusm_msg_del(oldest);
             /* relaxed: a count */
             (void)atomic_fetch_add_explicit(&box->dropped, 1, memory_order_relaxed);
+            result = RUSMI_PUSHED_OVER;
         }
     }
     rusmi_lock_give(&box->lock);
-    return alive;
+    return result;
 }
 
 /*
@@ -167,13 +169,15 @@ static enum rusmi_push reserve(struct rusmi_mailbox *box, uint64_t generation, u
     if (before < (int64_t)max) {
         return RUSMI_PUSHED;
     }
-    if (policy == RUSM_MAILBOX_DROP_OLDEST && drop_oldest(box, generation)) {
-        return RUSMI_PUSHED;
+    if (policy == RUSM_MAILBOX_DROP_OLDEST) {
+        enum rusmi_push result = drop_oldest(box, generation);
+
+        if (result == RUSMI_PUSH_GONE) {
+            (void)atomic_fetch_sub_explicit(&box->room, 1, memory_order_relaxed);
+        }
+        return result;
     }
     (void)atomic_fetch_sub_explicit(&box->room, 1, memory_order_relaxed);
-    if (policy == RUSM_MAILBOX_DROP_OLDEST) {
-        return RUSMI_PUSH_GONE;
-    }
     (void)atomic_fetch_add_explicit(&box->dropped, 1, memory_order_relaxed);
     return policy == RUSM_MAILBOX_REFUSE ? RUSMI_PUSH_FULL : RUSMI_PUSH_SHED;
 }
@@ -181,22 +185,24 @@ static enum rusmi_push reserve(struct rusmi_mailbox *box, uint64_t generation, u
 static enum rusmi_push push_bounded(struct rusmi_mailbox *box, uint64_t generation,
                                     struct rusm_msg *msg, uint32_t max)
 {
-    enum rusmi_push result;
+    enum rusmi_push room, result;
 
     /* relaxed: a look, so that a dead process's mailbox does not count what it was sent */
     if ((atomic_load_explicit(&box->head, memory_order_relaxed) & RUSMI_BOX_MASK) != generation) {
         return RUSMI_PUSH_GONE;
     }
-    result = reserve(box, generation, max);
-    if (result == RUSMI_PUSH_SHED) {
+    room = reserve(box, generation, max);
+    if (room == RUSMI_PUSH_SHED) {
         rusm_msg_del(msg);
     }
-    if (result != RUSMI_PUSHED) {
-        return result;
+    if (room != RUSMI_PUSHED && room != RUSMI_PUSHED_OVER) {
+        return room;
     }
     result = rusmi_box_push(box, generation, msg, rusmi_box_is_locked(box));
     if (result == RUSMI_PUSH_GONE) {
         (void)atomic_fetch_sub_explicit(&box->room, 1, memory_order_relaxed); /* relaxed: a count */
+    } else if (room == RUSMI_PUSHED_OVER) {
+        result = result == RUSMI_PUSHED_WAKE ? RUSMI_PUSHED_OVER_WAKE : RUSMI_PUSHED_OVER;
     }
     return result;
 }

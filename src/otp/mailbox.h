@@ -131,9 +131,11 @@ _Static_assert(offsetof(struct rusmi_mailbox, inbox_len) == 32,
 enum rusmi_push {
     RUSMI_PUSHED,
     RUSMI_PUSHED_WAKE, /* the owner waited: whoever pushed has to make it run */
-    RUSMI_PUSH_GONE,   /* the generation is past */
-    RUSMI_PUSH_FULL,   /* refused */
-    RUSMI_PUSH_SHED,   /* dropped, as the policy says: the message was taken and freed */
+    RUSMI_PUSHED_OVER, /* as the first, and the oldest message was dropped for it */
+    RUSMI_PUSHED_OVER_WAKE,
+    RUSMI_PUSH_GONE, /* the generation is past */
+    RUSMI_PUSH_FULL, /* refused */
+    RUSMI_PUSH_SHED, /* dropped, as the policy says: the message was taken and freed */
 };
 
 /* Open the mailbox for a generation, which it had from the last close, or 0 at first. Owner. */

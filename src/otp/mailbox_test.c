@@ -243,7 +243,7 @@ static void test_a_full_mailbox_does_as_its_policy_says_and_signals_pass(void **
         assert_int_equal(box.dropped, 1);
         assert_int_equal(rusmi_mailbox_depth(&box), 4);
         if (policy == RUSM_MAILBOX_DROP_OLDEST) {
-            assert_int_equal(fourth, RUSMI_PUSHED);
+            assert_int_equal(fourth, RUSMI_PUSHED_OVER);
             assert_int_equal(take(&box), 2);
             assert_int_equal(take(&box), 3);
             assert_int_equal(take(&box), 4);

@@ -88,6 +88,13 @@ rusm_err rusmi_deliver(rusm_runtime *rt, uint64_t serial, rusm_msg *msg)
     case RUSMI_PUSH_SHED:
         (void)atomic_fetch_add(&rt->full, 1);
         return RUSM_OK;
+    case RUSMI_PUSHED_OVER:
+        (void)atomic_fetch_add(&rt->full, 1);
+        break;
+    case RUSMI_PUSHED_OVER_WAKE:
+        (void)atomic_fetch_add(&rt->full, 1);
+        rusmi_process_run_again(proc);
+        break;
     case RUSMI_PUSHED_WAKE:
         rusmi_process_run_again(proc);
         break;

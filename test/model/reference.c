@@ -126,8 +126,8 @@ rusm_err ref_send(struct ref_model *model, int self, int other, uint64_t value)
     }
     if (proc->max != 0 && proc->data_len >= proc->max) {
         proc->dropped++;
+        model->full++;
         if (proc->policy != RUSM_MAILBOX_DROP_OLDEST) {
-            model->full++;
             return proc->policy == RUSM_MAILBOX_REFUSE ? RUSM_EFULL : RUSM_OK;
         }
         ref_take(model, other, oldest_data(proc));
