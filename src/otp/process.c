@@ -408,7 +408,7 @@ static void wind_up(struct rusmi_process *proc, const rusm_reason *reason)
     }
     rusmi_lock_take(rusmi_slot_stripe(proc->pool, proc));
     proc->watchable = false;
-    tied = proc->ties.len != 0 || !rusmi_list_empty(&proc->monitors);
+    tied = proc->ties.len != 0 || proc->ties.chains != NULL || !rusmi_list_empty(&proc->monitors);
     watches = rusmi_watches_take(proc);
     label = proc->label;
     doom = proc->doom;
