@@ -33,7 +33,7 @@ static rusm_pid store, cache;
 static bool cache_first; /* the fix: the store tells the cache before it tells the writer */
 static int seen;         /* what the reader got */
 
-static void say(rusm_pid to, int what, int number)
+static void say(rusm_pid to, unsigned what, int number)
 {
     struct words words = {what, number};
 

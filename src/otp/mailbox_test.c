@@ -39,7 +39,7 @@ static struct rusm_msg *take_wanted(struct rusmi_mailbox *box, struct rusmi_want
 
 static uint64_t take(struct rusmi_mailbox *box)
 {
-    struct rusm_msg *msg = take_wanted(box, (struct rusmi_wanted){NULL});
+    struct rusm_msg *msg = take_wanted(box, (struct rusmi_wanted){.match = NULL});
     uint64_t number = msg == NULL ? UINT64_MAX : number_of(msg);
 
     rusm_msg_del(msg);
@@ -190,7 +190,7 @@ static void test_a_mark_survives_what_is_taken_around_it(void **state)
 static void test_replies_that_nobody_waits_for_are_freed_on_the_way(void **state)
 {
     struct rusmi_mailbox box = {0};
-    struct rusmi_wanted wanted = {.reply = 7}, any = {NULL};
+    struct rusmi_wanted wanted = {.reply = 7}, any = {.match = NULL};
     struct rusm_msg *msg;
     uint64_t late = 0;
 

@@ -56,6 +56,14 @@ void rusm_pool_config_init(rusm_pool_config *cfg)
                               .hold_ms = HOLD_MS};
 }
 
+static void free_arrays(rusm_pool *pool)
+{
+    rusmi_free(pool->looks);
+    rusmi_free(pool->watchdog_seen);
+    rusmi_free(pool->workers);
+    rusmi_free(pool);
+}
+
 static void pool_free(rusm_pool *pool)
 {
     rusmi_depot_drop();
@@ -69,10 +77,34 @@ static void pool_free(rusm_pool *pool)
         rusmi_drivers_fini(&pool->workers[i].drivers);
     }
     rusmi_lock_fini(&pool->runtimes_lock);
-    rusmi_free(pool->looks);
-    rusmi_free(pool->watchdog_seen);
-    rusmi_free(pool->workers);
-    rusmi_free(pool);
+    free_arrays(pool);
+}
+
+/* What can fail to be made. False: all is freed, the pool too. */
+static bool make_parts(rusm_pool *pool)
+{
+    size_t len = pool->workers_len;
+
+    pool->workers = rusmi_zalloc_aligned(len, sizeof(*pool->workers), 64);
+    pool->watchdog_seen = rusmi_zalloc_array(len, sizeof(*pool->watchdog_seen));
+    pool->looks = rusmi_zalloc_array(len * len, sizeof(*pool->looks));
+    if (pool->workers == NULL || pool->watchdog_seen == NULL || pool->looks == NULL ||
+        rusmi_slots_init(pool) != RUSM_OK) {
+        free_arrays(pool);
+        return false;
+    }
+    if (!rusmi_timers_init(&pool->timers, pool->workers_len + 1)) {
+        rusmi_slots_fini(pool);
+        free_arrays(pool);
+        return false;
+    }
+    if (rusmi_poll_init(&pool->poll) != 0) {
+        rusmi_timers_fini(&pool->timers);
+        rusmi_slots_fini(pool);
+        free_arrays(pool);
+        return false;
+    }
+    return true;
 }
 
 /* Everything but the threads; NULL without memory or descriptors. */
@@ -86,32 +118,7 @@ static rusm_pool *pool_make(const rusm_pool_config *cfg, struct rusmi_kit *kit)
     pool->cfg = *cfg;
     pool->workers_len = kit != NULL ? 1 : cfg->threads == 0 ? rusmi_thread_cpus() : cfg->threads;
     pool->workers_started = pool->workers_len;
-    pool->workers = rusmi_zalloc_aligned(pool->workers_len, sizeof(*pool->workers), 64);
-    pool->watchdog_seen = rusmi_zalloc_array(pool->workers_len, sizeof(*pool->watchdog_seen));
-    pool->looks =
-        rusmi_zalloc_array((size_t)pool->workers_len * pool->workers_len, sizeof(*pool->looks));
-    if (pool->workers == NULL || pool->watchdog_seen == NULL || pool->looks == NULL ||
-        rusmi_slots_init(pool) != RUSM_OK) {
-        rusmi_free(pool->looks);
-        rusmi_free(pool->watchdog_seen);
-        rusmi_free(pool->workers);
-        rusmi_free(pool);
-        return NULL;
-    }
-    if (!rusmi_timers_init(&pool->timers, pool->workers_len + 1)) {
-        rusmi_slots_fini(pool);
-        rusmi_free(pool->watchdog_seen);
-        rusmi_free(pool->workers);
-        rusmi_free(pool);
-        return NULL;
-    }
-    if (rusmi_poll_init(&pool->poll) != 0) {
-        rusmi_timers_fini(&pool->timers);
-        rusmi_slots_fini(pool);
-        rusmi_free(pool->looks);
-        rusmi_free(pool->watchdog_seen);
-        rusmi_free(pool->workers);
-        rusmi_free(pool);
+    if (!make_parts(pool)) {
         return NULL;
     }
     rusmi_lock_init(&pool->inject_lock);
