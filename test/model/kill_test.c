@@ -10,12 +10,16 @@
 #include "model/scenario.h"
 #include "platform/tools.h"
 
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <netinet/in.h>
 #include <rusm/otp.h>
 #include <rusm/otp/driver.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define SEEDS   (RUSMI_ASAN || RUSMI_TSAN ? 1u : 4u)
@@ -67,9 +71,10 @@ static unsigned kill_at_each_step(uint64_t seed)
 
 static rusm_runtime *rt;
 static rusm_waiter *waiter;
-static int ends[2];         /* of a pipe in which nothing is written */
-static rusm_pid silent;     /* a process that answers nothing */
-static rusm_pid supervisor; /* a supervisor that is busy for ever, below */
+static int ends[2];           /* of a pipe in which nothing is written */
+static char full_address[64]; /* of a listener that accepts nothing, with the shortest queue */
+static rusm_pid silent;       /* a process that answers nothing */
+static rusm_pid supervisor;   /* a supervisor that is busy for ever, below */
 
 static bool never(const rusm_msg *msg, void *arg)
 {
@@ -249,6 +254,68 @@ static void in_stream_write(void)
     (void)!rusm_stream_write(writer, bytes, sizeof(bytes), RUSM_INFINITY, NULL);
 }
 
+static rusm_tcp *listen_here(char *address, size_t address_len)
+{
+    rusm_tcp *listener;
+
+    check(rusm_tcp_listen(&listener, "127.0.0.1:0") == RUSM_OK);
+    check(rusm_tcp_address(listener, address, address_len) < address_len);
+    return listener;
+}
+
+static void in_tcp_accept(void)
+{
+    char address[64];
+    rusm_tcp *conn;
+
+    (void)!rusm_tcp_accept(listen_here(address, sizeof(address)), RUSM_INFINITY, &conn);
+}
+
+/* A connection that nobody accepts: the system takes it on its own. */
+static rusm_tcp *connection(void)
+{
+    char address[64];
+    rusm_tcp *conn;
+
+    (void)listen_here(address, sizeof(address));
+    check(rusm_tcp_connect(&conn, address, RUSM_INFINITY) == RUSM_OK);
+    return conn;
+}
+
+static void in_tcp_read(void)
+{
+    char byte;
+    size_t len;
+
+    (void)!rusm_tcp_read(connection(), &byte, 1, RUSM_INFINITY, &len);
+}
+
+static void in_tcp_read_exact(void)
+{
+    char bytes[10];
+
+    (void)!rusm_tcp_read_exact(connection(), bytes, sizeof(bytes), RUSM_INFINITY);
+}
+
+static void in_tcp_write(void)
+{
+    static const char bytes[65536];
+    rusm_tcp *conn = connection();
+
+    while (rusm_tcp_write(conn, bytes, sizeof(bytes), RUSM_INFINITY, NULL) == RUSM_OK) {
+    }
+}
+
+/* To a listener whose queue is full the system tries for minutes. */
+static void in_tcp_connect(void)
+{
+    rusm_tcp *conn;
+
+    for (;;) {
+        check(rusm_tcp_connect(&conn, full_address, RUSM_INFINITY) == RUSM_OK);
+    }
+}
+
 static const struct {
     const char *name;
     void (*body)(void);
@@ -272,6 +339,11 @@ static const struct {
     {"supervisor_stop", in_supervisor_stop},
     {"stream_read", in_stream_read},
     {"stream_write", in_stream_write},
+    {"tcp_accept", in_tcp_accept},
+    {"tcp_read", in_tcp_read},
+    {"tcp_read_exact", in_tcp_read_exact},
+    {"tcp_write", in_tcp_write},
+    {"tcp_connect", in_tcp_connect},
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 
@@ -348,6 +420,33 @@ static void kill_in(size_t call)
     }
 }
 
+static unsigned open_descriptors(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    unsigned found = 0;
+
+    check(dir != NULL);
+    while (readdir(dir) != NULL) {
+        found++;
+    }
+    check(closedir(dir) == 0);
+    return found;
+}
+
+static int open_full_listener(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t len = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    check(fd >= 0 && bind(fd, (struct sockaddr *)&address, len) == 0 && listen(fd, 0) == 0);
+    check(getsockname(fd, (struct sockaddr *)&address, &len) == 0);
+    (void)snprintf(full_address, sizeof(full_address), "127.0.0.1:%u",
+                   (unsigned)ntohs(address.sin_port));
+    return fd;
+}
+
 static void kill_in_each_call(void)
 {
     rusm_runtime_config cfg;
@@ -356,6 +455,8 @@ static void kill_in_each_call(void)
     rusm_pool *pool;
     rusm_runtime_stats stats;
     long before = heap_blocks();
+    unsigned descriptors = open_descriptors();
+    int full = open_full_listener();
 
     rusm_pool_config_init(&pool_cfg);
     pool_cfg.threads = 2;
@@ -382,7 +483,8 @@ static void kill_in_each_call(void)
     rusm_pool_del(pool);
     rusm_waiter_drop(waiter);
     check(close(ends[0]) == 0 && close(ends[1]) == 0);
-    check(heap_blocks() == before);
+    check(close(full) == 0);
+    check(heap_blocks() == before && open_descriptors() == descriptors);
 }
 
 int main(void)
