@@ -229,7 +229,7 @@ rusmi_leave(struct rusmi_worker *worker, struct rusmi_process *proc, enum rusmi_
     if (next != NULL) {
         rusmi_begin_run(worker, next);
     }
-    rusmi_context_switch(&proc->context, next != NULL ? &next->context : &worker->context);
+    rusmi_context_switch_inline(&proc->context, next != NULL ? &next->context : &worker->context);
     worker = rusmi_worker_self();
     if (worker->left != NULL) {
         rusmi_finish_leaving(worker);

@@ -41,6 +41,50 @@ void rusmi_context_fini(struct rusmi_context *context);
 /* Swap stack pointers; returns, in the context entered, the token given by who left. */
 void *rusmi_context_swap(void **save_sp, void *load_sp, void *token);
 
+#if defined(__x86_64__) && !defined(RUSMI_CONTEXT_UCONTEXT) && !RUSMI_ASAN && !RUSMI_TSAN
+#define RUSMI_CONTEXT_INLINE 1
+/*
+ * rusmi_context_swap() without a call: then the return predictor is as the caller of this function
+ * left it, and one whose callers all come from one place is predicted right. The registers that a
+ * callee saves are on the stack meanwhile, in the order of context_x86_64.S; all others are lost.
+ */
+static inline __attribute__((always_inline)) void
+rusmi_context_switch_inline(struct rusmi_context *from, struct rusmi_context *to)
+{
+    void **save = &from->sp;
+    void *load = to->sp, *token = from;
+
+    __asm__ volatile("leaq 1f(%%rip), %%rcx\n\t"
+                     "pushq %%rcx\n\t"
+                     "pushq %%rbp\n\t"
+                     "pushq %%rbx\n\t"
+                     "pushq %%r12\n\t"
+                     "pushq %%r13\n\t"
+                     "pushq %%r14\n\t"
+                     "pushq %%r15\n\t"
+                     "movq %%rsp, (%%rdi)\n\t"
+                     "movq %%rsi, %%rsp\n\t"
+                     "movq %%rdx, %%rax\n\t"
+                     "popq %%r15\n\t"
+                     "popq %%r14\n\t"
+                     "popq %%r13\n\t"
+                     "popq %%r12\n\t"
+                     "popq %%rbx\n\t"
+                     "popq %%rbp\n\t"
+                     "popq %%rcx\n\t"
+                     "jmpq *%%rcx\n"
+                     "1:"
+                     : "+D"(save), "+S"(load), "+d"(token)
+                     :
+                     : "rax", "rcx", "r8", "r9", "r10", "r11", "xmm0", "xmm1", "xmm2", "xmm3",
+                       "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
+                       "xmm13", "xmm14", "xmm15", "memory", "cc");
+}
+#else
+#define RUSMI_CONTEXT_INLINE 0
+#define rusmi_context_switch_inline rusmi_context_switch
+#endif
+
 #if RUSMI_ASAN || RUSMI_TSAN
 void rusmi_context_switch(struct rusmi_context *from, struct rusmi_context *to);
 /* As rusmi_context_switch(), from a context that is never entered again. */
