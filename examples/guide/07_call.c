@@ -42,15 +42,14 @@ static void ask(rusm_pid pid, int a, int b)
 /* guide end */
 
 /* guide: late */
-static void silent(void *arg)
+static void hesitate(void *arg)
 {
-    rusm_msg *msg;
+    rusm_msg *request, *msg;
 
     (void)arg;
-    must(rusm_receive(&msg, RUSM_INFINITY), "receive");
-    must(rusm_sleep(20), "sleep"); /* longer than the caller waits */
-    must(rusm_reply(rusm_msg_from(msg), "late", strlen("late")), "reply");
-    rusm_msg_del(msg);
+    must(rusm_receive(&request, RUSM_INFINITY), "receive");
+    must(rusm_receive(&msg, RUSM_INFINITY), "wait to be told");
+    must(rusm_reply(rusm_msg_from(request), "late", strlen("late")), "reply");
 }
 
 static void ask_in_vain(void)
@@ -59,10 +58,11 @@ static void ask_in_vain(void)
     rusm_msg *msg;
     rusm_pid pid;
 
-    must(rusm_spawn_monitor(silent, NULL, &pid, &ref), "spawn");
-    if (rusm_call(pid, NULL, 0, 1, &msg) == RUSM_ETIMEOUT) {
+    must(rusm_spawn_monitor(hesitate, NULL, &pid, &ref), "spawn");
+    if (rusm_call(pid, NULL, 0, 10, &msg) == RUSM_ETIMEOUT) {
         printf("no answer in time\n");
     }
+    must(rusm_send(pid, "go on", strlen("go on")), "send");
     must(rusm_receive(&msg, EXAMPLE_WAIT_MS), "receive");
     printf("the next message is the late answer: %s\n",
            rusm_msg_get_kind(msg) == RUSM_MSG_DOWN ? "no" : "yes");

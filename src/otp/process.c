@@ -11,6 +11,7 @@
 #include "otp/after.h"
 #include "otp/blocking.h"
 #include "otp/sched.h"
+#include "otp/trace.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
 #include "platform/stack.h"
@@ -401,7 +402,7 @@ static void wind_up(struct rusmi_process *proc, const rusm_reason *reason)
     rusmi_after_end(proc);
     rusmi_registered_release(rt, proc);
     atomic_store(&proc->serial, 0);
-    /* groups: rusmi_groups_end(proc) */
+    rusmi_groups_end(proc);
     unread = rusmi_mailbox_close(&proc->mailbox);
     if (atomic_load(&rt->crowd_high) != 0) {
         rusmi_crowd_taken(proc, true);
@@ -421,7 +422,10 @@ static void wind_up(struct rusmi_process *proc, const rusm_reason *reason)
         rusmi_ties_end(proc, reason);
     }
     rusmi_watches_fire(watches, pid, reason);
-    /* log and trace of the end: here */
+    if (rusmi_traced(proc)) {
+        rusmi_trace_exit(proc, reason);
+    }
+    /* log of the end: here */
     rusmi_free(label);
     rusmi_cause_drop(doom);
     rusmi_msgs_free(&proc->held);

@@ -41,6 +41,7 @@ struct rusmi_process_extra {
     uint64_t hook_number;
     struct rusmi_after *after; /* see after.c */
     struct rusmi_tasks *tasks; /* see gen/task.c */
+    struct rusmi_group_monitor *group_monitors; /* see group.c; under the groups' lock */
     /* Called once, by rusm_exit() and rusm_exit_with(), before the process ends; NULL: nothing. */
     void (*before_exit)(void *arg, const rusm_reason *reason);
     void *before_exit_arg;
@@ -76,6 +77,7 @@ struct rusmi_process {
     struct rusmi_unwind *unwind;     /* of blocking work: where its end goes to; else NULL */
     _Atomic uint32_t crowded;        /* written under the crowd stripe */
     _Atomic uint32_t park;           /* an entered thread sleeps on it while it is 0 */
+    _Atomic uint32_t grouped;        /* it may be in groups, or monitor some: see group.h */
     struct rusmi_process *next_free; /* under the pool's or worker's free list */
     struct rusmi_timeout timeout;    /* of its waits */
     struct rusmi_process_extra *extra;
@@ -99,7 +101,6 @@ struct rusmi_process {
 
     /* under the lock of the runtime's groups */
     struct rusmi_list groups;
-    bool groups_closed;
 };
 
 /* The process with that pid, or NULL; what it points to may change its holder at any time. */

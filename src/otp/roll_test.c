@@ -113,7 +113,7 @@ static void test_any_mix_is_as_an_array_would_be(void **state)
         uint64_t next = 0;
 
         while (next < LEN) {
-            uint64_t many = rusmi_prng_below(&prng, 400);
+            uint64_t many = 1 + rusmi_prng_below(&prng, 400);
 
             for (; many > 0 && next < LEN; many--) {
                 add(&roll, next++);

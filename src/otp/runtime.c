@@ -296,6 +296,7 @@ static void withdraw(rusm_runtime *rt)
 
 static void runtime_free(rusm_runtime *rt)
 {
+    rusmi_groups_fini(&rt->groups);
     rusmi_map_fini(&rt->registry.names);
     rusmi_lock_fini(&rt->registry.lock);
     rusmi_free(rt->shards);
@@ -339,6 +340,7 @@ rusm_err rusm_runtime_new(rusm_runtime **out_rt, const rusm_runtime_config *cfg)
     rusmi_list_init(&rt->node);
     rusmi_lock_init(&rt->registry.lock);
     rusmi_map_init(&rt->registry.names, random[1], random[2]);
+    rusmi_groups_init(&rt->groups, random[1], random[2]);
     rt->shards = rusmi_zalloc_aligned(rt->pool->workers_len + 1, sizeof(*rt->shards), 64);
     if (rt->shards == NULL || !publish(rt)) {
         runtime_free(rt);

@@ -17,6 +17,7 @@
 #include "base/map.h"
 #include "otp/blocking.h"
 #include "otp/cache.h"
+#include "otp/group.h"
 #include "otp/process.h"
 #include "otp/timer.h"
 #include "platform/lock.h"
@@ -328,6 +329,7 @@ struct rusm_runtime {
     uint64_t incarnation;
     char name[RUSM_NAME_MAX + 1];
     struct rusmi_name_table registry;
+    struct rusmi_groups groups;
 
     _Atomic uint32_t stopping;
     struct rusmi_shard *shards; /* of the workers, and one more */

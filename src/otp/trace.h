@@ -39,8 +39,8 @@ void rusmi_trace_receive(struct rusmi_process *proc, const rusm_msg *msg);
 /* A worker begins to run it; it suspended, or gave way. */
 void rusmi_trace_in(struct rusmi_process *proc);
 void rusmi_trace_out(struct rusmi_process *proc);
-/* It was linked to another process. */
-void rusmi_trace_link(struct rusmi_process *proc, rusm_pid other);
+/* The process with that serial was linked to another one. */
+void rusmi_trace_link(struct rusmi_process *proc, uint64_t serial, rusm_pid other);
 /* It ends, for that reason; from here on it is not traced. Called at every end. */
 void rusmi_trace_exit(struct rusmi_process *proc, const rusm_reason *reason);
 

@@ -25,7 +25,8 @@ RUSM_BEGIN_DECLS
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_group_join(rusm_runtime *rt, const char *group,
                                                   rusm_pid pid);
 
-/** Leave a group. Threads: any. Errors: RUSM_ENONAME it is no member; RUSM_EINVAL, RUSM_ENOCONTEXT */
+/** Leave a group. Threads: any. Errors: RUSM_ENONAME it is no member; RUSM_EINVAL, RUSM_ENOCONTEXT
+ */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_group_leave(rusm_runtime *rt, const char *group,
                                                    rusm_pid pid);
 

@@ -41,8 +41,8 @@ typedef struct rusm_server_ops {
 /**
  * Start a server, linked to the caller, and wait until its init has returned.
  *
- * Owns:    ops must live as long as the server; arg stays the caller's. cfg may be NULL; its link is
- *          taken as true.
+ * Owns:    ops must live as long as the server; arg stays the caller's. cfg may be NULL; its link
+ *          is taken as true.
  * Threads: in context.
  * Errors:  what init returned; then the server has ended, and no exit comes from it
  *          RUSM_ETIMEOUT  init did not return in time: the server was killed
