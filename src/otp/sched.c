@@ -404,18 +404,31 @@ static void go_to_sleep(struct rusmi_worker *worker)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-static void run(struct rusmi_worker *worker, struct rusmi_process *proc)
+/* No process holds the worker from here on. It is not told after each process: the next one follows
+ * at once, and the exchange costs as much as the switch. */
+static void unhold(struct rusmi_worker *worker)
 {
     rusm_pool *pool = worker->pool;
 
-    /* relaxed: the watchdog's; nothing depends on it */
-    atomic_store_explicit(&worker->hold, RUSMI_HOLD_PROCESS, memory_order_relaxed);
+    /* relaxed: we set it, and the exchange finds out what the watchdog has made of it */
+    if (atomic_load_explicit(&worker->hold, memory_order_relaxed) != RUSMI_HOLD_NONE &&
+        atomic_exchange(&worker->hold, RUSMI_HOLD_NONE) == RUSMI_HOLD_RELIEVED) {
+        (void)atomic_fetch_add(&pool->awake, 1);
+        (void)atomic_fetch_sub(&pool->held, 1);
+    }
+}
+
+static void run(struct rusmi_worker *worker, struct rusmi_process *proc)
+{
+    /* relaxed, all three: the watchdog's; nothing depends on it */
+    if (atomic_load_explicit(&worker->hold, memory_order_relaxed) == RUSMI_HOLD_NONE) {
+        atomic_store_explicit(&worker->hold, RUSMI_HOLD_PROCESS, memory_order_relaxed);
+    }
     rusmi_begin_run(worker, proc);
     rusmi_context_switch(&worker->context, &proc->context);
     worker->current = NULL;
-    if (atomic_exchange(&worker->hold, RUSMI_HOLD_NONE) == RUSMI_HOLD_RELIEVED) {
-        (void)atomic_fetch_add(&pool->awake, 1);
-        (void)atomic_fetch_sub(&pool->held, 1);
+    if (atomic_load_explicit(&worker->hold, memory_order_relaxed) == RUSMI_HOLD_RELIEVED) {
+        unhold(worker);
     }
     rusmi_finish_leaving(worker);
 }
@@ -439,6 +452,7 @@ static bool run_drivers(struct rusmi_worker *worker)
     bool any;
 
     worker->work = 0;
+    unhold(worker);
     any = rusmi_drivers_run(&worker->drivers, TURN_MAX, 0);
     return rusmi_drivers_run(&worker->pool->drivers, TURN_MAX, 0) || any;
 }
@@ -492,13 +506,13 @@ static bool work_once(struct rusmi_worker *worker)
         look_around(worker);
         proc = take_injected(pool);
     }
-    if (worker->work >= RUSMI_WORK_MAX) {
+    if (worker->work >= RUSMI_WORK_MAX && rusmi_drivers_wait(worker)) {
         (void)run_drivers(worker);
     }
     if (proc == NULL) {
         proc = rusmi_take_own(worker);
     }
-    if (proc == NULL && run_drivers(worker)) {
+    if (proc == NULL && rusmi_drivers_wait(worker) && run_drivers(worker)) {
         return true;
     }
     if (proc == NULL) {
@@ -554,6 +568,7 @@ static void idle(struct rusmi_worker *worker)
     uint64_t now;
     bool found;
 
+    unhold(worker);
     worker->tick = 0;
     (void)atomic_fetch_add(&pool->searching, 1);
     do {

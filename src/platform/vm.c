@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "platform/vm.h"
 
+#include <stdatomic.h>
 #include <unistd.h>
 
 #if defined(__has_include)
@@ -11,7 +12,15 @@
 
 size_t rusmi_vm_page(void)
 {
-    return (size_t)sysconf(_SC_PAGESIZE);
+    static _Atomic size_t page; /* asked for once: it is needed for each process */
+    /* relaxed, both: all threads find the same */
+    size_t known = atomic_load_explicit(&page, memory_order_relaxed);
+
+    if (known == 0) {
+        known = (size_t)sysconf(_SC_PAGESIZE);
+        atomic_store_explicit(&page, known, memory_order_relaxed);
+    }
+    return known;
 }
 
 unsigned rusmi_vm_stack_note(void *low, void *high)
