@@ -47,6 +47,11 @@ static void talk(void)
 /* guide end */
 
 /* guide: monitor */
+static bool is_about(const rusm_msg *msg, void *arg)
+{
+    return rusm_ref_equal(rusm_msg_ref(msg), *(const rusm_ref *)arg);
+}
+
 static void watch(void)
 {
     rusm_pid members[8];
@@ -59,9 +64,7 @@ static void watch(void)
     must(rusm_group_join(NULL, "late", pid), "join");
     must(rusm_kill(pid), "kill");
     for (int i = 0; i < 2; i++) {
-        do {
-            must(rusm_receive(&msg, EXAMPLE_WAIT_MS), "receive");
-        } while (!rusm_ref_equal(rusm_msg_ref(msg), ref));
+        must(rusm_receive_match(&msg, is_about, &ref, EXAMPLE_WAIT_MS), "receive");
         printf("%s: %.*s\n", rusm_msg_get_kind(msg) == RUSM_MSG_JOIN ? "joined" : "left",
                (int)rusm_msg_len(msg), (const char *)rusm_msg_data(msg));
         rusm_msg_del(msg);

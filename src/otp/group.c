@@ -250,10 +250,7 @@ static void tell(const struct rusmi_group_monitor *monitor, struct rusm_msg *msg
     msg->kind = (unsigned)kind & 0xff;
     msg->sender = pid;
     msg->ref = monitor->number;
-    if (rusmi_traced(proc)) {
-        rusmi_trace_arrive(proc, proc->own_serial, pid, kind, msg->len);
-    }
-    switch (rusmi_mailbox_push(&proc->mailbox, rusmi_mailbox_life(proc->own_serial), msg)) {
+    switch (rusmi_push_to(proc, proc->own_serial, msg)) {
     case RUSMI_PUSHED_WAKE:
         rusmi_process_run_again(proc);
         break;

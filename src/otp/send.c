@@ -5,6 +5,7 @@
  */
 #include "base/mem.h"
 #include "otp/sched.h"
+#include "otp/trace.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
 
@@ -79,7 +80,7 @@ rusm_err rusmi_deliver(rusm_runtime *rt, uint64_t serial, rusm_msg *msg)
     if (proc == NULL || !rusmi_process_is(proc, (rusm_pid){rt->incarnation, serial})) {
         return RUSM_ENOPROC;
     }
-    switch (rusmi_mailbox_push(&proc->mailbox, rusmi_mailbox_life(serial), msg)) {
+    switch (rusmi_push_to(proc, serial, msg)) {
     case RUSMI_PUSH_GONE:
         return RUSM_ENOPROC;
     case RUSMI_PUSH_FULL:
@@ -256,10 +257,18 @@ static rusm_err send_elsewhere(struct rusmi_process *self, rusm_pid to, rusm_msg
 
 static rusm_err send_as(struct rusmi_process *self, rusm_pid to, rusm_msg *msg)
 {
+    rusm_msg_kind kind = rusm_msg_get_kind(msg);
+    uint64_t len = msg->len;
+    rusm_err err;
+
     msg->sender = self == NULL ? RUSM_PID_NONE : rusmi_process_pid(self);
-    return self != NULL && self->runtime->incarnation == to.incarnation
-               ? rusm_deliver(self->runtime, to.serial, msg)
-               : send_elsewhere(self, to, msg);
+    err = self != NULL && self->runtime->incarnation == to.incarnation
+              ? rusm_deliver(self->runtime, to.serial, msg)
+              : send_elsewhere(self, to, msg);
+    if (self != NULL && rusmi_traced(self) && err == RUSM_OK) {
+        rusmi_trace_send(self, to, kind, len);
+    }
+    return err;
 }
 
 rusm_err rusm_send_msg(rusm_pid to, rusm_msg *msg)
@@ -376,6 +385,9 @@ static struct rusm_msg *take(struct rusmi_process *self, struct rusmi_wanted *wa
     if (msg != NULL) {
         rusmi_crowd_taken(self, false);
         rusmi_msg_hold(&self->held, msg);
+        if (rusmi_traced(self)) {
+            rusmi_trace_receive(self, msg);
+        }
     }
     return msg;
 }

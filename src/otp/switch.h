@@ -9,6 +9,7 @@
 
 #include "otp/mailbox_inline.h"
 #include "otp/sched.h"
+#include "otp/trace.h"
 
 /* A busy worker looks at descriptors, timers and the queue from outside every so many processes. */
 #define RUSMI_TICK_MASK 63u
@@ -182,6 +183,9 @@ static inline void rusmi_begin_run(struct rusmi_worker *worker, struct rusmi_pro
                           memory_order_relaxed);
     worker->current = proc;
     worker->budget = RUSMI_BUDGET;
+    if (rusmi_traced(proc)) {
+        rusmi_trace_in(proc);
+    }
 }
 
 static inline void rusmi_end_run(struct rusmi_worker *worker)
@@ -220,6 +224,9 @@ rusmi_leave(struct rusmi_worker *worker, struct rusmi_process *proc, enum rusmi_
     struct rusmi_process *next = NULL;
 
     rusmi_end_run(worker);
+    if (rusmi_traced(proc)) {
+        rusmi_trace_out(proc);
+    }
     proc->saved_errno = *worker->errno_place;
     worker->left = proc;
     worker->leave = leave;

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "otp/sched.h"
+#include "otp/trace.h"
 
 #include <rusm/otp/driver.h>
 #include <rusm/otp/link.h>
@@ -206,6 +207,12 @@ static void put(struct rusmi_tie *tie, struct rusmi_process *owner, struct rusmi
     if (tie->owner.incarnation != tie->target.incarnation) {
         owner->ties.foreign = target->ties.foreign = true;
     }
+    if (tie->is_link && rusmi_traced(owner)) {
+        rusmi_trace_link(owner, tie->owner.serial, tie->target);
+    }
+    if (tie->is_link && rusmi_traced(target)) {
+        rusmi_trace_link(target, tie->target.serial, tie->owner);
+    }
 }
 
 /* Under both stripes. */
@@ -313,7 +320,7 @@ static void set_cause(struct rusm_msg *msg, struct rusmi_cause *cause)
 static enum rusmi_signalled push_signal(struct rusmi_process *proc, uint64_t serial,
                                         struct rusm_msg *msg)
 {
-    enum rusmi_push result = rusmi_mailbox_push(&proc->mailbox, rusmi_mailbox_life(serial), msg);
+    enum rusmi_push result = rusmi_push_to(proc, serial, msg);
 
     if (result == RUSMI_PUSH_GONE) {
         rusm_msg_del(msg); /* it ends too */

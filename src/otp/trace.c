@@ -42,26 +42,44 @@ const char *rusm_trace_event_name(rusm_trace_event event)
 
 /* ---- writing: any thread --------------------------------------------------------------------- */
 
-static void write_record(struct rusmi_process *proc, uint64_t serial,
-                         const rusm_trace_record *record)
+/* The trace of the process with that serial, locked; NULL if there is none (any more). */
+static struct rusm_trace *open_trace(struct rusmi_process *proc, uint64_t serial)
 {
     /* acquire: pairs with the release in attach(); the lock decides whether the trace still is this
      * process's */
     struct rusm_trace *trace = atomic_load_explicit(&proc->trace, memory_order_acquire);
 
     if (trace == NULL) {
-        return;
+        return NULL;
     }
     rusmi_lock_take(&trace->lock);
     if (trace->records != NULL && trace->pid.serial == serial &&
         atomic_load(&proc->owner_incarnation) == trace->pid.incarnation) {
-        rusm_trace_record *place = &trace->records[trace->written % trace->cap];
-
-        *place = *record;
-        place->at_ns = rusmi_pool_now(proc->pool); /* under the lock: times never go back */
-        trace->written++;
+        return trace;
     }
     rusmi_lock_give(&trace->lock);
+    return NULL;
+}
+
+static void put(struct rusm_trace *trace, const struct rusmi_process *proc,
+                const rusm_trace_record *record)
+{
+    rusm_trace_record *place = &trace->records[trace->written % trace->cap];
+
+    *place = *record;
+    place->at_ns = rusmi_pool_now(proc->pool); /* under the lock: times never go back */
+    trace->written++;
+}
+
+static void write_record(struct rusmi_process *proc, uint64_t serial,
+                         const rusm_trace_record *record)
+{
+    struct rusm_trace *trace = open_trace(proc, serial);
+
+    if (trace != NULL) {
+        put(trace, proc, record);
+        rusmi_lock_give(&trace->lock);
+    }
 }
 
 void rusmi_trace_send(struct rusmi_process *proc, rusm_pid to, rusm_msg_kind kind, uint64_t len)
@@ -71,12 +89,28 @@ void rusmi_trace_send(struct rusmi_process *proc, rusm_pid to, rusm_msg_kind kin
         &(rusm_trace_record){.event = RUSM_TRACE_SEND, .other = to, .kind = kind, .len = len});
 }
 
-void rusmi_trace_arrive(struct rusmi_process *proc, uint64_t serial, rusm_pid from,
-                        rusm_msg_kind kind, uint64_t len)
+static bool was_taken(enum rusmi_push result)
 {
-    write_record(
-        proc, serial,
-        &(rusm_trace_record){.event = RUSM_TRACE_ARRIVE, .other = from, .kind = kind, .len = len});
+    return result == RUSMI_PUSHED || result == RUSMI_PUSHED_WAKE || result == RUSMI_PUSHED_OVER ||
+           result == RUSMI_PUSHED_OVER_WAKE;
+}
+
+enum rusmi_push rusmi_trace_push(struct rusmi_process *proc, uint64_t serial, rusm_msg *msg)
+{
+    const rusm_trace_record record = {.event = RUSM_TRACE_ARRIVE,
+                                      .other = rusm_msg_sender(msg),
+                                      .kind = rusm_msg_get_kind(msg),
+                                      .len = rusm_msg_len(msg)};
+    struct rusm_trace *trace = open_trace(proc, serial);
+    enum rusmi_push result = rusmi_mailbox_push(&proc->mailbox, rusmi_mailbox_life(serial), msg);
+
+    if (trace != NULL) {
+        if (was_taken(result)) {
+            put(trace, proc, &record);
+        }
+        rusmi_lock_give(&trace->lock);
+    }
+    return result;
 }
 
 void rusmi_trace_receive(struct rusmi_process *proc, const rusm_msg *msg)

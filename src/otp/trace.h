@@ -31,9 +31,9 @@ static inline bool rusmi_traced(const struct rusmi_process *proc)
 
 /* It sent a message of that kind and length. */
 void rusmi_trace_send(struct rusmi_process *proc, rusm_pid to, rusm_msg_kind kind, uint64_t len);
-/* A message came into the mailbox of the process with that serial. */
-void rusmi_trace_arrive(struct rusmi_process *proc, uint64_t serial, rusm_pid from,
-                        rusm_msg_kind kind, uint64_t len);
+/* rusmi_mailbox_push() into the mailbox of the process with that serial; what was taken is recorded
+ * before the receiver can have it. */
+enum rusmi_push rusmi_trace_push(struct rusmi_process *proc, uint64_t serial, rusm_msg *msg);
 /* It took that message out of its mailbox. */
 void rusmi_trace_receive(struct rusmi_process *proc, const rusm_msg *msg);
 /* A worker begins to run it; it suspended, or gave way. */
@@ -43,5 +43,13 @@ void rusmi_trace_out(struct rusmi_process *proc);
 void rusmi_trace_link(struct rusmi_process *proc, uint64_t serial, rusm_pid other);
 /* It ends, for that reason; from here on it is not traced. Called at every end. */
 void rusmi_trace_exit(struct rusmi_process *proc, const rusm_reason *reason);
+
+/* Push a message to the process with that serial, whether it is traced or not. */
+static inline enum rusmi_push rusmi_push_to(struct rusmi_process *proc, uint64_t serial,
+                                            rusm_msg *msg)
+{
+    return rusmi_traced(proc) ? rusmi_trace_push(proc, serial, msg)
+                              : rusmi_mailbox_push(&proc->mailbox, rusmi_mailbox_life(serial), msg);
+}
 
 #endif

@@ -25,7 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STEPS_DEFAULT (RUSMI_ASAN || RUSMI_TSAN ? 200000u : 3000000u)
+#define STEPS_DEFAULT (RUSMI_ASAN || RUSMI_TSAN ? 200000u : 2000000u)
 #define STEPS_EPISODE 4000u
 #define ACTORS_MAX    4096
 /* Processes that live at once: of most episodes, and of each eighth, in which they are much tied. */

@@ -27,7 +27,7 @@
 #include <string.h>
 
 #define LIVES     300 /* processes of a round */
-#define ROUNDS    (RUSMI_TSAN || RUSMI_ASAN ? 300u : 1000u)
+#define ROUNDS    (RUSMI_TSAN || RUSMI_ASAN ? 200u : 600u)
 #define BEGINNERS 8
 #define OPS_MAX   150u /* of one process */
 #define MINE_MAX  64u  /* monitors of one process that it has not heard of */
@@ -374,6 +374,19 @@ static void do_ask(struct self *self, int other)
     }
 }
 
+/* A wait whose end by time and whose end by a message meet now and then. */
+static void receive_timed(struct self *self)
+{
+    rusm_msg *msg;
+    rusm_err err = rusm_receive(&msg, 1);
+
+    if (err == RUSM_OK) {
+        on_message(self, msg);
+    } else {
+        check(err == RUSM_ETIMEOUT || err == RUSM_EKILLED);
+    }
+}
+
 static void act(struct self *self)
 {
     uint64_t what = draw(self, 100);
@@ -386,8 +399,10 @@ static void act(struct self *self)
         do_spawn(self);
     } else if (what < 35) {
         send_note(self, other, false);
-    } else if (what < 45) {
+    } else if (what < 44) {
         (void)receive_all(self);
+    } else if (what < 45) {
+        receive_timed(self);
     } else if (what < 53) {
         err = rusm_link(pid_of(other));
     } else if (what < 58) {
