@@ -3,11 +3,12 @@
  * Free lists for messages, one set per worker: memory that is allocated by one thread and freed by
  * another, all the time, is what a general allocator is worst at.
  *
- * A worker has, per size class, two chains of at most RUSMI_CHAIN_LEN free blocks. It takes from and
- * gives to the first; when that is empty or full it turns to the second; and when both are, a whole
- * chain comes from or goes to a depot that all workers share, under a lock. So the lock is taken
- * once in RUSMI_CHAIN_LEN blocks even if one thread only allocates and the other only frees. What
- * the depot has no room for goes back to the heap, and so does everything when the last pool ends.
+ * A worker has, per size class, two chains of at most RUSMI_CHAIN_LEN free blocks. It takes from
+ * and gives to the first; when that is empty or full it turns to the second; and when both are, a
+ * whole chain comes from or goes to a depot that all workers share, under a lock. So the lock is
+ * taken once in RUSMI_CHAIN_LEN blocks even if one thread only allocates and the other only frees.
+ * What the depot has no room for goes back to the heap, and so does everything when the last pool
+ * ends.
  *
  * Threads that are no workers use the heap; their blocks have the same sizes, so that a worker may
  * keep what it gets from them. Under the sanitizers there are no lists: they would hide mistakes.

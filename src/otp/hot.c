@@ -120,8 +120,8 @@ static inline void unlink_first(struct rusmi_mailbox *box, struct rusm_msg *msg)
 }
 
 /*
- * What was pushed: the message itself if it is the only one, and nothing waits in the inbox; else it
- * goes there.
+ * What was pushed: the message itself if it is the only one, and nothing waits in the inbox; else
+ * it goes there.
  */
 static inline struct rusm_msg *collect_one(struct rusmi_mailbox *box)
 {

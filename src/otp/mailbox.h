@@ -164,16 +164,16 @@ bool rusmi_mailbox_wait(struct rusmi_mailbox *box);
 bool rusmi_mailbox_unwait(struct rusmi_mailbox *box);
 /* Whether the owner waits. Any thread. */
 bool rusmi_mailbox_waits(const struct rusmi_mailbox *box);
-/* The oldest message of the inbox that is wanted, or NULL: what was pushed must have been collected.
- * It does not collect itself: in a loop that waits, that would forget a notification which nobody
- * has looked at. Replies that nobody waits for are freed on the way
- * and counted in *late. Owner. */
+/* The oldest message of the inbox that is wanted, or NULL: what was pushed must have been
+ * collected. It does not collect itself: in a loop that waits, that would forget a notification
+ * which nobody has looked at. Replies that nobody waits for are freed on the way and counted in
+ * *late. Owner. */
 struct rusm_msg *rusmi_mailbox_take(struct rusmi_mailbox *box, const struct rusmi_wanted *wanted,
                                     uint64_t *late);
 /*
  * Remember the present end; returns its number. Replies that came before it are freed and counted
- * in *late: a mark is set before a call is made, and nobody waits for another one then. So they do not
- * pile up in a process that only calls, and never looks at what lies before its mark. Owner.
+ * in *late: a mark is set before a call is made, and nobody waits for another one then. So they do
+ * not pile up in a process that only calls, and never looks at what lies before its mark. Owner.
  */
 uint64_t rusmi_mailbox_mark(struct rusmi_mailbox *box, uint64_t *late);
 /* Refuse further messages; returns how many were freed unread. Owner. */

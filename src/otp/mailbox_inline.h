@@ -57,10 +57,10 @@ static inline void rusmi_box_count(struct rusmi_mailbox *box, uint64_t more)
 }
 
 /*
- * Put it on the stack; or, if the owner waits, end its waiting and put it into the inbox: until it is
- * made to run, which is up to us, nobody else touches the owner's half, and whoever pushes meanwhile
- * comes after us. So a message that is waited for costs its receiver no atomic operation. Not
- * where others than the owner have the inbox (locked): there it goes on the stack.
+ * Put it on the stack; or, if the owner waits, end its waiting and put it into the inbox: until it
+ * is made to run, which is up to us, nobody else touches the owner's half, and whoever pushes
+ * meanwhile comes after us. So a message that is waited for costs its receiver no atomic operation.
+ * Not where others than the owner have the inbox (locked): there it goes on the stack.
  */
 static inline enum rusmi_push rusmi_box_push(struct rusmi_mailbox *box, uint64_t generation,
                                              struct rusm_msg *msg, bool locked)

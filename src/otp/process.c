@@ -27,8 +27,8 @@
 #include <string.h>
 
 #define NS_PER_MS ((rusm_time)1000000)
-/* What a spawn costs in reductions. A process that only spawns so gives its children their turn while
- * what they need is in the caches, instead of thousands later. */
+/* What a spawn costs in reductions. A process that only spawns so gives its children their turn
+ * while what they need is in the caches, instead of thousands later. */
 #define SPAWN_WORK 16
 /* Reference numbers that a thread takes at a time. */
 #define REFS_PIECE 4096
@@ -184,6 +184,8 @@ void rusmi_process_suspend(struct rusmi_process *proc, rusm_process_state doing,
                           memory_order_relaxed); /* relaxed: for lists */
     if (proc->is_thread) {
         thread_suspend(proc, deadline);
+        /* relaxed: as above */
+        atomic_store_explicit(&proc->doing, RUSM_PROCESS_THREAD, memory_order_relaxed);
         return;
     }
     rusmi_timeout_begin(proc, deadline);
@@ -334,7 +336,8 @@ rusm_err rusm_sleep(int64_t timeout_ms)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-/* Only the thread that the shard is of changes it; but all threads that are no workers share one. */
+/* Only the thread that the shard is of changes it; but all threads that are no workers share one.
+ */
 static void count(_Atomic uint64_t *counter)
 {
     if (rusmi_worker_self() == NULL) {
@@ -600,6 +603,14 @@ static void process_main(void *arg)
     rusmi_process_end(proc, &(rusm_reason){.kind = RUSM_REASON_NORMAL});
 }
 
+static bool is_valid(const rusm_spawn_config *cfg)
+{
+    return cfg->size == sizeof(*cfg) &&
+           (cfg->label == NULL || rusmi_name_valid(cfg->label, strlen(cfg->label))) &&
+           (unsigned)cfg->mailbox_policy <= (unsigned)RUSM_MAILBOX_DROP_OLDEST &&
+           cfg->mailbox_max <= UINT32_MAX;
+}
+
 /* Take a slot and fill the control block; the process is not visible yet. Counts it as live. */
 static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_thread,
                       struct rusmi_process **out_proc)
@@ -613,10 +624,7 @@ static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_th
     bool reserved;
     rusm_err err;
 
-    if (cfg->size != sizeof(*cfg) ||
-        (cfg->label != NULL && !rusmi_name_valid(cfg->label, strlen(cfg->label))) ||
-        (unsigned)cfg->mailbox_policy > (unsigned)RUSM_MAILBOX_DROP_OLDEST ||
-        cfg->mailbox_max > UINT32_MAX) {
+    if (!is_valid(cfg)) {
         return rusm_set_err_detail(RUSM_EINVAL,
                                    "the spawn config is not initialised or its label is not valid");
     }

@@ -141,9 +141,9 @@ rusm_time rusmi_deadline(int64_t timeout_ms);
 rusm_pid rusmi_process_pid(const struct rusmi_process *proc);
 
 /*
- * End the calling process here if it has been killed and has a stack of ours. Blocking work goes on,
- * and its call returns RUSM_EKILLED: there may be frames below that know nothing of us. It ends in
- * rusm_checkpoint(), which only its own code calls.
+ * End the calling process here if it has been killed and has a stack of ours. Blocking work goes
+ * on, and its call returns RUSM_EKILLED: there may be frames below that know nothing of us. It ends
+ * in rusm_checkpoint(), which only its own code calls.
  */
 void rusmi_checkpoint(void);
 
@@ -212,7 +212,8 @@ void rusmi_reason_crashed(rusm_reason *out_reason, const char *format, va_list a
 
 /* ---- memory.c ---- */
 void rusmi_hooks_run(struct rusmi_process *proc);
-/* Move a hook to a process that has not run yet and has its extra record. False: it is not there. */
+/* Move a hook to a process that has not run yet and has its extra record. False: it is not there.
+ */
 bool rusmi_hook_move(struct rusmi_process *from, rusm_exit_hook *hook, struct rusmi_process *to);
 void rusmi_blocks_free(struct rusmi_process *proc);
 

@@ -389,7 +389,8 @@ static enum rusmi_signalled tell(struct rusmi_process *proc, struct rusmi_tie *t
 }
 
 /* One of the ties of proc, under its stripe; NULL if there is none left. Links come before the
- * monitors on it: who has both gets the exit first and the down last, and supervisors rely on it. */
+ * monitors on it: who has both gets the exit first and the down last, and supervisors rely on it.
+ */
 static struct rusmi_tie *any_tie(struct rusmi_process *proc, uint32_t *scan)
 {
     struct rusmi_tie *tie = table_any(&proc->ties, scan);
