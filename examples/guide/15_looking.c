@@ -39,19 +39,25 @@ static void cook(void *arg)
     rusm_crash("the kitchen burns");
 }
 
-static rusm_pid spawn_cook(void)
+static void wait_until_it_waits(rusm_pid pid)
 {
     rusm_process_info info;
+
+    do {
+        must(rusm_sleep(1), "sleep");
+        must(rusm_process_get_info(pid, &info), "look at it");
+    } while (info.state != RUSM_PROCESS_RECEIVING);
+}
+
+static rusm_pid spawn_cook(void)
+{
     rusm_spawn_config cfg;
     rusm_pid pid;
 
     rusm_spawn_config_init(&cfg);
     cfg.label = "cook";
     must(rusm_spawn_with(NULL, cook, NULL, &cfg, &pid), "spawn");
-    do { /* until it waits */
-        must(rusm_sleep(1), "sleep");
-        must(rusm_process_get_info(pid, &info), "look at it");
-    } while (info.state != RUSM_PROCESS_RECEIVING);
+    wait_until_it_waits(pid);
     return pid;
 }
 
@@ -122,6 +128,7 @@ int main(void)
     pid = spawn_cook();
     must(rusm_send(pid, "salt", 4), "send");
     must(rusm_send(pid, "pepper", 6), "send");
+    wait_until_it_waits(pid);
     list_processes();
     must(rusm_kill(pid), "kill");
     read_the_log();

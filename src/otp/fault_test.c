@@ -10,6 +10,7 @@
 
 #include <rusm/otp/blocking.h>
 #include <rusm/otp/link.h>
+#include <rusm/test.h>
 
 #include <sched.h>
 #include <signal.h>
@@ -195,6 +196,37 @@ static void test_contained_abort_ends_only_its_process(void **state)
         assert_int_equal(victim.reason.address, 0);
     }
     (void)fixture_teardown(state);
+}
+
+static void test_contained_faults_on_a_deterministic_pool(void **state)
+{
+    static const rusm_process_fn bodies[] = {body_aborts, body_touches_nowhere, body_overflows};
+    static const rusm_reason_kind kinds[] = {RUSM_REASON_FAULT, RUSM_REASON_FAULT,
+                                             RUSM_REASON_STACK_OVERFLOW};
+    rusm_runtime_config cfg;
+    rusm_pool_config pool_cfg;
+    rusm_runtime *rt;
+
+    (void)state;
+    rusm_pool_config_init(&pool_cfg);
+    rusm_runtime_config_init(&cfg);
+    pool_cfg.contain_faults = true;
+    assert_int_equal(rusm_test_pool_new(&cfg.pool, 1, &pool_cfg), RUSM_OK);
+    assert_int_equal(rusm_runtime_new(&rt, &cfg), RUSM_OK);
+    assert_int_equal(rusm_thread_enter(rt, "test"), RUSM_OK);
+    for (int i = 0; i < 9; i++) {
+        rusm_msg *msg;
+        rusm_pid pid;
+
+        assert_int_equal(rusm_spawn_monitor(bodies[i % 3], NULL, &pid, NULL), RUSM_OK);
+        assert_int_equal(rusm_send(pid, NULL, 0), RUSM_OK);
+        assert_int_equal(rusm_receive(&msg, TEST_LIMIT_MS), RUSM_OK);
+        assert_int_equal(rusm_msg_reason(msg)->kind, kinds[i % 3]);
+        rusm_msg_del(msg);
+    }
+    rusm_thread_leave();
+    rusm_runtime_del(rt);
+    rusm_pool_del(cfg.pool);
 }
 
 /* The end of blocking work, which has a whole thread. */
@@ -504,6 +536,7 @@ int main(void)
         cmocka_unit_test(test_contained_arithmetic_fault),
 #endif
         cmocka_unit_test(test_contained_abort_ends_only_its_process),
+        cmocka_unit_test(test_contained_faults_on_a_deterministic_pool),
         cmocka_unit_test(test_contained_faults_of_blocking_work),
         cmocka_unit_test(test_links_and_monitors_hear_of_a_contained_abort),
         cmocka_unit_test(test_fault_prints_the_process_and_aborts),

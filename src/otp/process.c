@@ -421,14 +421,15 @@ static void wind_up(struct rusmi_process *proc, const rusm_reason *reason)
     proc->label = NULL;
     proc->doom = NULL;
     rusmi_lock_give(rusmi_slot_stripe(proc->pool, proc));
-    if (tied) {
-        rusmi_ties_end(proc, reason);
-    }
-    rusmi_watches_fire(watches, pid, reason);
+    /* Before others hear of the end: they may look into the trace. */
     if (rusmi_traced(proc)) {
         rusmi_trace_exit(proc, reason);
     }
     /* log of the end: here */
+    if (tied) {
+        rusmi_ties_end(proc, reason);
+    }
+    rusmi_watches_fire(watches, pid, reason);
     rusmi_free(label);
     rusmi_cause_drop(doom);
     rusmi_msgs_free(&proc->held);
