@@ -558,7 +558,7 @@ static void round_of(uint64_t seed)
     rusm_runtime_del(run.rts[1]);
 }
 
-/* ---- a message and the end of the time allowed, at once --------------------------------------- */
+/* ---- a message and the end of the time allowed, at once -------------------------------------- */
 
 #define MEETINGS  (RUSMI_TSAN || RUSMI_ASAN ? 400u : 1000u)
 #define JITTER_NS 6000
