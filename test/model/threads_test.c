@@ -137,6 +137,18 @@ static uint64_t code_of(const rusm_reason *reason)
     return code | 1;
 }
 
+/* The number in a text that begins with such a word; false: it does not. */
+static bool number_after(const char *word, const char *text, int *out_number)
+{
+    size_t len = strlen(word);
+
+    if (strncmp(text, word, len) != 0) {
+        return false;
+    }
+    *out_number = (int)strtol(text + len, NULL, 10);
+    return true;
+}
+
 /* All agree on why it ended; and if somebody began it, that is true. */
 static void check_end(int id, const rusm_reason *reason)
 {
@@ -144,7 +156,7 @@ static void check_end(int id, const rusm_reason *reason)
     int cause;
 
     check(atomic_compare_exchange_strong(&run.lives[id].reason, &before, code) || before == code);
-    if (sscanf(reason->text, "end %d", &cause) == 1) {
+    if (number_after("end ", reason->text, &cause)) {
         check(cause >= 0 && cause < LIVES && atomic_load(&run.lives[cause].crashed));
     }
 }
@@ -246,7 +258,7 @@ static void on_exit_message(struct self *self, const rusm_msg *msg)
 
     (void)atomic_fetch_add(&run.exits, 1);
     if (id < 0 || reason->kind == RUSM_REASON_NOPROC ||
-        (sscanf(reason->text, "sent %d", &by) == 1 && (by == id || by < 0))) {
+        (number_after("sent ", reason->text, &by) && (by == id || by < 0))) {
         return; /* sent by hand, perhaps */
     }
     check(!self->ended_exit[id]);
