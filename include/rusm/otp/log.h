@@ -47,8 +47,9 @@ typedef struct rusm_log_entry {
 } rusm_log_entry;
 
 /**
- * Where entries go. Called by one thread at a time, on any thread of the library, for short: it must
- * not make rusm calls that block. It runs outside of any process, so what it sends has no sender.
+ * Where entries go. Called by one thread at a time, on any thread of the library, for short: it
+ * must not make rusm calls that block. It runs outside of any process, so what it sends has no
+ * sender.
  * Entries that it causes itself are not written, but counted. */
 typedef void (*rusm_log_fn)(void *arg, const rusm_log_entry *entry);
 
