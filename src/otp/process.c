@@ -10,6 +10,7 @@
 #include "base/utf8.h"
 #include "otp/after.h"
 #include "otp/blocking.h"
+#include "otp/park.h"
 #include "otp/sched.h"
 #include "otp/trace.h"
 #include "platform/clock.h"
@@ -148,6 +149,14 @@ void rusmi_process_wake(struct rusmi_process *proc)
 void rusmi_process_attend(struct rusmi_process *proc)
 {
     rusmi_mailbox_collect(&proc->mailbox);
+}
+
+rusm_process_state rusmi_process_doing(const struct rusmi_process *proc)
+{
+    /* relaxed: a picture of a moment */
+    uint8_t doing = atomic_load_explicit(&proc->doing, memory_order_relaxed);
+
+    return doing == RUSMI_DOING_LONG ? RUSM_PROCESS_RECEIVING : (rusm_process_state)doing;
 }
 
 bool rusmi_process_woken(const struct rusmi_process *proc)

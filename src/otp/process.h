@@ -39,8 +39,8 @@ struct rusmi_process_extra {
     char detail[RUSMI_DETAIL_TEXT_MAX];
     struct rusmi_hook *hooks; /* see memory.c; the last one first */
     uint64_t hook_number;
-    struct rusmi_after *after; /* see after.c */
-    struct rusmi_tasks *tasks; /* see gen/task.c */
+    struct rusmi_after *after;                  /* see after.c */
+    struct rusmi_tasks *tasks;                  /* see gen/task.c */
     struct rusmi_group_monitor *group_monitors; /* see group.c; under the groups' lock */
     /* Called once, by rusm_exit() and rusm_exit_with(), before the process ends; NULL: nothing. */
     void (*before_exit)(void *arg, const rusm_reason *reason);
@@ -66,6 +66,7 @@ struct rusmi_process {
     bool is_thread;
     bool ending;
     struct rusmi_context context;
+    void *parked; /* what was live of its stack, while its pages are away: see park.c */
 
     uint32_t slot;
     uint32_t size_class;
@@ -126,6 +127,8 @@ void rusmi_process_suspend(struct rusmi_process *proc, rusm_process_state doing,
 rusm_err rusmi_process_deadlocked(void);
 /* Whether a thread that waits has been woken. */
 bool rusmi_process_woken(const struct rusmi_process *proc);
+/* What it does, for lists. */
+rusm_process_state rusmi_process_doing(const struct rusmi_process *proc);
 /* Count n units of work; gives others a turn once the budget is used up. */
 void rusmi_process_work(struct rusmi_process *proc, unsigned n);
 /*
