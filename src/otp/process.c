@@ -604,13 +604,15 @@ void rusm_spawn_config_init(rusm_spawn_config *cfg)
 
 static void process_main(void *arg)
 {
+    /* Not on the stack: this frame is there as long as the process, parked or not. */
+    static const rusm_reason normal = {.kind = RUSM_REASON_NORMAL};
     struct rusmi_process *proc = arg;
 
     rusmi_sched_arrive();
     rusmi_checkpoint();
     proc->fn(proc->arg);
     rusmi_checkpoint();
-    rusmi_process_end(proc, &(rusm_reason){.kind = RUSM_REASON_NORMAL});
+    rusmi_process_end(proc, &normal);
 }
 
 static bool is_valid(const rusm_spawn_config *cfg)

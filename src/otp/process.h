@@ -78,6 +78,7 @@ struct rusmi_process {
     struct rusmi_unwind *unwind;     /* of blocking work: where its end goes to; else NULL */
     _Atomic uint32_t crowded;        /* written under the crowd stripe */
     _Atomic uint32_t park;           /* an entered thread sleeps on it while it is 0 */
+    _Atomic uint32_t named;          /* whether it may have names: see registry.c */
     _Atomic uint32_t grouped;        /* it may be in groups, or monitor some: see group.h */
     struct rusmi_process *next_free; /* under the pool's or worker's free list */
     struct rusmi_timeout timeout;    /* of its waits */
@@ -87,18 +88,17 @@ struct rusmi_process {
     _Atomic uint64_t heap_bytes;     /* in them; relaxed: for lists */
 
     /* under the stripe lock of the slot */
-    rusm_exit_watch *watches; /* see watch.c */
-    bool watchable;           /* false from the moment on at which it begins to end */
-    bool trap_exit;
+    rusm_exit_watch *watches;   /* see watch.c */
     struct rusmi_cause *doom;   /* why it has to end, if it was marked by an exit signal */
     struct rusmi_ties ties;     /* links, and monitors that it made; see tie.h */
     struct rusmi_list monitors; /* on it: struct rusmi_tie */
     uint32_t monitors_len;
+    bool watchable; /* false from the moment on at which it begins to end */
+    bool trap_exit;
     char *label;
 
     /* under the registry's lock of the runtime */
     struct rusmi_list names;
-    _Atomic uint32_t named; /* whether there is anything to release: see registry.c */
 
     /* under the lock of the runtime's groups */
     struct rusmi_list groups;

@@ -94,8 +94,8 @@ static bool place_controls(const rusm_pool *pool, struct rusmi_block *block, cha
         block->stride = block->stack_size;
         return true;
     }
-    block->controls = rusmi_zalloc_aligned(RUSMI_BLOCK_SLOTS, RUSMI_CONTROL_LEN, 64);
-    block->stride = RUSMI_CONTROL_LEN;
+    block->stride = sizeof(struct rusmi_process);
+    block->controls = rusmi_zalloc_array(RUSMI_BLOCK_SLOTS, block->stride);
     return block->controls != NULL;
 }
 
