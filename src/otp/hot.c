@@ -22,7 +22,7 @@ _Static_assert(sizeof(struct rusm_msg) + 16 <= RUSMI_CACHE_LEAST, "two words fit
 /* The process that runs here and may take the short way; NULL: none. */
 static inline struct rusmi_process *self_on(struct rusmi_worker *worker)
 {
-    struct rusmi_process *self = worker == NULL ? NULL : worker->current;
+    struct rusmi_process *self = worker == NULL ? NULL : rusmi_worker_current(worker);
 
     /* relaxed: tracing begins and ends at some moment */
     return self != NULL && worker->pool->hands_over &&

@@ -7,9 +7,9 @@
  * entries in a second; what comes beyond is counted, and told of in one entry when the second is
  * over, by the runtime's log driver, which also takes the census.
  *
- * Whoever logs may be a process: while the log function runs the thread is as if it were in none, so
- * that nothing the function calls can switch away with the lock taken. What it logs itself is
- * dropped and counted.
+ * Whoever logs may be a process: while the log function runs the thread is as if it were in none,
+ * so that nothing the function calls can switch away with the lock taken. What it would log itself
+ * is counted as withheld.
  */
 #ifndef RUSMI_OTP_LOG_H
 #define RUSMI_OTP_LOG_H
@@ -35,16 +35,19 @@ struct rusmi_census;
 
 /* Of one runtime. Zero: off. */
 struct rusmi_log {
-    _Atomic uint32_t watch;    /* rusm_log_level, with RUSMI_LOG_COUNTS; relaxed: a wish */
-    _Atomic uint64_t second;   /* the one that `used` counts for */
-    _Atomic uint32_t used;     /* entries in it */
-    _Atomic uint64_t withheld; /* entries that were one too many, and not told of yet */
+    /* any thread */
+    _Atomic uint32_t watch; /* rusm_log_level, with RUSMI_LOG_COUNTS; relaxed: a wish, written under
+                               lock */
+    _Atomic uint64_t second;             /* the one that `used` counts for */
+    _Atomic uint32_t used;               /* entries in it */
+    _Atomic uint64_t withheld;           /* entries that were one too many, and not told of yet */
+    _Atomic uint32_t driver_gone;        /* who closes the driver waits for it */
+    struct rusmi_census *_Atomic census; /* made once, written under lock; of the whole runtime */
     struct rusmi_lock lock;
-    rusm_driver *driver;          /* under lock; NULL: not made yet, or closed */
-    struct rusmi_census *census;  /* under lock; made once, lives as long as the runtime */
-    int64_t period_ms;            /* under lock; 0: no census */
-    rusm_time census_at;          /* under lock */
-    _Atomic uint32_t driver_gone; /* who closes the driver waits for it */
+    /* under lock */
+    rusm_driver *driver; /* NULL: not made yet, or closed */
+    rusm_time period_ns; /* 0: no census */
+    rusm_time census_at; /* when the next one is due */
 };
 
 /* Whether spawns and ends have to be told of at all. */
@@ -55,9 +58,9 @@ static inline bool rusmi_log_watches(const struct rusmi_log *log)
 
 /* A process was made, and has not run yet. If the runtime's log watches. */
 void rusmi_log_spawn(struct rusmi_process *proc);
-/* It ends; its label is still there. If the log watches, or the process was counted. */
-void rusmi_log_exit(struct rusmi_process *proc, const rusm_reason *reason);
-/* A process has held its worker for so long. The watchdog; proc may end at any time. */
+/* It has ended; label: what was its. If the log watches, or the process was counted. */
+void rusmi_log_exit(struct rusmi_process *proc, const char *label, const rusm_reason *reason);
+/* A process has held its worker for at least so long. The watchdog; proc may end at any time. */
 void rusmi_log_long(rusm_pool *pool, struct rusmi_process *proc, uint64_t held_ms);
 /* Words of the library about the calling process, or the runtime. */
 void rusmi_log_note(rusm_runtime *rt, rusm_log_level level, const char *format, ...)
@@ -65,8 +68,8 @@ void rusmi_log_note(rusm_runtime *rt, rusm_log_level level, const char *format, 
 /* All processes of the runtime have ended: no entry of it comes any more. */
 void rusmi_log_close(rusm_runtime *rt);
 
-/* One entry as the default log function writes it, with a line's end, at most buf_len bytes.
- * Returns how many. */
+/* One line as the default log function writes it, with its end, cut to buf_len bytes. clock: the
+ * time of day. Returns its length. */
 size_t rusmi_log_format(const rusm_log_entry *entry, const char *clock, bool colour, char *buf,
                         size_t buf_len);
 

@@ -79,7 +79,7 @@ struct rusmi_process *rusmi_process_self(void)
 {
     struct rusmi_worker *worker = rusmi_worker_self();
 
-    return worker != NULL ? worker->current : tls_entered;
+    return worker != NULL ? rusmi_worker_current(worker) : tls_entered;
 }
 
 rusm_pid rusmi_process_pid(const struct rusmi_process *proc)
@@ -394,6 +394,9 @@ static void unreserve(rusm_pool *pool)
     (void)atomic_fetch_sub(&pool->reserved, less);
 }
 
+/* Of processes that could not be given all that they should be born with: nobody hears of them. */
+static const rusm_reason never_ran = {.kind = RUSM_REASON_NORMAL};
+
 /* All of the end but the last switch: nothing of the process is left but its slot. */
 static void wind_up(struct rusmi_process *proc, const rusm_reason *reason)
 {
@@ -434,7 +437,9 @@ static void wind_up(struct rusmi_process *proc, const rusm_reason *reason)
     if (rusmi_traced(proc)) {
         rusmi_trace_exit(proc, reason);
     }
-    /* log of the end: here */
+    if ((rusmi_log_watches(&rt->log) || proc->census != 0) && reason != &never_ran) {
+        rusmi_log_exit(proc, label, reason);
+    }
     if (tied) {
         rusmi_ties_end(proc, reason);
     }
@@ -708,9 +713,7 @@ static void appear(struct rusmi_process *proc, rusm_process_state doing)
 /* Undo begin() and appear() of a process that has never run. */
 static void vanish(struct rusmi_process *proc)
 {
-    const rusm_reason normal = {.kind = RUSM_REASON_NORMAL};
-
-    proc->reason = &normal;
+    proc->reason = &never_ran;
     rusmi_process_finish(proc);
 }
 
@@ -846,6 +849,9 @@ rusm_err rusmi_spawn_more(rusm_runtime *rt, rusm_process_fn fn, void *arg,
         return err;
     }
     bind_ties(&ties, cfg, proc);
+    if (rusmi_log_watches(&rt->log)) {
+        rusmi_log_spawn(proc);
+    }
     if (out_pid != NULL) {
         *out_pid = pid;
     }
@@ -917,6 +923,9 @@ rusm_err rusm_thread_enter(rusm_runtime *rt, const char *label)
         return err;
     }
     appear(proc, RUSM_PROCESS_THREAD);
+    if (rusmi_log_watches(&rt->log)) {
+        rusmi_log_spawn(proc);
+    }
     tls_entered = proc;
     return RUSM_OK;
 }

@@ -80,6 +80,7 @@ struct rusmi_process {
     _Atomic uint32_t park;           /* an entered thread sleeps on it while it is 0 */
     _Atomic uint32_t named;          /* whether it may have names: see registry.c */
     _Atomic uint32_t grouped;        /* it may be in groups, or monitor some: see group.h */
+    uint16_t census;                 /* its place there; 0: it was not counted */
     struct rusmi_process *next_free; /* under the pool's or worker's free list */
     struct rusmi_timeout timeout;    /* of its waits */
     struct rusmi_process_extra *extra;

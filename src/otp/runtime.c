@@ -465,6 +465,7 @@ void rusm_runtime_del(rusm_runtime *rt)
     }
     while (rusm_runtime_stop(rt, RUSM_INFINITY) != RUSM_OK) {
     }
+    rusmi_log_close(rt);
     rusmi_assert(atomic_load(&rt->drivers) == 0);
     withdraw(rt);
     runtime_free(rt);

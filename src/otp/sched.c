@@ -28,7 +28,8 @@
 /* A worker thread's stack: drivers run on it, with QUIC, TLS and their buffers. */
 #define WORKER_STACK ((size_t)2 * 1024 * 1024)
 /* How often the watchdog looks while anything runs. */
-#define WATCH_NS ((uint64_t)10 * 1000 * 1000)
+#define WATCH_NS  ((uint64_t)10 * 1000 * 1000)
+#define NS_PER_MS ((uint64_t)1000000)
 
 _Thread_local RUSMI_TLS_MODEL struct rusmi_worker *rusmi_tls_worker;
 
@@ -426,7 +427,7 @@ static void run(struct rusmi_worker *worker, struct rusmi_process *proc)
     }
     rusmi_begin_run(worker, proc);
     rusmi_context_switch(&worker->context, &proc->context);
-    worker->current = NULL;
+    rusmi_worker_set_current(worker, NULL);
     if (atomic_load_explicit(&worker->hold, memory_order_relaxed) == RUSMI_HOLD_RELIEVED) {
         unhold(worker);
     }
@@ -645,10 +646,31 @@ static bool nobody_runs(rusm_pool *pool)
     return atomic_load(&pool->awake) == 0 && atomic_load(&pool->held) == 0;
 }
 
+/* Look at one worker. */
+static void watch(rusm_pool *pool, struct rusmi_worker *worker, struct rusmi_watched *seen)
+{
+    /* relaxed, both: a worker that looks held by mistake costs one wake-up */
+    uint64_t switches = atomic_load_explicit(&worker->switches, memory_order_relaxed);
+    uint64_t now = rusmi_clock_now();
+    struct rusmi_process *proc;
+
+    if (switches != seen->switches ||
+        atomic_load_explicit(&worker->hold, memory_order_relaxed) == RUSMI_HOLD_NONE) {
+        *seen = (struct rusmi_watched){.switches = switches, .since_ns = now};
+        return;
+    }
+    relieve(pool, worker);
+    proc = rusmi_worker_current(worker);
+    if (!seen->told && proc != NULL &&
+        now - seen->since_ns >= (uint64_t)pool->cfg.hold_ms * NS_PER_MS) {
+        seen->told = true;
+        rusmi_log_long(pool, proc, (now - seen->since_ns) / NS_PER_MS);
+    }
+}
+
 static void *watchdog_main(void *arg)
 {
     rusm_pool *pool = arg;
-    uint64_t *seen = pool->watchdog_seen;
 
     while (atomic_load(&pool->stop) == 0) {
         if (nobody_runs(pool)) {
@@ -660,15 +682,7 @@ static void *watchdog_main(void *arg)
         }
         rusmi_futex_wait(&pool->stop, 0, rusmi_clock_now() + WATCH_NS);
         for (unsigned i = 0; i < pool->workers_len; i++) {
-            struct rusmi_worker *worker = &pool->workers[i];
-            /* relaxed, both: a worker that looks held by mistake costs one wake-up */
-            uint64_t now = atomic_load_explicit(&worker->switches, memory_order_relaxed);
-
-            if (now == seen[i] &&
-                atomic_load_explicit(&worker->hold, memory_order_relaxed) != RUSMI_HOLD_NONE) {
-                relieve(pool, worker);
-            }
-            seen[i] = now;
+            watch(pool, &pool->workers[i], &pool->watchdog_seen[i]);
         }
     }
     return NULL;

@@ -18,6 +18,7 @@
 #include "otp/blocking.h"
 #include "otp/cache.h"
 #include "otp/group.h"
+#include "otp/log.h"
 #include "otp/process.h"
 #include "otp/timer.h"
 #include "platform/lock.h"
@@ -89,7 +90,8 @@ struct rusmi_worker {
     _Atomic uint32_t seized;
 
     /* the worker alone */
-    struct rusmi_process *current;
+    /* relaxed: the watchdog looks at it, too */
+    struct rusmi_process *_Atomic current;
     struct rusmi_process *left;   /* has been switched away from, which is not finished */
     enum rusmi_leave leave;       /* how it left */
     struct rusmi_cache cache;     /* free messages */
@@ -118,6 +120,13 @@ struct rusmi_worker {
     _Atomic uint32_t park;        /* 0: asleep or going to; 1: woken */
     _Atomic uint32_t asleep;      /* on the futex */
     _Atomic uint64_t switches;    /* for the watchdog: grows while the worker gets on; relaxed */
+};
+
+/* What the watchdog remembers of a worker. */
+struct rusmi_watched {
+    uint64_t switches; /* when it looked last */
+    uint64_t since_ns; /* since when that has been so, at the latest */
+    bool told;         /* of the process that holds it */
 };
 
 struct rusmi_fd_watch;
@@ -178,7 +187,8 @@ struct rusm_pool {
     struct rusmi_thread watchdog;
     _Atomic uint32_t held; /* workers that the watchdog took out of `awake`: HOLD_RELIEVED */
     _Atomic uint32_t watchdog_asleep;
-    uint64_t *watchdog_seen;  /* the watchdog's */
+    struct rusmi_watched *watchdog_seen; /* the watchdog's, one per worker */
+
     struct rusmi_look *looks; /* the workers': a row each */
 
     struct rusmi_lock runtimes_lock;
@@ -214,6 +224,17 @@ static inline struct rusmi_worker *rusmi_worker_self(void)
 #define RUSMI_WORKER_SELF_INLINE 0
 struct rusmi_worker *rusmi_worker_self(void);
 #endif
+
+static inline struct rusmi_process *rusmi_worker_current(const struct rusmi_worker *worker)
+{
+    /* relaxed: the worker reads what it wrote; the watchdog checks what it finds */
+    return atomic_load_explicit(&worker->current, memory_order_relaxed);
+}
+
+static inline void rusmi_worker_set_current(struct rusmi_worker *worker, struct rusmi_process *proc)
+{
+    atomic_store_explicit(&worker->current, proc, memory_order_relaxed); /* relaxed: as above */
+}
 
 /* Queue a process that has been made to run. Any thread. */
 void rusmi_sched_queue(rusm_pool *pool, struct rusmi_process *proc);
@@ -334,6 +355,7 @@ struct rusm_runtime {
     char name[RUSM_NAME_MAX + 1];
     struct rusmi_name_table registry;
     struct rusmi_groups groups;
+    struct rusmi_log log;
 
     _Atomic uint32_t stopping;
     struct rusmi_shard *shards; /* of the workers, and one more */

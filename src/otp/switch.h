@@ -145,7 +145,7 @@ static inline void rusmi_queue(struct rusmi_worker *worker, rusm_pool *pool,
         return;
     }
     /* What a driver or the poll wakes has no claim to be before others. */
-    if (worker->current != NULL && pool->hands_over) {
+    if (rusmi_worker_current(worker) != NULL && pool->hands_over) {
         proc = rusmi_next_swap(worker, proc);
     }
     if (proc != NULL) {
@@ -184,7 +184,7 @@ static inline void rusmi_begin_run(struct rusmi_worker *worker, struct rusmi_pro
     if (__builtin_expect(proc->parked != NULL, 0)) {
         rusmi_unpark(proc);
     }
-    worker->current = proc;
+    rusmi_worker_set_current(worker, proc);
     worker->budget = RUSMI_BUDGET;
     if (rusmi_traced(proc)) {
         rusmi_trace_in(proc);

@@ -86,7 +86,7 @@ uint64_t ref_mark(struct ref_model *model, int self);
 const struct ref_msg *ref_find(const struct ref_model *model, int self, uint64_t mark,
                                bool (*wants)(const struct ref_msg *msg, int wish), int wish);
 /* Take that one out. */
-void ref_take(struct ref_model *model, int self, const struct ref_msg *msg);
+void ref_take(struct ref_model *model, int self, const struct ref_msg *wanted);
 
 size_t ref_links(const struct ref_model *model, int id);
 size_t ref_monitors(const struct ref_model *model, int id);

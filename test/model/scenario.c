@@ -55,6 +55,14 @@ static void must_at(int line, rusm_err err, const char *what)
 /* The call succeeds; or, if the run is disturbed, the process ends. */
 #define must(call) must_at(__LINE__, call, #call)
 
+/* For calls that return a count. */
+#define must_count(call) must_count_at(__LINE__, call, #call)
+
+static void must_count_at(int line, ptrdiff_t count, const char *what)
+{
+    must_at(line, count < 0 ? (rusm_err)count : RUSM_OK, what);
+}
+
 static void completed(void)
 {
     now->completed++;
@@ -120,6 +128,7 @@ static void body_client(void *arg)
     (void)arg;
     must(rusm_at_exit(hook_run, NULL, NULL));
     hooks_due++;
+    must(rusm_group_join(NULL, "clients", rusm_self()));
     must(rusm_task_start(&task, task_main, text, NULL));
     for (int i = 0; i < 3; i++) {
         must(rusm_call_name("server", "question", 8, SOON_MS, &msg));
@@ -138,11 +147,13 @@ static void body_server_owner(void *arg)
 {
     rusm_spawn_config cfg;
     rusm_pid server, client;
-    rusm_ref ref;
+    rusm_ref ref, group;
     rusm_msg *msg;
+    int joined = 0, left = 0;
 
     (void)arg;
     (void)rusm_trap_exit(true);
+    must_count(rusm_group_monitor("clients", &group, NULL, 0));
     rusm_spawn_config_init(&cfg);
     cfg.name = "server";
     cfg.label = "a server";
@@ -150,8 +161,15 @@ static void body_server_owner(void *arg)
     must(rusm_spawn_monitor(body_client, NULL, &client, &ref));
     do {
         must(rusm_receive(&msg, SOON_MS));
+        left += rusm_msg_get_kind(msg) == RUSM_MSG_LEAVE ? 1 : 0;
+        if (rusm_msg_get_kind(msg) == RUSM_MSG_JOIN) {
+            joined++;
+            must_count(rusm_group_send(NULL, "clients", "welcome", 7));
+        }
     } while (rusm_msg_get_kind(msg) != RUSM_MSG_DOWN);
     check(rusm_ref_equal(rusm_msg_ref(msg), ref));
+    check(now->disturbed || (joined == 1 && left == 1));
+    rusm_group_demonitor(group);
     must(rusm_server_stop(server, SOON_MS));
     completed();
 }

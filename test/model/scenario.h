@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A small program of processes that uses most of what there is: links, monitors, selective receive,
- * timers, owned memory, hooks, names, calls, a server, a task, a supervisor, a stream. It runs on a
- * deterministic pool, so that a test can disturb it at each of its steps, or at each of its
- * allocations, one run after the other.
+ * timers, owned memory, hooks, names, groups, calls, a server, a task, a supervisor, a stream. It
+ * runs on a deterministic pool, so that a test can disturb it at each of its steps, or at each of
+ * its allocations, one run after the other.
  *
  * Undisturbed, every call of it succeeds and all of it ends by itself. Disturbed, its processes may
  * find each other dead or memory gone, and end for it; but nothing may hang, nothing may leak, and

@@ -28,7 +28,7 @@
 #define STEPS_DEFAULT (RUSMI_ASAN || RUSMI_TSAN ? 200000u : 2000000u)
 #define STEPS_EPISODE 4000u
 #define ACTORS_MAX    4096
-/* Processes that live at once: of most episodes, and of each eighth, in which they are much tied. */
+/* Processes that live at once: in most episodes, and in each eighth, where they are much tied. */
 #define ALIVE_FEW       14
 #define ALIVE_MANY      90
 #define REFS_MAX        6u

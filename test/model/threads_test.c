@@ -137,6 +137,18 @@ static uint64_t code_of(const rusm_reason *reason)
     return code | 1;
 }
 
+/* The number in a text that begins with such a word; false: it does not. */
+static bool number_after(const char *word, const char *text, int *out_number)
+{
+    size_t len = strlen(word);
+
+    if (strncmp(text, word, len) != 0) {
+        return false;
+    }
+    *out_number = (int)strtol(text + len, NULL, 10);
+    return true;
+}
+
 /* All agree on why it ended; and if somebody began it, that is true. */
 static void check_end(int id, const rusm_reason *reason)
 {
@@ -144,7 +156,7 @@ static void check_end(int id, const rusm_reason *reason)
     int cause;
 
     check(atomic_compare_exchange_strong(&run.lives[id].reason, &before, code) || before == code);
-    if (sscanf(reason->text, "end %d", &cause) == 1) {
+    if (number_after("end ", reason->text, &cause)) {
         check(cause >= 0 && cause < LIVES && atomic_load(&run.lives[cause].crashed));
     }
 }
@@ -246,7 +258,7 @@ static void on_exit_message(struct self *self, const rusm_msg *msg)
 
     (void)atomic_fetch_add(&run.exits, 1);
     if (id < 0 || reason->kind == RUSM_REASON_NOPROC ||
-        (sscanf(reason->text, "sent %d", &by) == 1 && (by == id || by < 0))) {
+        (number_after("sent ", reason->text, &by) && (by == id || by < 0))) {
         return; /* sent by hand, perhaps */
     }
     check(!self->ended_exit[id]);
@@ -558,6 +570,91 @@ static void round_of(uint64_t seed)
     rusm_runtime_del(run.rts[1]);
 }
 
+/* ---- a message and the end of the time allowed, at once -------------------------------------- */
+
+#define MEETINGS  (RUSMI_TSAN || RUSMI_ASAN ? 400u : 1000u)
+#define JITTER_NS 6000
+/* How far the next message is moved after one that came in time, or too late. */
+#define MOVE_NS 2000
+
+static struct {
+    _Atomic uint64_t begun; /* when the present wait began; 0: not yet */
+    _Atomic uint64_t early; /* messages that came in time */
+    _Atomic uint64_t after; /* when the message is sent, counted from there: found by trying */
+    rusm_pid waiter;
+} meet;
+
+/* Sends one message per wait, just when its time is over. */
+static void meet_sender(void *arg)
+{
+    struct rusmi_prng prng = {run.seed};
+    uint64_t begun;
+
+    (void)arg;
+    for (uint32_t i = 0; i < MEETINGS; i++) {
+        rusm_time at;
+
+        while ((begun = atomic_exchange(&meet.begun, 0)) == 0) {
+            rusm_yield();
+        }
+        at = begun + atomic_load(&meet.after) + rusmi_prng_below(&prng, JITTER_NS);
+        while (rusm_now() < at) {
+        }
+        check(rusm_send(meet.waiter, &i, sizeof(i)) == RUSM_OK);
+    }
+}
+
+/* Each message is received once, in time or afterwards. */
+static void meet_all(void)
+{
+    meet.waiter = rusm_self();
+    atomic_store(&meet.after, 1000000);
+    check(rusm_spawn(NULL, meet_sender, NULL, NULL) == RUSM_OK);
+    for (uint32_t i = 0; i < MEETINGS; i++) {
+        rusm_msg *msg;
+        rusm_err err;
+
+        atomic_store(&meet.begun, rusm_now());
+        err = rusm_receive(&msg, 1);
+        if (err == RUSM_OK) {
+            (void)atomic_fetch_add(&meet.early, 1);
+            (void)atomic_fetch_add(&meet.after, MOVE_NS);
+        } else {
+            (void)atomic_fetch_sub(&meet.after, MOVE_NS);
+            check(err == RUSM_ETIMEOUT && rusm_receive(&msg, WAIT_MS) == RUSM_OK);
+        }
+        check(memcmp(rusm_msg_data(msg), &i, sizeof(i)) == 0);
+        rusm_msg_del(msg);
+    }
+}
+
+static void meet_process(void *arg)
+{
+    meet_all();
+    check(rusm_send(*(const rusm_pid *)arg, "done", 4) == RUSM_OK);
+}
+
+/* As a thread, then as a process. */
+static void meetings(void)
+{
+    rusm_runtime_config cfg;
+    rusm_msg *msg;
+    rusm_pid self;
+
+    rusm_runtime_config_init(&cfg);
+    cfg.pool = run.pool;
+    check(rusm_runtime_new(&run.rts[0], &cfg) == RUSM_OK);
+    check(rusm_thread_enter(run.rts[0], NULL) == RUSM_OK);
+    self = rusm_self();
+    meet_all();
+    check(rusm_spawn(NULL, meet_process, &self, NULL) == RUSM_OK);
+    check(rusm_receive(&msg, WAIT_MS) == RUSM_OK);
+    rusm_thread_leave();
+    rusm_runtime_del(run.rts[0]);
+    (void)printf("threads: of %u messages at the end of a wait %llu came in time\n", 2 * MEETINGS,
+                 (unsigned long long)atomic_load(&meet.early));
+}
+
 int main(int argc, char **argv)
 {
     const char *text = argc > 1 ? argv[1] : getenv("RUSM_SEED");
@@ -572,6 +669,7 @@ int main(int argc, char **argv)
     for (uint64_t seed = first; seed < first + ROUNDS; seed++) {
         round_of(seed);
     }
+    meetings();
     rusm_pool_del(run.pool);
     rusm_waiter_drop(run.pause);
     (void)printf(
