@@ -209,6 +209,10 @@ void bench_start(struct bench_run *run)
 
     rusm_pool_config_init(&pool_cfg);
     pool_cfg.threads = (unsigned)run->threads;
+    pool_cfg.park_idle_ms = (uint32_t)run->park_ms;
+    if (run->stack_size != 0) {
+        pool_cfg.stack_size = (size_t)run->stack_size;
+    }
     bench_check(rusm_pool_new(&run->pool, &pool_cfg), "start a pool");
     rusm_runtime_config_init(&cfg);
     cfg.pool = run->pool;

@@ -48,6 +48,8 @@ struct bench_run {
     uint64_t seconds; /* holds the default */
     uint64_t threads; /* 0 before bench_parse(): one per CPU */
     bool json;
+    uint64_t park_ms;    /* rusm_pool_config.park_idle_ms */
+    uint64_t stack_size; /* 0: the default */
     rusm_pool *pool;
     rusm_runtime *rt;
 };

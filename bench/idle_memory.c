@@ -2,12 +2,16 @@
 /*
  * What a process costs that waits for a message.
  *
- *   idle_memory [seconds] [--count N] [--hog 0|1] [--threads N] [--json]
+ *   idle_memory [seconds] [--count N] [--hog 0|1] [--park MS] [--stack BYTES] [--threads N] [--json]
  *
  * N processes (default 1,000,000) are spawned and wait in rusm_receive(). When all have come so
  * far, and have lain there for the seconds given (default 1), memory is measured: what
  * /proc/self/smaps_rollup calls resident, and the page tables, less what there was before. Then
  * each is sent a message, on which it ends: so all of them have been alive and well.
+ *
+ * With --park the pool parks processes that have waited for so many milliseconds; the measure is
+ * taken when all of them are parked. --stack sets the size of stacks, of which each page costs
+ * eight bytes of page tables.
  *
  * Before all that the program touches as much memory as it will need and gives it back: else it
  * would measure how fast the host of a virtual machine finds pages. --hog 0 leaves that out.
@@ -121,12 +125,25 @@ static double wake_all(const rusm_pid *pids, uint64_t count)
     return (double)(bench_now_ns() - begin) / (double)count;
 }
 
+/* With --park: wait until all are parked. */
+static void await_parked(const struct bench_run *run, uint64_t count)
+{
+    rusm_runtime_stats stats = {.parked = 0};
+
+    while (run->park_ms != 0 && stats.parked < count) {
+        bench_wait_ms(10);
+        bench_check(rusm_runtime_get_stats(run->rt, &stats), "count parked processes");
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct bench_run run = {.name = "idle_memory", .seconds = 1};
     uint64_t count = 1000000, hogged = 1;
     const struct bench_option options[] = {{"--count", &count, 1, 4000000},
-                                           {"--hog", &hogged, 0, 1}};
+                                           {"--hog", &hogged, 0, 1},
+                                           {"--park", &run.park_ms, 0, 60000},
+                                           {"--stack", &run.stack_size, 0, 1 << 20}};
     struct memory before, after;
     double spawn_ns, wake_ns, resident, tables;
     rusm_pid *pids;
@@ -140,6 +157,7 @@ int main(int argc, char **argv)
     before = measure();
     spawn_ns = spawn_all(&run, pids, count);
     bench_wait_ms(run.seconds * 1000);
+    await_parked(&run, count);
     after = measure();
     wake_ns = wake_all(pids, count);
     bench_stop(&run);

@@ -24,7 +24,7 @@ static bool read_info(rusm_runtime *rt, struct rusmi_process *proc, uint64_t ser
             atomic_load(&proc->owner_incarnation) == rt->incarnation;
     if (alive) {
         /* relaxed: a picture of a moment */
-        info->state = (rusm_process_state)atomic_load_explicit(&proc->doing, memory_order_relaxed);
+        info->state = rusmi_process_doing(proc);
         info->reductions = atomic_load_explicit(&proc->reductions, memory_order_relaxed);
         info->mailbox_len = rusmi_mailbox_depth(&proc->mailbox);
         info->memory_bytes = (uint64_t)RUSMI_STACK_MIN << proc->size_class;
@@ -112,6 +112,7 @@ rusm_err rusm_runtime_get_stats(rusm_runtime *rt, rusm_runtime_stats *out_stats)
                                       .timers_skipped = atomic_load(&rt->timers_skipped),
                                       .stream_bytes_dropped = atomic_load(&rt->stream_dropped),
                                       .accepts_delayed = atomic_load(&rt->accepts_delayed),
+                                      .parked = atomic_load(&rt->pool->parked),
                                       .schedulers_held = atomic_load(&rt->held)};
     for (unsigned i = 0; i <= rt->pool->workers_len; i++) {
         const struct rusmi_shard *shard = &rt->shards[i];

@@ -84,6 +84,18 @@ bool rusmi_mailbox_unwait(struct rusmi_mailbox *box)
     return atomic_compare_exchange_strong(&box->head, &word, generation);
 }
 
+bool rusmi_mailbox_claim(struct rusmi_mailbox *box)
+{
+    uint64_t word = atomic_load(&box->head);
+
+    while (rusmi_box_is_waiting(word)) {
+        if (atomic_compare_exchange_weak(&box->head, &word, word & RUSMI_BOX_MASK)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool rusmi_mailbox_waits(const struct rusmi_mailbox *box)
 {
     return rusmi_box_is_waiting(atomic_load(&box->head));

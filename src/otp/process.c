@@ -10,6 +10,7 @@
 #include "base/utf8.h"
 #include "otp/after.h"
 #include "otp/blocking.h"
+#include "otp/park.h"
 #include "otp/sched.h"
 #include "otp/trace.h"
 #include "platform/clock.h"
@@ -148,6 +149,14 @@ void rusmi_process_wake(struct rusmi_process *proc)
 void rusmi_process_attend(struct rusmi_process *proc)
 {
     rusmi_mailbox_collect(&proc->mailbox);
+}
+
+rusm_process_state rusmi_process_doing(const struct rusmi_process *proc)
+{
+    /* relaxed: a picture of a moment */
+    uint8_t doing = atomic_load_explicit(&proc->doing, memory_order_relaxed);
+
+    return doing == RUSMI_DOING_LONG ? RUSM_PROCESS_RECEIVING : (rusm_process_state)doing;
 }
 
 bool rusmi_process_woken(const struct rusmi_process *proc)
@@ -600,13 +609,15 @@ void rusm_spawn_config_init(rusm_spawn_config *cfg)
 
 static void process_main(void *arg)
 {
+    /* Not on the stack: this frame is there as long as the process, parked or not. */
+    static const rusm_reason normal = {.kind = RUSM_REASON_NORMAL};
     struct rusmi_process *proc = arg;
 
     rusmi_sched_arrive();
     rusmi_checkpoint();
     proc->fn(proc->arg);
     rusmi_checkpoint();
-    rusmi_process_end(proc, &(rusm_reason){.kind = RUSM_REASON_NORMAL});
+    rusmi_process_end(proc, &normal);
 }
 
 static bool is_valid(const rusm_spawn_config *cfg)

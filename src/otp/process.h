@@ -39,8 +39,8 @@ struct rusmi_process_extra {
     char detail[RUSMI_DETAIL_TEXT_MAX];
     struct rusmi_hook *hooks; /* see memory.c; the last one first */
     uint64_t hook_number;
-    struct rusmi_after *after; /* see after.c */
-    struct rusmi_tasks *tasks; /* see gen/task.c */
+    struct rusmi_after *after;                  /* see after.c */
+    struct rusmi_tasks *tasks;                  /* see gen/task.c */
     struct rusmi_group_monitor *group_monitors; /* see group.c; under the groups' lock */
     /* Called once, by rusm_exit() and rusm_exit_with(), before the process ends; NULL: nothing. */
     void (*before_exit)(void *arg, const rusm_reason *reason);
@@ -66,6 +66,7 @@ struct rusmi_process {
     bool is_thread;
     bool ending;
     struct rusmi_context context;
+    void *parked; /* what was live of its stack, while its pages are away: see park.c */
 
     uint32_t slot;
     uint32_t size_class;
@@ -77,6 +78,7 @@ struct rusmi_process {
     struct rusmi_unwind *unwind;     /* of blocking work: where its end goes to; else NULL */
     _Atomic uint32_t crowded;        /* written under the crowd stripe */
     _Atomic uint32_t park;           /* an entered thread sleeps on it while it is 0 */
+    _Atomic uint32_t named;          /* whether it may have names: see registry.c */
     _Atomic uint32_t grouped;        /* it may be in groups, or monitor some: see group.h */
     uint16_t census;                 /* its place there; 0: it was not counted */
     struct rusmi_process *next_free; /* under the pool's or worker's free list */
@@ -87,18 +89,17 @@ struct rusmi_process {
     _Atomic uint64_t heap_bytes;     /* in them; relaxed: for lists */
 
     /* under the stripe lock of the slot */
-    rusm_exit_watch *watches; /* see watch.c */
-    bool watchable;           /* false from the moment on at which it begins to end */
-    bool trap_exit;
+    rusm_exit_watch *watches;   /* see watch.c */
     struct rusmi_cause *doom;   /* why it has to end, if it was marked by an exit signal */
     struct rusmi_ties ties;     /* links, and monitors that it made; see tie.h */
     struct rusmi_list monitors; /* on it: struct rusmi_tie */
     uint32_t monitors_len;
+    bool watchable; /* false from the moment on at which it begins to end */
+    bool trap_exit;
     char *label;
 
     /* under the registry's lock of the runtime */
     struct rusmi_list names;
-    _Atomic uint32_t named; /* whether there is anything to release: see registry.c */
 
     /* under the lock of the runtime's groups */
     struct rusmi_list groups;
@@ -127,6 +128,8 @@ void rusmi_process_suspend(struct rusmi_process *proc, rusm_process_state doing,
 rusm_err rusmi_process_deadlocked(void);
 /* Whether a thread that waits has been woken. */
 bool rusmi_process_woken(const struct rusmi_process *proc);
+/* What it does, for lists. */
+rusm_process_state rusmi_process_doing(const struct rusmi_process *proc);
 /* Count n units of work; gives others a turn once the budget is used up. */
 void rusmi_process_work(struct rusmi_process *proc, unsigned n);
 /*

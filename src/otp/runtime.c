@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "otp/fault.h"
+#include "otp/park.h"
 #include "otp/sched.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
@@ -116,6 +117,7 @@ static rusm_pool *pool_make(const rusm_pool_config *cfg, struct rusmi_kit *kit)
         return NULL;
     }
     pool->cfg = *cfg;
+    pool->parks = cfg->park_idle_ms != 0 && kit == NULL && rusmi_park_possible();
     pool->workers_len = kit != NULL ? 1 : cfg->threads == 0 ? rusmi_thread_cpus() : cfg->threads;
     pool->workers_started = pool->workers_len;
     if (!make_parts(pool)) {
@@ -160,6 +162,12 @@ rusm_err rusmi_pool_new(rusm_pool **out_pool, const rusm_pool_config *cfg, struc
     rusmi_depot_hold();
     rusmi_faults_hold();
     err = rusmi_sched_start(pool);
+    if (err == RUSM_OK) {
+        err = rusmi_park_start(pool);
+        if (err != RUSM_OK) {
+            rusmi_sched_stop(pool);
+        }
+    }
     if (err != RUSM_OK) {
         rusmi_faults_release();
         pool_free(pool);
@@ -183,6 +191,7 @@ void rusm_pool_del(rusm_pool *pool)
     rusmi_assert(rusmi_worker_self() == NULL);
     rusmi_blocking_fini(&pool->blocking); /* before what its threads may wake */
     rusmi_sched_stop(pool);
+    rusmi_park_stop(pool);
     rusmi_faults_release();
     rusmi_assert(atomic_load(&pool->drivers_alive) == 0);
     if (pool->kit != NULL) {

@@ -733,7 +733,7 @@ void rusmi_sched_stop(rusm_pool *pool)
         return;
     }
     atomic_store(&pool->stop, 1);
-    rusmi_futex_wake(&pool->stop, 1);
+    rusmi_futex_wake(&pool->stop, 2); /* the watchdog and the parker */
     wake_watchdog(pool);
     rusmi_poll_wake(&pool->poll);
     for (unsigned i = 0; i < pool->workers_started; i++) {

@@ -36,9 +36,8 @@
 #define RUSMI_BLOCK_BITS  8
 #define RUSMI_BLOCK_SLOTS (1u << RUSMI_BLOCK_BITS)
 /* Stack size classes: 16 KiB << class, up to 1 GiB. */
-#define RUSMI_CLASSES     17
-#define RUSMI_STACK_SHIFT 14u
-#define RUSMI_STACK_MIN   ((size_t)1 << RUSMI_STACK_SHIFT)
+#define RUSMI_CLASSES   17
+#define RUSMI_STACK_MIN ((size_t)16384)
 #define RUSMI_FREE_CACHE                                                                           \
     128 /* free slots that a worker keeps for itself, per class 0..CACHED_CLASSES */
 #define RUSMI_CACHED_CLASSES 4
@@ -135,8 +134,9 @@ struct rusmi_fd_watch;
 /* A block of RUSMI_BLOCK_SLOTS stacks. */
 struct rusmi_block {
     char *_Atomic base; /* NULL until it is mapped */
+    char *controls;     /* the first control block; the others follow ... */
+    size_t stride;      /* ... at this distance */
     size_t stack_size;
-    unsigned stack_shift; /* its logarithm */
     bool guarded;
 };
 
@@ -193,6 +193,10 @@ struct rusm_pool {
 
     struct rusmi_lock runtimes_lock;
     struct rusmi_list runtimes;
+
+    bool parks;              /* control blocks are not on the stacks */
+    _Atomic uint64_t parked; /* processes whose pages are away */
+    struct rusmi_thread parker;
 
     struct rusmi_kit *kit; /* NULL, but on a pool of the test kit: see kit.c */
 };
@@ -254,6 +258,9 @@ void rusmi_sched_run(struct rusmi_worker *worker, struct rusmi_process *proc);
 /* Be that worker, or no worker again. */
 void rusmi_sched_adopt(struct rusmi_worker *worker, bool adopt);
 
+/* Bring back the pages of a process that is about to run. */
+void rusmi_unpark(struct rusmi_process *proc);
+
 /* ---- kit.c ---- */
 rusm_time rusmi_kit_now(const rusm_pool *pool);
 /* Room for one more process among those that can run; false without memory. */
@@ -290,11 +297,8 @@ static inline uint32_t rusmi_slots_used(const rusm_pool *pool)
 static inline struct rusmi_process *rusmi_block_slot(const struct rusmi_block *block,
                                                      uint32_t index)
 {
-    /* relaxed: the caller has seen blocks_len, or a serial, after the block was published */
-    char *base = atomic_load_explicit(&block->base, memory_order_relaxed);
-
-    return (struct rusmi_process *)(void *)(base + ((size_t)(index + 1) << block->stack_shift) -
-                                            RUSMI_CONTROL_LEN);
+    /* The caller has seen blocks_len, or a serial, after the block was published. */
+    return (struct rusmi_process *)(void *)(block->controls + index * block->stride);
 }
 
 static inline struct rusmi_process *rusmi_slot_at_inline(rusm_pool *pool, uint32_t slot)

@@ -48,6 +48,9 @@ void rusmi_slots_fini(rusm_pool *pool)
             rusmi_vm_stack_forget(rusmi_block_slot(block, slot)->tool_id);
         }
         rusmi_stacks_unmap(atomic_load(&block->base), RUSMI_BLOCK_SLOTS, block->stack_size);
+        if (pool->parks) {
+            rusmi_free(block->controls);
+        }
     }
     rusmi_free(pool->blocks);
     rusmi_lock_fini(&pool->slots_lock);
@@ -69,17 +72,31 @@ struct rusmi_process *rusmi_slot_at(rusm_pool *pool, uint32_t slot)
 
 void *rusmi_slot_stack(const struct rusmi_process *proc, size_t *out_size)
 {
+    const struct rusmi_block *block = &proc->pool->blocks[proc->slot >> RUSMI_BLOCK_BITS];
     size_t page = rusmi_vm_page();
-    size_t whole = RUSMI_STACK_MIN << proc->size_class;
-    char *top = (char *)(uintptr_t)proc;
+    /* relaxed: the block was published before its slots were */
+    char *base = atomic_load_explicit(&block->base, memory_order_relaxed);
 
-    *out_size = whole - RUSMI_CONTROL_LEN - page;
-    return top - *out_size;
+    *out_size = block->stack_size - page - (proc->pool->parks ? 0 : RUSMI_CONTROL_LEN);
+    return base + (proc->slot & (RUSMI_BLOCK_SLOTS - 1)) * block->stack_size + page;
 }
 
 bool rusmi_block_guarded(const struct rusmi_process *proc)
 {
     return proc->pool->blocks[proc->slot >> RUSMI_BLOCK_BITS].guarded;
+}
+
+/* Control blocks lie at the top of their stacks, or, where those may be away, beside them. */
+static bool place_controls(const rusm_pool *pool, struct rusmi_block *block, char *base)
+{
+    if (!pool->parks) {
+        block->controls = base + block->stack_size - RUSMI_CONTROL_LEN;
+        block->stride = block->stack_size;
+        return true;
+    }
+    block->stride = sizeof(struct rusmi_process);
+    block->controls = rusmi_zalloc_array(RUSMI_BLOCK_SLOTS, block->stride);
+    return block->controls != NULL;
 }
 
 /* Map one more block of a class, and put its slots on the pool's free list. Under slots_lock. */
@@ -98,7 +115,10 @@ static rusm_err map_block(rusm_pool *pool, uint32_t size_class)
         return RUSM_ENOMEM;
     }
     block->stack_size = stack_size;
-    block->stack_shift = RUSMI_STACK_SHIFT + size_class;
+    if (!place_controls(pool, block, base)) {
+        rusmi_stacks_unmap(base, RUSMI_BLOCK_SLOTS, stack_size);
+        return RUSM_ENOMEM;
+    }
     atomic_store(&block->base, base);
     for (uint32_t i = RUSMI_BLOCK_SLOTS; i-- > 0;) {
         struct rusmi_process *proc = rusmi_block_slot(block, i);

@@ -181,6 +181,9 @@ static inline void rusmi_begin_run(struct rusmi_worker *worker, struct rusmi_pro
     atomic_store_explicit(&worker->switches,
                           atomic_load_explicit(&worker->switches, memory_order_relaxed) + 1,
                           memory_order_relaxed);
+    if (__builtin_expect(proc->parked != NULL, 0)) {
+        rusmi_unpark(proc);
+    }
     rusmi_worker_set_current(worker, proc);
     worker->budget = RUSMI_BUDGET;
     if (rusmi_traced(proc)) {

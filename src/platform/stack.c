@@ -56,6 +56,30 @@ void rusmi_stacks_unmap(void *stacks, size_t count, size_t size)
     (void)munmap(stacks, count * size);
 }
 
+bool rusmi_stack_drop(void *low, size_t len)
+{
+    return madvise(low, len, MADV_GUARD_INSTALL) == 0;
+}
+
+bool rusmi_stack_restore(void *low, size_t len)
+{
+    return madvise(low, len, MADV_GUARD_REMOVE) == 0;
+}
+
+bool rusmi_stacks_can_drop(void)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    void *probe = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bool can;
+
+    if (probe == MAP_FAILED) {
+        return false;
+    }
+    can = rusmi_stack_drop(probe, page) && rusmi_stack_restore(probe, page);
+    (void)munmap(probe, page);
+    return can;
+}
+
 bool rusmi_stack_intact(const void *stack)
 {
     return memcmp(stack, &canary, sizeof(canary)) == 0;

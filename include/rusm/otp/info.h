@@ -75,6 +75,7 @@ typedef struct rusm_runtime_stats {
                                         too late */
     uint64_t stream_bytes_dropped; /**< written, and the reader closed */
     uint64_t accepts_delayed;      /**< accepts that waited for descriptors or memory */
+    uint64_t parked;               /**< processes of the pool that are parked now */
     uint64_t schedulers_held;      /**< times that a process held a scheduler for too long */
 } rusm_runtime_stats;
 

@@ -21,6 +21,11 @@ typedef struct rusm_pool_config {
     unsigned blocking_max; /**< threads of rusm_spawn_blocking() (64) */
     uint32_t hold_ms;      /**< a process that holds its scheduler thread for longer is logged and
                          counted (10) */
+    uint32_t park_idle_ms; /**< a process that has waited in a receive for so long, and up to twice
+                              that, gives its stack pages back until it is woken; 0: never (0).
+                              While it is parked nothing may point into its stack: whoever reads or
+                              writes there meets a fault. No effect under the sanitizers, and
+                              before Linux 6.13 */
     bool contain_faults; /**< a fault or abort() in a process ends that process, not the OS process;
                          what it held, locks too, stays held (false) */
 } rusm_pool_config;
