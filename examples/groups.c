@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Groups: a room that processes join and leave. One says something to all, and follows who is in. */
+/* Groups: a room that processes join and leave. One speaks to all, and follows who is in. */
 #include "example.h"
 
 #include <string.h>

@@ -711,6 +711,14 @@ static void appear(struct rusmi_process *proc, rusm_process_state doing)
     count(&rusmi_runtime_shard(proc->runtime)->spawned);
 }
 
+/* Nothing can keep it from running any more. */
+static void announce(struct rusmi_process *proc)
+{
+    if (rusmi_log_watches(&proc->runtime->log)) {
+        rusmi_log_spawn(proc);
+    }
+}
+
 /* Undo begin() and appear() of a process that has never run. */
 static void vanish(struct rusmi_process *proc)
 {
@@ -771,6 +779,7 @@ static void bind_ties(struct newborn_ties *ties, const rusm_spawn_config *cfg,
         rusmi_tie_newborn(ties->self, proc, ties->monitor);
         *cfg->out_ref = (rusm_ref){ties->self->runtime->incarnation, ties->ref};
     }
+    announce(proc);
 }
 
 /* Give a process that has begun what it is born with; nothing has to be undone if that fails but
@@ -850,9 +859,6 @@ rusm_err rusmi_spawn_more(rusm_runtime *rt, rusm_process_fn fn, void *arg,
         return err;
     }
     bind_ties(&ties, cfg, proc);
-    if (rusmi_log_watches(&rt->log)) {
-        rusmi_log_spawn(proc);
-    }
     if (out_pid != NULL) {
         *out_pid = pid;
     }
@@ -924,9 +930,7 @@ rusm_err rusm_thread_enter(rusm_runtime *rt, const char *label)
         return err;
     }
     appear(proc, RUSM_PROCESS_THREAD);
-    if (rusmi_log_watches(&rt->log)) {
-        rusmi_log_spawn(proc);
-    }
+    announce(proc);
     tls_entered = proc;
     return RUSM_OK;
 }
