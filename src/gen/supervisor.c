@@ -227,6 +227,7 @@ static void give_up(struct rusmi_sup *sup, const struct rusmi_sup_child *child)
     } else {
         (void)snprintf(reason.text, sizeof(reason.text), "too many restarts");
     }
+    rusmi_log_note(rusm_runtime_self(), RUSM_LOG_CRASH, "gives up: %s", reason.text);
     end_with(sup, &reason);
 }
 

@@ -32,6 +32,7 @@ static bool read_info(rusm_runtime *rt, struct rusmi_process *proc, uint64_t ser
         info->dropped = atomic_load_explicit(&proc->mailbox.dropped, memory_order_relaxed);
         info->memory_bytes += info->heap_bytes;
         info->trap_exit = proc->trap_exit;
+        info->function = (uint64_t)(uintptr_t)proc->fn;
         rusmi_ties_count(proc, &info->links, &info->monitors, &info->monitored_by);
         if ((info->state == RUSM_PROCESS_RECEIVING || info->state == RUSM_PROCESS_WAITING) &&
             !rusmi_mailbox_waits(&proc->mailbox)) {

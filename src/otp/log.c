@@ -441,7 +441,7 @@ static void tell_withheld(rusm_runtime *rt)
     rusm_log_entry entry;
     char text[TEXT_MAX];
 
-    if (withheld == 0) {
+    if (withheld == 0 || level_of(&rt->log) == RUSM_LOG_OFF) {
         return;
     }
     entry = entry_of(rt, RUSM_LOG_EVENT_NOTE, RUSM_LOG_CRASH);

@@ -678,6 +678,7 @@ static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_th
     proc->own_serial = ((uint64_t)(proc->generation - 1) << 32) | (proc->slot + 1);
     proc->runtime = rt;
     proc->parent_serial = 0;
+    proc->fn = NULL; /* a thread's */
     proc->is_thread = proc->mailbox.wakes_thread = is_thread;
     proc->unwind = NULL;
     proc->ending = false;

@@ -145,6 +145,54 @@ rusm_err rusm_whereis(rusm_runtime *rt, const char *text, rusm_pid *out_pid)
     return RUSM_OK;
 }
 
+/*
+ * Whoever registers the name first has it, and the spawn of any other fails: so of many callers at
+ * once one spawns, and the others find its process at their next look. If that has ended by then,
+ * they try again.
+ */
+rusm_err rusm_whereis_or_spawn(rusm_runtime *rt, const char *text, rusm_process_fn fn, void *arg,
+                               const rusm_spawn_config *cfg, rusm_pid *out_pid, bool *out_spawned)
+{
+    size_t len = text == NULL ? 0 : strlen(text);
+    rusm_spawn_config own;
+    rusm_pid pid;
+    rusm_err err;
+    bool spawned;
+
+    rt = rusmi_runtime_resolve(rt);
+    if (rt == NULL) {
+        return RUSM_ENOCONTEXT;
+    }
+    if (!rusmi_name_valid(text == NULL ? "" : text, len)) {
+        return bad_name();
+    }
+    rusm_spawn_config_init(&own);
+    if (fn == NULL || out_pid == NULL || (cfg != NULL && cfg->size != own.size)) {
+        return rusm_set_err_detail(RUSM_EINVAL, "a process needs a function, its pid a place, and "
+                                                "its config to be initialised");
+    }
+    if (cfg != NULL) {
+        own = *cfg;
+    }
+    own.name = text;
+    do {
+        err = RUSM_OK;
+        spawned = false;
+        if (!rusmi_registered_find(rt, text, len, &pid)) {
+            err = rusm_spawn_with(rt, fn, arg, &own, &pid);
+            spawned = err == RUSM_OK;
+        }
+    } while (err == RUSM_EEXIST);
+    if (err != RUSM_OK) {
+        return err;
+    }
+    *out_pid = pid;
+    if (out_spawned != NULL) {
+        *out_spawned = spawned;
+    }
+    return RUSM_OK;
+}
+
 void rusmi_registered_release(rusm_runtime *rt, struct rusmi_process *proc)
 {
     struct rusmi_list *node;

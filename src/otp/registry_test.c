@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Registered names of one runtime. */
 #include "otp/fixture_test.h"
+#include "otp/kit_fixture_test.h"
 
 #include <sched.h>
 
@@ -124,6 +125,116 @@ static void test_name_survives_a_fight(void **state)
     assert_int_equal(rusm_whereis(fixture->rt, "crowded", &found), RUSM_ENONAME);
 }
 
+/* ---- finding or spawning --------------------------------------------------------------------- */
+
+#define CALLERS 20
+
+static _Atomic(uint64_t) spawned_count;
+
+static void body_shop(void *arg)
+{
+    rusm_msg *msg;
+
+    (void)arg;
+    (void)atomic_fetch_add(&spawned_count, 1);
+    for (;;) {
+        if (rusm_receive(&msg, RUSM_INFINITY) == RUSM_OK) {
+            rusm_msg_del(msg);
+        }
+    }
+}
+
+static rusm_pid found_pids[CALLERS];
+static bool found_spawned[CALLERS];
+
+static void body_call(void *arg)
+{
+    size_t i = (size_t)(uintptr_t)arg;
+
+    assert_int_equal(rusm_whereis_or_spawn(NULL, "shop", body_shop, NULL, NULL, &found_pids[i],
+                                           &found_spawned[i]),
+                     RUSM_OK);
+}
+
+static void one_spawns(void)
+{
+    unsigned spawned = 0;
+
+    atomic_store(&spawned_count, 0);
+    for (size_t i = 0; i < CALLERS; i++) {
+        (void)kit_spawn(body_call, (void *)(uintptr_t)i);
+    }
+    kit_settle();
+    for (size_t i = 0; i < CALLERS; i++) {
+        assert_true(rusm_pid_equal(found_pids[i], found_pids[0]));
+        spawned += found_spawned[i] ? 1 : 0;
+    }
+    assert_int_equal(spawned, 1);
+    assert_int_equal(atomic_load(&spawned_count), 1);
+    /* Gone is absent. */
+    assert_int_equal(rusm_kill(found_pids[0]), RUSM_OK);
+    kit_settle();
+    assert_int_equal(rusm_whereis_or_spawn(NULL, "shop", body_shop, NULL, NULL, &found_pids[1],
+                                           &found_spawned[1]),
+                     RUSM_OK);
+    assert_true(found_spawned[1]);
+    assert_false(rusm_pid_equal(found_pids[1], found_pids[0]));
+}
+
+static void test_of_many_callers_one_spawns(void **state)
+{
+    (void)state;
+    kit_each_seed(one_spawns);
+}
+
+static void body_short(void *arg)
+{
+    (void)arg;
+}
+
+/* The process that has the name ends again and again, on other threads. */
+static void test_whereis_or_spawn_finds_one_while_it_comes_and_goes(void **state)
+{
+    struct fixture *fixture = *state;
+    rusm_spawn_config cfg;
+    uint64_t spawned_times = 0;
+
+    rusm_spawn_config_init(&cfg);
+    cfg.label = "short";
+    cfg.name = "not this";
+    for (int i = 0; i < 20000 || spawned_times < 100; i++) {
+        rusm_pid pid = RUSM_PID_NONE;
+        bool spawned;
+
+        assert_int_equal(
+            rusm_whereis_or_spawn(fixture->rt, "shop", body_short, NULL, &cfg, &pid, &spawned),
+            RUSM_OK);
+        assert_false(rusm_pid_is_none(pid));
+        spawned_times += spawned ? 1 : 0;
+    }
+}
+
+static void test_whereis_or_spawn_refuses_misuse(void **state)
+{
+    struct fixture *fixture = *state;
+    rusm_spawn_config cfg = {.size = 1};
+    rusm_pid pid = RUSM_PID_NONE;
+    rusm_runtime *rt = fixture->rt;
+
+    assert_int_equal(rusm_whereis_or_spawn(NULL, "a", body_short, NULL, NULL, &pid, NULL),
+                     RUSM_ENOCONTEXT);
+    assert_int_equal(rusm_whereis_or_spawn(rt, "", body_short, NULL, NULL, &pid, NULL),
+                     RUSM_EINVAL);
+    assert_int_equal(rusm_whereis_or_spawn(rt, NULL, body_short, NULL, NULL, &pid, NULL),
+                     RUSM_EINVAL);
+    assert_int_equal(rusm_whereis_or_spawn(rt, "a", NULL, NULL, NULL, &pid, NULL), RUSM_EINVAL);
+    assert_int_equal(rusm_whereis_or_spawn(rt, "a", body_short, NULL, NULL, NULL, NULL),
+                     RUSM_EINVAL);
+    assert_int_equal(rusm_whereis_or_spawn(rt, "a", body_short, NULL, &cfg, &pid, NULL),
+                     RUSM_EINVAL);
+    assert_true(rusm_pid_is_none(pid));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,6 +243,9 @@ int main(void)
         fixture_test(test_bad_names_and_pids_are_refused),
         fixture_test(test_runtimes_have_names_of_their_own),
         fixture_test(test_name_survives_a_fight),
+        cmocka_unit_test(test_of_many_callers_one_spawns),
+        fixture_test(test_whereis_or_spawn_finds_one_while_it_comes_and_goes),
+        fixture_test(test_whereis_or_spawn_refuses_misuse),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

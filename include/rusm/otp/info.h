@@ -36,7 +36,7 @@ typedef struct rusm_process_info {
     uint64_t monitored_by; /**< monitors on it */
     uint64_t heap_bytes;   /**< of those in memory_bytes: rusm_alloc() */
     uint64_t dropped;      /**< messages that its full mailbox refused or dropped */
-    uint64_t function;     /**< address of the function that it was spawned with */
+    uint64_t function;     /**< address of the function that it was spawned with; 0: a thread */
     bool trap_exit;
     char label[RUSM_NAME_MAX + 1];
     char name[RUSM_NAME_MAX + 1]; /**< one of its registered names; empty if it has none */

@@ -28,7 +28,7 @@ typedef enum rusm_log_event {
     RUSM_LOG_EVENT_EXIT = 1,   /**< reason says how */
     RUSM_LOG_EVENT_LONG = 2,   /**< a process holds a scheduler; number: for how many ms */
     RUSM_LOG_EVENT_CENSUS = 3, /**< number: how many with this label are alive */
-    RUSM_LOG_EVENT_NOTE = 4,   /**< text alone, from the library */
+    RUSM_LOG_EVENT_NOTE = 4,   /**< words of the library; number: entries that were withheld */
 } rusm_log_event;
 
 /** One entry. What it points to is valid during the call only. */
@@ -42,12 +42,15 @@ typedef struct rusm_log_entry {
     const char *label;         /**< empty if it has none */
     const rusm_reason *reason; /**< RUSM_LOG_EVENT_EXIT, else NULL */
     uint64_t number;
-    int64_t change; /**< RUSM_LOG_EVENT_CENSUS: since the last census */
-    const char *text;
+    int64_t change;   /**< RUSM_LOG_EVENT_CENSUS: since the last census */
+    const char *text; /**< all of it in words, for people */
 } rusm_log_entry;
 
-/** Where entries go. Called by one thread at a time, on any thread of the library, for short: it
- * must not make rusm calls that block. */
+/**
+ * Where entries go. Called by one thread at a time, on any thread of the library, for short: it
+ * must not make rusm calls that block. It runs outside of any process, so what it sends has no
+ * sender.
+ * Entries that it causes itself are not written, but counted. */
 typedef void (*rusm_log_fn)(void *arg, const rusm_log_entry *entry);
 
 /**
@@ -56,7 +59,13 @@ typedef void (*rusm_log_fn)(void *arg, const rusm_log_entry *entry);
  * Processes without a label are logged from RUSM_LOG_CRASH and RUSM_LOG_KILL on, but their spawns
  * and orderly ends are not: anonymous processes come and go by the million.
  *
- * Threads: any. Errors: RUSM_EINVAL, RUSM_ENOCONTEXT (rt is NULL outside a context)
+ * A runtime writes at most 100 entries in a second; how many more there were is told in a note.
+ *
+ * Threads: any.
+ * Errors:  RUSM_EINVAL      there is no such level
+ *          RUSM_ECLOSED     the runtime is stopping
+ *          RUSM_ENOCONTEXT  rt is NULL outside a context
+ *          RUSM_ENOMEM
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_log_set_level(rusm_runtime *rt, rusm_log_level level);
 
@@ -74,7 +83,7 @@ RUSM_API void rusm_log_set_fn(rusm_log_fn fn, void *arg);
  * it is on.
  *
  * Threads: any. Limits: 256 labels; the rest are counted together as "(others)".
- * Errors:  RUSM_EINVAL, RUSM_ENOMEM, RUSM_ENOCONTEXT
+ * Errors:  RUSM_EINVAL, RUSM_ENOMEM, RUSM_ECLOSED, RUSM_ENOCONTEXT
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_log_set_census(rusm_runtime *rt, int64_t period_ms);
 

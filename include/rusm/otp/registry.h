@@ -37,6 +37,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_whereis(rusm_runtime *rt, const char *nam
  * Find who has a name, or spawn a process that has it: of any number of callers at once, one spawns
  * and all get the same pid.
  *
+ * A process that is ending still has its names for a moment, and counts as being there.
+ *
  * cfg may be NULL; its name is not used, and its link and out_ref concern a process that this call
  * spawned. *out_spawned (may be NULL) says whether it did.
  *
