@@ -218,6 +218,101 @@ static rusm_err op_timer(struct fixture *fixture)
     return err;
 }
 
+/* Without memory nobody joins, nobody monitors, and nobody gets what is sent. */
+static rusm_err op_group(struct fixture *fixture)
+{
+    rusm_err err = rusm_thread_enter(fixture->rt, NULL);
+    ptrdiff_t got = 0;
+    rusm_msg *msg;
+    rusm_ref refs[2];
+
+    if (err != RUSM_OK) {
+        return err;
+    }
+    err = rusm_group_join(NULL, "group", rusm_self());
+    assert_int_equal(rusm_group_members(NULL, "group", NULL, 0), err == RUSM_OK ? 1 : 0);
+    for (int i = 0; i < 2 && err == RUSM_OK; i++) {
+        got = rusm_group_monitor("group", &refs[i], NULL, 0);
+        err = got < 0 ? (rusm_err)got : RUSM_OK;
+    }
+    if (err == RUSM_OK) {
+        assert_int_equal(rusm_group_leave(NULL, "group", rusm_self()), RUSM_OK);
+        err = rusm_group_join(NULL, "group", rusm_self());
+    }
+    if (err == RUSM_OK) {
+        got = rusm_group_send(NULL, "group", "abc", 3);
+        err = got < 0 ? (rusm_err)got : RUSM_OK;
+        assert_int_equal(got, err == RUSM_OK ? 1 : RUSM_ENOMEM);
+        for (got = 0; rusm_receive(&msg, 0) == RUSM_OK; got++) {
+            rusm_msg_del(msg);
+        }
+        assert_int_equal(got, err == RUSM_OK ? 5 : 4);
+    }
+    rusm_thread_leave();
+    return err;
+}
+
+static void quiet(void *arg, const rusm_log_entry *entry)
+{
+    (void)arg;
+    (void)entry;
+}
+
+/* In a runtime of its own, as its log stays as it is made. */
+static rusm_err op_log(struct fixture *fixture)
+{
+    rusm_runtime_config cfg;
+    rusm_runtime *rt;
+    rusm_err err;
+
+    rusm_runtime_config_init(&cfg);
+    cfg.pool = fixture->pool;
+    err = rusm_runtime_new(&rt, &cfg);
+    if (err != RUSM_OK) {
+        return err;
+    }
+    rusm_log_set_fn(quiet, NULL);
+    err = rusm_log_set_level(rt, RUSM_LOG_SPAWN);
+    if (err == RUSM_OK) {
+        err = rusm_log_set_census(rt, 1000);
+    }
+    if (err == RUSM_OK) {
+        err = rusm_thread_enter(rt, "label"); /* a census without memory counts it as another */
+    }
+    if (err == RUSM_OK) {
+        rusm_thread_leave();
+    }
+    rusm_runtime_del(rt);
+    rusm_log_set_fn(NULL, NULL);
+    return err;
+}
+
+static rusm_err op_trace(struct fixture *fixture)
+{
+    rusm_err err = rusm_thread_enter(fixture->rt, NULL);
+    rusm_trace *trace = NULL;
+
+    if (err == RUSM_OK) {
+        err = rusm_trace_new(&trace, rusm_self(), 100);
+        rusm_trace_del(trace);
+        rusm_thread_leave();
+    }
+    return err;
+}
+
+static rusm_err op_whereis_or_spawn(struct fixture *fixture)
+{
+    uint64_t before = atomic_load(&fixture->count);
+    rusm_pid pid;
+    rusm_err err = rusm_whereis_or_spawn(fixture->rt, "name", body_end, fixture, NULL, &pid, NULL);
+
+    if (err == RUSM_OK) {
+        fixture_wait_count(fixture, &fixture->count, before + 1);
+        fixture_until(!rusm_is_alive(pid));
+    }
+    return err;
+}
+
 static void test_each_failed_allocation_is_an_error_without_effect(void **state)
 {
     struct fixture *fixture = *state;
@@ -232,6 +327,11 @@ static void test_each_failed_allocation_is_an_error_without_effect(void **state)
     assert_int_equal(failures_of(op_waiter, fixture), 1);
     assert_true(failures_of(op_wait_fd, fixture) > 0);
     assert_true(failures_of(op_timer, fixture) > 4);
+    assert_true(failures_of(op_group, fixture) > 10);
+    assert_true(failures_of(op_log, fixture) > 5);
+    assert_int_equal(failures_of(op_trace, fixture), 1);
+    assert_true(failures_of(op_whereis_or_spawn, fixture) > 0);
+    assert_int_equal(rusm_group_members(fixture->rt, "group", NULL, 0), 0);
     assert_int_equal(rusm_whereis(fixture->rt, "name", &found), RUSM_ENONAME);
     assert_int_equal(rusm_runtime_stop(fixture->rt, TEST_LIMIT_MS), RUSM_OK);
 }
