@@ -22,8 +22,8 @@ void rusmi_census_del(struct rusmi_census *census);
 uint16_t rusmi_census_begin(struct rusmi_census *census, const char *label);
 void rusmi_census_end(struct rusmi_census *census, uint16_t place);
 /*
- * The next place, from *cursor on (0: the first), whose count has changed since this was last called
- * for it; false: there is none. One caller at a time. *out_label stays valid.
+ * The next place, from *cursor on (0: the first), whose count has changed since this was last
+ * called for it; false: there is none. One caller at a time. *out_label stays valid.
  */
 bool rusmi_census_next(struct rusmi_census *census, uint32_t *cursor, const char **out_label,
                        uint64_t *out_alive, int64_t *out_change);

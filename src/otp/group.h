@@ -2,18 +2,18 @@
 /*
  * The groups of one runtime: see rusm/otp/group.h and docs/design/looking.md.
  *
- * All is under one lock: the table of groups, the members of each in joining order, and who monitors
- * them. Who changes a group pushes the messages about it under that lock, so that each monitor hears
- * of changes in the order in which they were made. What a message about a leave needs is allocated
- * when somebody joins or begins to monitor, as at the end of a process it must not fail: a group
- * keeps as many messages as it has pairs of a member and a monitor.
+ * All is under one lock: the table of groups, the members of each in joining order, and who
+ * monitors them. Who changes a group pushes the messages about it under that lock, so that each
+ * monitor hears of changes in the order in which they were made. What a message about a leave needs
+ * is allocated when somebody joins or begins to monitor, as at the end of a process it must not
+ * fail: a group keeps as many messages as it has pairs of a member and a monitor.
  *
  * Under the lock the work is bounded, except for the copy that rusm_group_members() and
  * rusm_group_monitor() make of one moment. Memory is allocated before it is taken, and freed after.
  *
  * The end of a process: it sets its serial to 0 and then looks at `grouped`; who makes it a member
- * sets `grouped` and then looks at its serial. Both in sequentially consistent order, so one of them
- * sees the other: processes that are in no group end without the lock.
+ * sets `grouped` and then looks at its serial. Both in sequentially consistent order, so one of
+ * them sees the other: processes that are in no group end without the lock.
  */
 #ifndef RUSMI_OTP_GROUP_H
 #define RUSMI_OTP_GROUP_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The time of day. Only certificates and the lines of the log ask for it: it jumps when somebody sets the clock, so that
- * deadlines and measurements use the monotonic clock.
+ * The time of day. Only certificates and the lines of the log ask for it: it jumps when somebody
+ * sets the clock, so that deadlines and measurements use the monotonic clock.
  */
 #ifndef RUSMI_PLATFORM_WALL_H
 #define RUSMI_PLATFORM_WALL_H
