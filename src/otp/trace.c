@@ -141,8 +141,7 @@ void rusmi_trace_exit(struct rusmi_process *proc, const rusm_reason *reason)
 {
     write_record(proc, proc->own_serial,
                  &(rusm_trace_record){.event = RUSM_TRACE_EXIT, .reason = reason->kind});
-    /* Nothing can be attached any more: the process is not watchable since it last had the stripe.
-     */
+    /* Nothing can be attached any more: it is not watchable since it last had the stripe. */
     atomic_store(&proc->trace, NULL);
 }
 
