@@ -2,7 +2,7 @@
 /*
  * What a process costs that waits for a message.
  *
- *   idle_memory [seconds] [--count N] [--hog 0|1] [--park MS] [--stack BYTES] [--threads N] [--json]
+ * idle_memory [seconds] [--count N] [--hog 0|1] [--park MS] [--stack BYTES] [--threads N] [--json]
  *
  * N processes (default 1,000,000) are spawned and wait in rusm_receive(). When all have come so
  * far, and have lain there for the seconds given (default 1), memory is measured: what

@@ -162,8 +162,8 @@ void rusmi_mailbox_collect(struct rusmi_mailbox *box);
 bool rusmi_mailbox_wait(struct rusmi_mailbox *box);
 /* Stop waiting. False: somebody else has just ended the wait, and will let the owner run. Owner. */
 bool rusmi_mailbox_unwait(struct rusmi_mailbox *box);
-/* End the owner's wait if it waits; the caller has to make it run, or to begin the wait again in its
- * place. Any thread. */
+/* End the owner's wait if it waits; the caller has to make it run, or to begin the wait again in
+ * its place. Any thread. */
 bool rusmi_mailbox_claim(struct rusmi_mailbox *box);
 /* Whether the owner waits. Any thread. */
 bool rusmi_mailbox_waits(const struct rusmi_mailbox *box);

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <rusm/otp/memory.h>
-#include <unistd.h>
 
 #define MANY 200
 
@@ -54,7 +53,6 @@ static void park_all(struct fixture *fixture, uint64_t count)
     while (parked(fixture) < count) {
         assert_true(rusm_now() < limit);
         (void)rusmi_park_pass(fixture->pool);
-        (void)usleep(0); /* others have a turn */
     }
     assert_int_equal(parked(fixture), count);
 }

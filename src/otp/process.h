@@ -113,6 +113,8 @@ bool rusmi_process_killed(const struct rusmi_process *proc);
 void rusmi_process_run_again(struct rusmi_process *proc);
 /* Wake it, if it waits; else have it look again before it waits. Any thread. */
 void rusmi_process_wake(struct rusmi_process *proc);
+/* Have the calling thread, which is no worker, be that process, or none. */
+void rusmi_process_be(struct rusmi_process *proc);
 /* The running process; NULL in an ordinary thread and in a driver. */
 struct rusmi_process *rusmi_process_self(void);
 /* Forget wake-ups so far, and collect messages: to be called before looking at what is waited for.
@@ -187,6 +189,10 @@ static inline bool rusmi_process_is(const struct rusmi_process *proc, rusm_pid p
     return atomic_load(&proc->serial) == pid.serial &&
            atomic_load(&proc->owner_incarnation) == pid.incarnation;
 }
+/* Why it has to end: it was killed, or an exit signal that it does not trap has come. */
+rusm_reason rusmi_reason_of_kill(struct rusmi_process *proc);
+/* The reason, by its address, of a process that ends before it has run: nobody is told. */
+extern const rusm_reason rusmi_never_ran;
 /* Make it end, as a kill does, but for that cause (one reference is taken over). Under the stripe;
  * wake it afterwards. */
 void rusmi_process_doom(struct rusmi_process *proc, struct rusmi_cause *cause);

@@ -490,7 +490,8 @@ static void look_around(struct rusmi_worker *worker)
     (void)run_timers(pool);
     /* As a thief would see it: waking another for what is done before it is awake costs both. */
     if (atomic_load(&pool->searching) == 0 && has_surplus(pool) &&
-        (ring_len(worker) == 0 || head - worker->looked_head < ring_len(worker))) {
+        (ring_len(worker) == 0 ||
+         head - worker->looked_head < ring_len(worker) * (LOOK_NS / STEAL_NS))) {
         (void)wake_one(pool);
     }
     worker->looked_head = head;

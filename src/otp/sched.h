@@ -275,6 +275,13 @@ bool rusmi_kit_interrupts(rusm_pool *pool);
 bool rusmi_kit_deadlocked(const rusm_pool *pool);
 void rusmi_kit_del(rusm_pool *pool);
 
+/* ---- process.c ---- */
+/* Whether the pool may have one more process: then it is counted. */
+bool rusmi_pool_reserve(rusm_pool *pool);
+void rusmi_pool_unreserve(rusm_pool *pool);
+/* One more in a counter of the caller's shard. */
+void rusmi_count(_Atomic uint64_t *counter);
+
 /* ---- slots.c ---- */
 rusm_err rusmi_slots_init(rusm_pool *pool);
 void rusmi_slots_fini(rusm_pool *pool);

@@ -28,11 +28,12 @@ struct rusmi_tie_hook {
 struct rusmi_tie {
     struct rusmi_cause *cause;
     bool is_link;
-    bool
-        is_child; /* a link made by a supervisor: it hears of the end by a down, in place of an exit,
-                      and still does when the link has been taken away */
-    bool late;    /* it was made when the target was already marked to end: the answer is noproc, as
-                  exit signals and requests of one sender keep their order */
+    /* A link made by a supervisor: it hears of the end by a down, in place of an exit, and still
+     * does when the link has been taken away. */
+    bool is_child;
+    /* It was made when the target was already marked to end: the answer is noproc, as exit signals
+     * and requests of one sender keep their order. */
+    bool late;
     rusm_pid owner, target;
     struct rusmi_process *owner_proc, *target_proc;
     struct rusmi_tie_hook at_owner, at_target; /* at_target: of a link */
