@@ -776,6 +776,25 @@ static size_t hand_out(rusm_runtime *rt, struct luggage *bag, const rusm_pid *pi
     return sent;
 }
 
+/*
+ * Let others run, if so many sends have used up the caller's budget. It does not end here if it has
+ * been killed, since there is luggage: it first sends what is left.
+ */
+static void give_way(struct rusmi_process *self, size_t sent)
+{
+    struct rusmi_worker *worker = rusmi_worker_self();
+
+    if (self == NULL || self->is_thread) {
+        return;
+    }
+    worker->budget -= (int)sent;
+    if (worker->budget <= 0 || (self->pool->kit != NULL && rusmi_kit_interrupts(self->pool))) {
+        atomic_store_explicit(&self->doing, RUSM_PROCESS_RUNNABLE,
+                              memory_order_relaxed); /* relaxed: for lists */
+        rusmi_sched_leave(self, RUSMI_LEAVE_YIELD);
+    }
+}
+
 ptrdiff_t rusm_group_send(rusm_runtime *rt, const char *name, const void *data, size_t len)
 {
     struct rusmi_process *self = rusmi_process_self();
@@ -802,10 +821,12 @@ ptrdiff_t rusm_group_send(rusm_runtime *rt, const char *name, const void *data, 
         return no_memory();
     }
     while (bag.msgs != NULL && (count = next_members(rt, name, &after, until, pids)) != 0) {
-        sent += hand_out(rt, &bag, pids, count, self);
+        count = hand_out(rt, &bag, pids, count, self);
+        sent += count;
+        give_way(self, count);
     }
     luggage_fini(&bag);
-    rusm_bump_reductions(sent < 1000 ? (unsigned)sent + 1 : 1000);
+    rusm_bump_reductions(1);
     return (ptrdiff_t)sent;
 }
 

@@ -378,6 +378,46 @@ static void test_members_share_what_is_sent(void **state)
     kit_each_seed(sends);
 }
 
+static unsigned got_it;
+
+static void body_count(void *arg)
+{
+    rusm_msg *msg;
+
+    (void)arg;
+    assert_int_equal(rusm_receive(&msg, RUSM_INFINITY), RUSM_OK);
+    rusm_msg_del(msg);
+    got_it++;
+}
+
+static void body_send_to_all(void *arg)
+{
+    (void)arg;
+    (void)!rusm_group_send(NULL, G, "hello", 5);
+}
+
+/* Whoever is killed while it sends has sent to all or to nobody, and leaves nothing behind. */
+static void killed_sender(void)
+{
+    rusm_pid sender;
+
+    got_it = 0;
+    for (int i = 0; i < 300; i++) {
+        join(G, kit_spawn(body_count, NULL));
+    }
+    sender = kit_spawn(body_send_to_all, NULL);
+    (void)rusm_test_run(kit.pool, rusm_test_random(kit.pool, 600));
+    (void)!rusm_kill(sender);
+    kit_settle();
+    assert_true(got_it == 0 || got_it == 300);
+}
+
+static void test_a_killed_sender_sends_to_all_or_nobody(void **state)
+{
+    (void)state;
+    kit_each_seed(killed_sender);
+}
+
 static void body_trap(void *arg)
 {
     rusm_msg *msg;
@@ -565,6 +605,7 @@ int main(void)
         cmocka_unit_test(test_what_monitors_hear_is_what_is),
         cmocka_unit_test(test_a_monitor_ends_with_its_process),
         cmocka_unit_test(test_members_share_what_is_sent),
+        cmocka_unit_test(test_a_killed_sender_sends_to_all_or_nobody),
         cmocka_unit_test(test_terminate_ends_all_members),
         cmocka_unit_test(test_a_large_group),
         cmocka_unit_test(test_changes_from_many_threads),

@@ -60,7 +60,8 @@ RUSM_API rusm_pid rusm_msg_sender(const rusm_msg *msg);
 /** What a message is. */
 RUSM_API rusm_msg_kind rusm_msg_get_kind(const rusm_msg *msg);
 
-/** The reference of a down, call, reply or timer message; the zero reference of any other. */
+/** The reference of a down, call, reply, timer, join or leave message; the zero reference of any
+ * other. */
 RUSM_API rusm_ref rusm_msg_ref(const rusm_msg *msg);
 
 /** Why the sender of an exit or down message ended; NULL for any other kind. Owns: nothing; valid
