@@ -301,7 +301,9 @@ void rusm_checkpoint(void)
 
 void rusmi_process_doom(struct rusmi_process *proc, struct rusmi_cause *cause)
 {
-    uint64_t serial = atomic_load(&proc->serial);
+    /* Not from `serial`, which an end sets to 0 without the stripe: the caller has found the process
+     * watchable, so it is still this one, and what is set here is given back by its end. */
+    uint64_t serial = proc->own_serial;
 
     if (rusmi_process_killed_as(proc, serial)) {
         rusmi_cause_drop(cause); /* it has to end already */
