@@ -129,7 +129,7 @@ static void lists(void)
         assert_true(got >= 0 && got <= 4);
         for (ptrdiff_t i = 0; i < got; i++) {
             assert_int_equal(names[i][0], 'g');
-            seen[atoi(names[i] + 1)]++;
+            seen[strtol(names[i] + 1, NULL, 10)]++;
             total++;
         }
         /* What comes and goes meanwhile moves nothing. */

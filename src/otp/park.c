@@ -50,8 +50,11 @@ static char *live_of(const struct rusmi_process *proc, size_t *out_len)
 
 bool rusmi_park_possible(void)
 {
-    /* The sanitizers keep shadows of the stacks. */
-    return !RUSMI_ASAN && !RUSMI_TSAN && rusmi_stacks_can_drop();
+#if RUSMI_ASAN || RUSMI_TSAN
+    return false; /* the sanitizers keep shadows of the stacks */
+#else
+    return rusmi_stacks_can_drop();
+#endif
 }
 
 /* The caller has ended the wait of proc. True: its pages are gone. */
