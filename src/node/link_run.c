@@ -55,9 +55,12 @@ static void deliver_now(struct rusmi_link *link, const struct rusmi_message_head
         err = rusm_deliver_name(node->runtime, head->name, head->name_len, msg, &pid);
     }
     if (err != RUSM_OK) {
-        rusmi_count(err == RUSM_ENONAME ? &node->counters.dropped_noname
-                                        : &node->counters.dropped_noproc,
-                    1);
+        /* What a full mailbox refuses is counted by the runtime: sends_full. */
+        if (err != RUSM_EFULL) {
+            rusmi_count(err == RUSM_ENONAME ? &node->counters.dropped_noname
+                                            : &node->counters.dropped_noproc,
+                        1);
+        }
         rusm_msg_del(msg);
         return;
     }

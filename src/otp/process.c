@@ -349,7 +349,7 @@ rusm_err rusm_sleep(int64_t timeout_ms)
 
 /* Only the thread that the shard is of changes it; but all threads that are no workers share one.
  */
-void rusmi_count(_Atomic uint64_t *counter)
+void rusmi_shard_count(_Atomic uint64_t *counter)
 {
     if (rusmi_worker_self() == NULL) {
         (void)atomic_fetch_add(counter, 1);
@@ -457,9 +457,9 @@ static void wind_up(struct rusmi_process *proc, const rusm_reason *reason)
         (void)atomic_fetch_add(&shard->unread, unread);
     }
     if (reason->kind >= RUSM_REASON_CRASHED) {
-        rusmi_count(&shard->crashed);
+        rusmi_shard_count(&shard->crashed);
     }
-    rusmi_count(&shard->exited);
+    rusmi_shard_count(&shard->exited);
 }
 
 void rusmi_process_finish(struct rusmi_process *proc)

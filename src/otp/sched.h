@@ -280,7 +280,7 @@ void rusmi_kit_del(rusm_pool *pool);
 bool rusmi_pool_reserve(rusm_pool *pool);
 void rusmi_pool_unreserve(rusm_pool *pool);
 /* One more in a counter of the caller's shard. */
-void rusmi_count(_Atomic uint64_t *counter);
+void rusmi_shard_count(_Atomic uint64_t *counter);
 
 /* ---- slots.c ---- */
 rusm_err rusmi_slots_init(rusm_pool *pool);

@@ -126,7 +126,7 @@ static void appear(struct rusmi_process *proc, rusm_process_state doing)
     atomic_store_explicit(&proc->owner_incarnation, proc->runtime->incarnation,
                           memory_order_relaxed);
     atomic_store_explicit(&proc->serial, proc->own_serial, memory_order_release);
-    rusmi_count(&rusmi_runtime_shard(proc->runtime)->spawned);
+    rusmi_shard_count(&rusmi_runtime_shard(proc->runtime)->spawned);
 }
 
 /* Undo begin() and appear() of a process that has never run. */
