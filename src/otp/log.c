@@ -10,6 +10,7 @@
 #include <rusm/test.h>
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,45 +184,63 @@ static bool wants_colours(void)
     return sink.colours == 2;
 }
 
-static void write_line(const rusm_log_entry *entry)
+/*
+ * False: standard error is not ready, and the line was not written. It may be a pipe that nobody
+ * reads, and no scheduler may wait for that. A pipe that is ready has room for a whole line, which
+ * is shorter than PIPE_BUF. It is not made non-blocking: others may share it.
+ */
+static bool write_line(const rusm_log_entry *entry)
 {
+    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
     char line[LINE_MAX_LEN], clock[16];
     ssize_t written;
     size_t len;
 
+    if (poll(&ready, 1, 0) == 0) {
+        return false;
+    }
     tell_time(clock, sizeof(clock));
     len = rusmi_log_format(entry, clock, wants_colours(), line, sizeof(line));
     written = write(STDERR_FILENO, line, len); /* one call, so that lines stay whole */
-    (void)written;
+    (void)written;                             /* an error has nowhere to be told */
+    return true;
 }
 
 /* ---- the way to the log function ------------------------------------------------------------- */
 
-/* Call it, as if in no process. False: the caller is in it already. */
+/* Be in no process, or again in the one that was left so. */
+static void be(struct rusmi_worker *worker, struct rusmi_process *proc)
+{
+    if (worker != NULL) {
+        rusmi_worker_set_current(worker, proc);
+    } else {
+        rusmi_process_be(proc);
+    }
+}
+
+/* Call it, as if in no process. False: it was not, because the caller is in it already, or nobody
+ * reads what it writes. */
 __attribute__((noinline)) static bool call_sink(const rusm_log_entry *entry)
 {
     struct rusmi_worker *worker = rusmi_worker_self();
-    struct rusmi_process *current = worker == NULL ? NULL : rusmi_worker_current(worker);
+    struct rusmi_process *self = rusmi_process_self();
+    bool done = true;
 
     if (tls_inside) {
         return false;
     }
     rusmi_lock_take(&sink.lock);
     if (sink.fn == NULL) {
-        write_line(entry);
+        done = write_line(entry);
     } else {
         tls_inside = true;
-        if (worker != NULL) {
-            rusmi_worker_set_current(worker, NULL);
-        }
+        be(worker, NULL);
         sink.fn(sink.arg, entry);
-        if (worker != NULL) {
-            rusmi_worker_set_current(worker, current);
-        }
+        be(worker, self);
         tls_inside = false;
     }
     rusmi_lock_give(&sink.lock);
-    return true;
+    return done;
 }
 
 __attribute__((noinline)) void rusm_log_set_fn(rusm_log_fn fn, void *arg)
@@ -448,7 +467,9 @@ static void tell_withheld(rusm_runtime *rt)
     (void)snprintf(text, sizeof(text), "%" PRIu64 " more", withheld);
     entry.number = withheld;
     entry.text = text;
-    (void)call_sink(&entry);
+    if (!call_sink(&entry)) {
+        (void)atomic_fetch_add(&rt->log.withheld, withheld); /* told with the next that come */
+    }
 }
 
 static void driver_run(void *arg, rusm_time now)
@@ -524,6 +545,16 @@ void rusmi_log_close(rusm_runtime *rt)
 
 /* ---- settings -------------------------------------------------------------------------------- */
 
+/* From a thread that may look up the difference to UTC, so that later ones need not. */
+__attribute__((noinline)) static void prepare_zone(void)
+{
+    if (!tls_inside) { /* else the lock is taken, by us */
+        rusmi_lock_take(&sink.lock);
+        look_up_zone(rusmi_wall_s());
+        rusmi_lock_give(&sink.lock);
+    }
+}
+
 rusm_err rusm_log_set_level(rusm_runtime *rt, rusm_log_level level)
 {
     rusm_err err = RUSM_OK;
@@ -544,9 +575,7 @@ rusm_err rusm_log_set_level(rusm_runtime *rt, rusm_log_level level)
                      (atomic_load(&rt->log.watch) & RUSMI_LOG_COUNTS) | (unsigned)level);
     }
     rusmi_lock_give(&rt->log.lock);
-    rusmi_lock_take(&sink.lock);
-    look_up_zone(rusmi_wall_s());
-    rusmi_lock_give(&sink.lock);
+    prepare_zone();
     return err;
 }
 

@@ -5,10 +5,13 @@
 #include "otp/census.h"
 #include "otp/kit_fixture_test.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <rusm/otp/log.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 #define ENTRIES_MAX 1000
 
@@ -281,6 +284,87 @@ static void test_a_log_function_may_send_and_spawn(void **state)
     kit_each_seed(talkative);
 }
 
+static void switch_off(void *arg, const rusm_log_entry *entry)
+{
+    (void)arg;
+    (void)entry;
+    assert_true(rusm_pid_is_none(rusm_self()));
+    assert_int_equal(rusm_log_set_level(kit.rt, RUSM_LOG_OFF), RUSM_OK);
+    heard++;
+}
+
+/* By a thread that has entered: it is in no process there, either. */
+static void switched_off(void)
+{
+    heard = 0;
+    assert_int_equal(rusm_log_set_level(kit.rt, RUSM_LOG_SPAWN), RUSM_OK);
+    rusm_log_set_fn(switch_off, NULL);
+    (void)spawn_labelled(kit_body_wait, "first");
+    (void)spawn_labelled(kit_body_wait, "second");
+    rusm_log_set_fn(NULL, NULL);
+    assert_int_equal(heard, 1);
+    assert_true(rusm_pid_equal(rusm_self(), kit.self));
+}
+
+static void test_a_log_function_may_switch_the_log_off(void **state)
+{
+    (void)state;
+    kit_each_seed(switched_off);
+}
+
+/* ---- standard error -------------------------------------------------------------------------- */
+
+static void fill(int fd)
+{
+    char bytes[4096] = {0};
+    int flags = fcntl(fd, F_GETFL);
+
+    assert_int_equal(fcntl(fd, F_SETFL, flags | O_NONBLOCK), 0);
+    while (write(fd, bytes, sizeof(bytes)) > 0) {
+    }
+    assert_int_equal(fcntl(fd, F_SETFL, flags), 0);
+}
+
+static void drain(int fd, char *last, size_t last_len)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+
+    while (poll(&ready, 1, 0) == 1) {
+        ssize_t got = read(fd, last, last_len - 1);
+
+        assert_true(got > 0);
+        last[got] = '\0';
+    }
+}
+
+/* What nobody reads is not waited for, and is told when somebody does. */
+static void test_a_full_standard_error_stops_nobody(void **state)
+{
+    char last[8192] = "";
+    int ends[2], before = dup(STDERR_FILENO);
+
+    (void)state;
+    assert_true(before >= 0);
+    assert_int_equal(pipe(ends), 0);
+    kit_open(1);
+    assert_int_equal(rusm_log_set_level(kit.rt, RUSM_LOG_CRASH), RUSM_OK);
+    fill(ends[1]);
+    assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
+    (void)live_and_die("unheard");
+    drain(ends[0], last, sizeof(last));
+    assert_null(strstr(last, "unheard"));
+    (void)rusm_test_advance(kit.pool, 3000);
+    (void)live_and_die("heard");
+    assert_true(dup2(before, STDERR_FILENO) >= 0);
+    drain(ends[0], last, sizeof(last));
+    assert_non_null(strstr(last, "1 more"));
+    assert_non_null(strstr(last, "heard"));
+    kit_close();
+    (void)close(before);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
 /* ---- the census ------------------------------------------------------------------------------ */
 
 static const struct entry *find_census(uint32_t from, const char *label)
@@ -498,6 +582,8 @@ int main(void)
         cmocka_unit_test(test_misuse_is_refused),
         cmocka_unit_test(test_a_flood_is_cut_and_counted),
         cmocka_unit_test(test_a_log_function_may_send_and_spawn),
+        cmocka_unit_test(test_a_log_function_may_switch_the_log_off),
+        cmocka_unit_test(test_a_full_standard_error_stops_nobody),
         cmocka_unit_test(test_the_census_tells_what_changed),
         cmocka_unit_test(test_labels_beyond_the_limit_are_counted_together),
         cmocka_unit_test(test_lines_are_aligned_and_tame),

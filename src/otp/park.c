@@ -126,7 +126,7 @@ uint64_t rusmi_park_pass(rusm_pool *pool)
     uint32_t used = rusmi_slots_used(pool);
     uint64_t count = 0;
 
-    for (uint32_t slot = 0; slot < used && atomic_load(&pool->stop) == 0; slot++) {
+    for (uint32_t slot = 0; pool->parks && slot < used && atomic_load(&pool->stop) == 0; slot++) {
         struct rusmi_process *proc = rusmi_slot_at(pool, slot);
 
         if (atomic_load(&proc->serial) != 0 && look_at(proc)) {
