@@ -97,6 +97,33 @@ rusm_err rusm_process_get_info(rusm_pid pid, rusm_process_info *out_info)
     return RUSM_OK;
 }
 
+ptrdiff_t rusm_process_get_ties(rusm_pid pid, rusm_process_tie *ties, size_t ties_max)
+{
+    size_t most = ties_max < RUSM_PROCESS_TIES_MAX ? ties_max : RUSM_PROCESS_TIES_MAX;
+    uint64_t links, monitors, monitored_by;
+    struct rusmi_process *proc;
+    rusm_runtime *rt;
+    ptrdiff_t count = RUSM_ENOPROC;
+
+    if (ties == NULL && ties_max != 0) {
+        return rusm_set_err_detail(RUSM_EINVAL, "there is nowhere to put the records");
+    }
+    rusmi_runtimes_hold();
+    proc = rusmi_runtime_find_process(pid, &rt);
+    if (proc != NULL) {
+        rusmi_lock_take(rusmi_slot_stripe(rt->pool, proc));
+        if (rusmi_process_is(proc, pid) && proc->watchable) {
+            rusmi_ties_count(proc, &links, &monitors, &monitored_by);
+            count = (ptrdiff_t)(links + monitors + monitored_by);
+            (void)rusmi_ties_copy(proc, ties, most);
+        }
+        rusmi_lock_give(rusmi_slot_stripe(rt->pool, proc));
+    }
+    rusmi_runtimes_release();
+    return count >= 0 ? count
+                      : rusm_set_err_detail(RUSM_ENOPROC, "%s", rusm_err_text(RUSM_ENOPROC));
+}
+
 rusm_err rusm_runtime_get_stats(rusm_runtime *rt, rusm_runtime_stats *out_stats)
 {
     rt = rusmi_runtime_resolve(rt);

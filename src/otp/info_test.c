@@ -72,6 +72,63 @@ static void test_a_record_shows_what_a_process_has(void **state)
     kit_each_seed(record);
 }
 
+/* ---- ties ------------------------------------------------------------------------------------ */
+
+static size_t count_ties(const rusm_process_tie *ties, ptrdiff_t len, rusm_process_tie_kind kind,
+                         rusm_pid other)
+{
+    size_t found = 0;
+
+    for (ptrdiff_t i = 0; i < len; i++) {
+        found += ties[i].kind == kind && rusm_pid_equal(ties[i].other, other) ? 1 : 0;
+        assert_int_equal(rusm_ref_equal(ties[i].ref, (rusm_ref){0, 0}),
+                         ties[i].kind == RUSM_PROCESS_TIE_LINK);
+    }
+    return found;
+}
+
+static void ties_of_both(void)
+{
+    rusm_pid pid = kit_spawn(body_rich, NULL), others[20];
+    rusm_process_tie ties[64];
+    rusm_ref ref;
+
+    kit_settle();
+    assert_int_equal(rusm_monitor(pid, &ref), RUSM_OK);
+    assert_int_equal(rusm_process_get_ties(pid, ties, 64), 5);
+    assert_int_equal(count_ties(ties, 5, RUSM_PROCESS_TIE_LINK, kit.self), 1);
+    assert_int_equal(count_ties(ties, 5, RUSM_PROCESS_TIE_MONITORS, kit.self), 3);
+    assert_int_equal(count_ties(ties, 5, RUSM_PROCESS_TIE_MONITORED, kit.self), 1);
+    assert_true(rusm_ref_equal(ties[4].ref, ref));
+    /* Seen from the other side, with so many that the table has chains. */
+    for (int i = 0; i < 20; i++) {
+        others[i] = kit_spawn(kit_body_wait, NULL);
+        assert_int_equal(rusm_link(others[i]), RUSM_OK);
+    }
+    assert_int_equal(rusm_process_get_ties(kit.self, ties, 64), 25);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(count_ties(ties, 25, RUSM_PROCESS_TIE_LINK, others[i]), 1);
+    }
+    assert_int_equal(count_ties(ties, 25, RUSM_PROCESS_TIE_LINK, pid), 1);
+    assert_int_equal(count_ties(ties, 25, RUSM_PROCESS_TIE_MONITORS, pid), 1);
+    assert_int_equal(count_ties(ties, 25, RUSM_PROCESS_TIE_MONITORED, pid), 3);
+    memset(ties, 0, sizeof(ties));
+    assert_int_equal(rusm_process_get_ties(kit.self, ties, 10), 25); /* there are more */
+    assert_true(rusm_pid_is_none(ties[10].other));
+    assert_false(rusm_pid_is_none(ties[9].other));
+    assert_int_equal(rusm_process_get_ties(kit.self, NULL, 0), 25);
+    assert_int_equal(rusm_process_get_ties(kit.self, NULL, 1), RUSM_EINVAL);
+    assert_int_equal(rusm_process_get_ties(RUSM_PID_NONE, ties, 1), RUSM_ENOPROC);
+}
+
+static void test_ties_are_shown_from_both_sides(void **state)
+{
+    (void)state;
+    kit_each_seed(ties_of_both);
+}
+
+/* ---- pages ----------------------------------------------------------------------------------- */
+
 #define STAYING 300
 
 static void pages(void)
@@ -116,6 +173,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_record_shows_what_a_process_has),
+        cmocka_unit_test(test_ties_are_shown_from_both_sides),
         cmocka_unit_test(test_pages_show_each_that_stays_once),
     };
 

@@ -481,6 +481,42 @@ void rusmi_ties_count(const struct rusmi_process *proc, uint64_t *out_links, uin
     *out_monitored_by = proc->monitors_len;
 }
 
+static size_t copy_chain(const struct rusmi_process *proc, const struct rusmi_tie_hook *hook,
+                         rusm_process_tie *ties, size_t most)
+{
+    size_t count = 0;
+
+    for (; hook != NULL && count < most; hook = hook->next) {
+        const struct rusmi_tie *tie = hook->tie;
+
+        ties[count++] =
+            tie->is_link
+                ? (rusm_process_tie){.kind = RUSM_PROCESS_TIE_LINK, .other = link_other(tie, proc)}
+                : (rusm_process_tie){.kind = RUSM_PROCESS_TIE_MONITORS,
+                                     .other = tie->target,
+                                     .ref = {tie->owner.incarnation, hook->key}};
+    }
+    return count;
+}
+
+size_t rusmi_ties_copy(const struct rusmi_process *proc, rusm_process_tie *ties, size_t most)
+{
+    size_t count = copy_chain(proc, proc->ties.few, ties, most);
+
+    for (uint32_t i = 0; i < proc->ties.chains_len && count < most; i++) {
+        count += copy_chain(proc, proc->ties.chains[i], ties + count, most - count);
+    }
+    for (const struct rusmi_list *node = proc->monitors.next;
+         node != &proc->monitors && count < most; node = node->next) {
+        const struct rusmi_tie *tie = rusmi_container(node, struct rusmi_tie, on_target);
+
+        ties[count++] = (rusm_process_tie){.kind = RUSM_PROCESS_TIE_MONITORED,
+                                           .other = tie->owner,
+                                           .ref = {tie->owner.incarnation, tie->at_owner.key}};
+    }
+    return count;
+}
+
 /* ---- links ----------------------------------------------------------------------------------- */
 
 /* The target is no more: the link is made and broken at once. */

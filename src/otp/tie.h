@@ -15,6 +15,8 @@
 #include "base/list.h"
 #include "otp/mailbox.h"
 
+#include <rusm/otp/info.h>
+
 struct rusmi_process;
 
 /* A tie's place in the table of one process. */
@@ -64,6 +66,9 @@ void rusmi_ties_end(struct rusmi_process *proc, const rusm_reason *reason);
 /* How many: links, monitors it made, monitors on it. Under the stripe. */
 void rusmi_ties_count(const struct rusmi_process *proc, uint64_t *out_links, uint64_t *out_monitors,
                       uint64_t *out_monitored_by);
+/* Copy what joins it to others, at most so many; returns how many. Under the stripe. */
+size_t rusmi_ties_copy(const struct rusmi_process *proc, rusm_process_tie *ties, size_t most);
+
 /* What has to be done with a process once the stripe is given back. */
 enum rusmi_signalled {
     RUSMI_SIGNALLED_NOTHING,

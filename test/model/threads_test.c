@@ -10,11 +10,13 @@
  *  - all who hear of an end hear the same reason, and it names somebody who did cause it;
  *  - at a down the process is dead and its name free;
  *  - who waits for an answer has it, or the down, so no wake-up is lost;
- *  - at the end nobody is left.
+ *  - at the end nobody is left, and no memory.
  *
  * The thread sanitizer sees what is left: that all of it happens after what it follows from. The
  * model test (signals_test.c) is exact, but has no threads.
  */
+#include "model/heap.h"
+
 #include "base/prng.h"
 #include "platform/tools.h"
 
@@ -659,6 +661,7 @@ int main(int argc, char **argv)
 {
     const char *text = argc > 1 ? argv[1] : getenv("RUSM_SEED");
     uint64_t first = text == NULL ? 1 : strtoull(text, NULL, 0);
+    long before = heap_blocks();
     rusm_pool_config cfg;
 
     rusm_pool_config_init(&cfg);
@@ -672,6 +675,7 @@ int main(int argc, char **argv)
     meetings();
     rusm_pool_del(run.pool);
     rusm_waiter_drop(run.pause);
+    check(heap_blocks() == before);
     (void)printf(
         "threads: %llu calls, %llu downs, %llu exits, %llu questions\n",
         (unsigned long long)atomic_load(&run.ops), (unsigned long long)atomic_load(&run.downs),

@@ -59,6 +59,36 @@ RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_process_list(rusm_runtime *rt, uint64_t 
 /** Look at one local process. Threads: any. Errors: RUSM_ENOPROC, RUSM_EINVAL */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_process_get_info(rusm_pid pid, rusm_process_info *out_info);
 
+/** What joins a process to another one. */
+typedef enum rusm_process_tie_kind {
+    RUSM_PROCESS_TIE_LINK = 0,      /**< they are linked */
+    RUSM_PROCESS_TIE_MONITORS = 1,  /**< it monitors the other one */
+    RUSM_PROCESS_TIE_MONITORED = 2, /**< the other one monitors it */
+} rusm_process_tie_kind;
+
+/** A link or a monitor of a process. */
+typedef struct rusm_process_tie {
+    rusm_process_tie_kind kind;
+    rusm_pid other;
+    rusm_ref ref; /**< of a monitor; the zero reference of a link */
+} rusm_process_tie;
+
+/** Ties that one call of rusm_process_get_ties() shows at most. */
+#define RUSM_PROCESS_TIES_MAX 1024
+
+/**
+ * Look at the links and monitors of a local process, in no order, as they were at one moment: links
+ * and monitors that it made first, then those on it.
+ *
+ * Owns:    nothing; ties is the caller's array of ties_max records.
+ * Threads: any. Never blocks.
+ * Limits:  RUSM_PROCESS_TIES_MAX are written at most
+ * Returns: how many there are, which may be more than were written, or a negative rusm_err:
+ *          RUSM_ENOPROC, RUSM_EINVAL
+ */
+RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_process_get_ties(rusm_pid pid, rusm_process_tie *ties,
+                                                         size_t ties_max);
+
 /** Counters of a runtime since it started. */
 typedef struct rusm_runtime_stats {
     uint64_t processes;            /**< alive now */
