@@ -20,7 +20,7 @@ typedef struct rusm_pool_config {
     uint32_t spin_us;      /**< how long an idle thread looks for work before it sleeps (50) */
     unsigned blocking_max; /**< threads of rusm_spawn_blocking() (64) */
     uint32_t hold_ms;      /**< a process that holds its scheduler thread for longer is logged and
-                         counted (10) */
+                         counted (10; schedulers are looked at every 10 ms) */
     uint32_t park_idle_ms; /**< a process that has waited in a receive for so long, and up to twice
                               that, gives its stack pages back until it is woken; 0: never (0).
                               While it is parked nothing may point into its stack: whoever reads or
