@@ -525,7 +525,7 @@ static ptrdiff_t copy_all(const struct rusmi_group *group, rusm_pid *pids, size_
     if (group == NULL) {
         return 0;
     }
-    (void)rusmi_roll_copy(&group->roll, &after, pids, pids_max);
+    (void)rusmi_roll_copy(&group->roll, &after, UINT64_MAX, pids, pids_max);
     return (ptrdiff_t)group->roll.len;
 }
 
@@ -714,7 +714,7 @@ static size_t next_members(rusm_runtime *rt, const char *name, uint64_t *after, 
     if (*after < until) {
         rusmi_lock_take(&rt->groups.lock);
         group = find(&rt->groups, name);
-        count = group == NULL ? 0 : rusmi_roll_copy(&group->roll, after, pids, STEP);
+        count = group == NULL ? 0 : rusmi_roll_copy(&group->roll, after, until, pids, STEP);
         rusmi_lock_give(&rt->groups.lock);
     }
     return count;

@@ -202,7 +202,8 @@ void rusmi_roll_remove(struct rusmi_roll *roll, struct rusmi_roll_place *place)
     }
 }
 
-size_t rusmi_roll_copy(const struct rusmi_roll *roll, uint64_t *after, rusm_pid *pids, size_t most)
+size_t rusmi_roll_copy(const struct rusmi_roll *roll, uint64_t *after, uint64_t until,
+                       rusm_pid *pids, size_t most)
 {
     size_t count = 0;
 
@@ -215,6 +216,9 @@ size_t rusmi_roll_copy(const struct rusmi_roll *roll, uint64_t *after, rusm_pid 
         for (uint32_t i = 0; i < page->used && count < most; i++) {
             const struct entry *entry = &page->entries[i];
 
+            if (entry->place != NULL && entry->number > until) {
+                return count; /* numbers only grow */
+            }
             if (entry->place != NULL && entry->number > *after) {
                 pids[count++] = entry->pid;
                 *after = entry->number;

@@ -41,7 +41,7 @@ static void check(const struct rusmi_roll *roll, uint64_t after, size_t step)
     size_t got;
 
     do {
-        got = rusmi_roll_copy(roll, &next, pids, step);
+        got = rusmi_roll_copy(roll, &next, UINT64_MAX, pids, step);
         for (size_t i = 0; i < got; i++) {
             while (after < LEN && !items[after].there) {
                 after++;
@@ -69,6 +69,16 @@ static void test_entries_come_in_order_from_anywhere(void **state)
     assert_int_equal(roll.len, LEN);
     check(&roll, 0, LEN);
     check(&roll, 0, 7);
+    {
+        rusm_pid pids[64];
+        uint64_t after = 250;
+
+        /* what came after a walk had begun is not part of it */
+        assert_int_equal(rusmi_roll_copy(&roll, &after, 260, pids, 64), 10);
+        assert_int_equal(pids[9].serial, 260);
+        assert_int_equal(after, 260);
+        assert_int_equal(rusmi_roll_copy(&roll, &after, 260, pids, 64), 0);
+    }
     check(&roll, 255, 64);
     check(&roll, 256, 64);
     check(&roll, LEN - 1, 64);
