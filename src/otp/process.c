@@ -301,8 +301,8 @@ void rusm_checkpoint(void)
 
 void rusmi_process_doom(struct rusmi_process *proc, struct rusmi_cause *cause)
 {
-    /* Not from `serial`, which an end sets to 0 without the stripe: the caller has found the process
-     * watchable, so it is still this one, and what is set here is given back by its end. */
+    /* Not from `serial`, which an end sets to 0 without the stripe: the caller has found the
+     * process watchable, so it is still this one, and what is set here is given back by its end. */
     uint64_t serial = proc->own_serial;
 
     if (rusmi_process_killed_as(proc, serial)) {

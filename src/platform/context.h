@@ -81,7 +81,7 @@ rusmi_context_switch_inline(struct rusmi_context *from, struct rusmi_context *to
                        "xmm13", "xmm14", "xmm15", "memory", "cc");
 }
 #else
-#define RUSMI_CONTEXT_INLINE 0
+#define RUSMI_CONTEXT_INLINE        0
 #define rusmi_context_switch_inline rusmi_context_switch
 #endif
 
