@@ -38,8 +38,8 @@ struct rusmi_roll {
 bool rusmi_roll_add(struct rusmi_roll *roll, struct rusmi_roll_place *place, uint64_t number,
                     rusm_pid pid);
 void rusmi_roll_remove(struct rusmi_roll *roll, struct rusmi_roll_place *place);
-/* Copy at most `most` pids with numbers above *after and up to `until`, in order; *after becomes the
- * last one's. */
+/* Copy at most `most` pids with numbers above *after and up to `until`, in order; *after becomes
+ * the last one's. */
 size_t rusmi_roll_copy(const struct rusmi_roll *roll, uint64_t *after, uint64_t until,
                        rusm_pid *pids, size_t most);
 /* Free what an empty roll still has. */
