@@ -131,6 +131,13 @@ struct rusmi_watched {
 
 struct rusmi_fd_watch;
 
+/* One of the locks for parts of control blocks, with a cache line for itself: each end of a process
+ * takes one. */
+struct rusmi_stripe {
+    struct rusmi_lock lock;
+    char padding[64 - sizeof(struct rusmi_lock)];
+};
+
 /* A block of RUSMI_BLOCK_SLOTS stacks. */
 struct rusmi_block {
     char *_Atomic base; /* NULL until it is mapped */
@@ -155,7 +162,7 @@ struct rusm_pool {
     _Atomic uint64_t reserved; /* processes, threads included, that may exist: those that do, and
                                   what workers keep in reserve */
     unsigned reserve;          /* how many a worker reserves at a time */
-    struct rusmi_lock stripes[RUSMI_STRIPES];
+    struct rusmi_stripe stripes[RUSMI_STRIPES];
     struct rusmi_lock crowd_stripes[RUSMI_STRIPES]; /* see send.c */
 
     /* work from outside the workers, and what they can not hold */

@@ -16,6 +16,9 @@
 /* Slot numbers fill 32 bits of a serial, less one. */
 #define BLOCKS_MAX ((size_t)1 << (31 - RUSMI_BLOCK_BITS))
 
+/* So many slots in a row have one stripe. */
+#define STRIPE_SLOTS 64u
+
 _Static_assert(RUSMI_CONTROL_LEN <= 1024,
                "an idle process must fit one page with its control block");
 
@@ -33,7 +36,7 @@ rusm_err rusmi_slots_init(rusm_pool *pool)
     }
     rusmi_lock_init(&pool->slots_lock);
     for (size_t i = 0; i < RUSMI_STRIPES; i++) {
-        rusmi_lock_init(&pool->stripes[i]);
+        rusmi_lock_init(&pool->stripes[i].lock);
         rusmi_lock_init(&pool->crowd_stripes[i]);
     }
     return RUSM_OK;
@@ -55,14 +58,16 @@ void rusmi_slots_fini(rusm_pool *pool)
     rusmi_free(pool->blocks);
     rusmi_lock_fini(&pool->slots_lock);
     for (size_t i = 0; i < RUSMI_STRIPES; i++) {
-        rusmi_lock_fini(&pool->stripes[i]);
+        rusmi_lock_fini(&pool->stripes[i].lock);
         rusmi_lock_fini(&pool->crowd_stripes[i]);
     }
 }
 
 struct rusmi_lock *rusmi_slot_stripe(rusm_pool *pool, const struct rusmi_process *proc)
 {
-    return &pool->stripes[proc->slot % RUSMI_STRIPES];
+    /* Neighbours share a lock: workers take free slots by the dozen, so those that share one mostly
+     * run on the same worker. */
+    return &pool->stripes[proc->slot / STRIPE_SLOTS % RUSMI_STRIPES].lock;
 }
 
 struct rusmi_process *rusmi_slot_at(rusm_pool *pool, uint32_t slot)
