@@ -38,10 +38,14 @@ rusm_reason rusm_reason_make(rusm_reason_kind kind)
 
 void rusmi_reason_crashed(rusm_reason *out_reason, const char *format, va_list args)
 {
-    char text[RUSM_REASON_TEXT_MAX * 2]; /* room for a whole character across the limit */
+    char made[RUSM_REASON_TEXT_MAX * 2]; /* room for a whole character across the limit */
+    const char *text = format;
 
     *out_reason = (rusm_reason){.kind = RUSM_REASON_CRASHED};
-    (void)vsnprintf(text, sizeof(text), format, args);
+    if (strchr(format, '%') != NULL) { /* most are plain words, and formatting costs a restart */
+        (void)vsnprintf(made, sizeof(made), format, args);
+        text = made;
+    }
     memcpy(out_reason->text, text,
            rusmi_utf8_cut(text, strlen(text), sizeof(out_reason->text) - 1));
 }

@@ -153,15 +153,25 @@ struct rusm_pool {
     unsigned workers_len, workers_started;
     bool is_default;
 
-    /* slots */
+    /* What every message and spawn reads and hardly anything writes; the padding keeps what is
+     * written off these cache lines. */
+    bool hands_over;  /* workers keep the process that is to run next to themselves */
+    bool parks;       /* control blocks are not on the stacks */
+    unsigned reserve; /* how many processes a worker reserves at a time */
+    _Atomic uint32_t stop;
+    _Atomic uint32_t blocks_len; /* written under slots_lock */
     struct rusmi_block *blocks;
     size_t blocks_max;
+    struct rusmi_kit *kit;    /* NULL, but on a pool of the test kit: see kit.c */
+    struct rusmi_look *looks; /* the workers': a row each */
+    char padding[64];
+
+    /* slots */
     struct rusmi_lock slots_lock;
-    _Atomic uint32_t blocks_len;               /* written under slots_lock */
     struct rusmi_process *free[RUSMI_CLASSES]; /* under slots_lock */
     _Atomic uint64_t reserved; /* processes, threads included, that may exist: those that do, and
                                   what workers keep in reserve */
-    unsigned reserve;          /* how many a worker reserves at a time */
+    char more_padding[64];
     struct rusmi_stripe stripes[RUSMI_STRIPES];
     struct rusmi_lock crowd_stripes[RUSMI_STRIPES]; /* see send.c */
 
@@ -188,24 +198,17 @@ struct rusm_pool {
     _Atomic uint32_t sleepers; /* workers on their futex */
     _Atomic uint32_t
         awake; /* workers that are neither there nor in a blocked poll; the watchdog waits on it */
-    bool hands_over;            /* workers keep the process that is to run next to themselves */
     _Atomic uint32_t searching; /* workers that look for work before they sleep */
-    _Atomic uint32_t stop;
     struct rusmi_thread watchdog;
     _Atomic uint32_t held; /* workers that the watchdog took out of `awake`: HOLD_RELIEVED */
     _Atomic uint32_t watchdog_asleep;
     struct rusmi_watched *watchdog_seen; /* the watchdog's, one per worker */
 
-    struct rusmi_look *looks; /* the workers': a row each */
-
     struct rusmi_lock runtimes_lock;
     struct rusmi_list runtimes;
 
-    bool parks;              /* control blocks are not on the stacks */
     _Atomic uint64_t parked; /* processes whose pages are away */
     struct rusmi_thread parker;
-
-    struct rusmi_kit *kit; /* NULL, but on a pool of the test kit: see kit.c */
 };
 
 /*
