@@ -80,7 +80,6 @@ struct rusmi_process {
     _Atomic uint32_t park;           /* an entered thread sleeps on it while it is 0 */
     _Atomic uint32_t named;          /* whether it may have names: see registry.c */
     _Atomic uint32_t grouped;        /* it may be in groups, or monitor some: see group.h */
-    uint16_t census;                 /* its place there; 0: it was not counted */
     struct rusmi_process *next_free; /* under the pool's or worker's free list */
     struct rusmi_timeout timeout;    /* of its waits */
     struct rusmi_process_extra *extra;
@@ -96,6 +95,7 @@ struct rusmi_process {
     uint32_t monitors_len;
     bool watchable; /* false from the moment on at which it begins to end */
     bool trap_exit;
+    uint16_t census; /* the place of its label there; 0: it was not counted. Its own */
     char *label;
 
     /* under the registry's lock of the runtime */
