@@ -70,6 +70,8 @@ static void address_of_a_deleted_node_can_be_bound_again(void **state)
     support_connect(peer, first);
     (void)strcpy(address, rusm_node_address(first->node));
     support_node_stop(first);
+    /* Until it has heard of the end, the peer has a link to that address, and asks no further. */
+    support_wait_peer(peer, "first", false);
     cfg.listen = address;
     support_connect(peer, support_node_start_with(world, "second", &cfg));
 }
