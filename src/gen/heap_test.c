@@ -4,39 +4,11 @@
  * none is met: what fails says so and leaves nothing behind. Everything runs on a deterministic
  * pool, on the testing thread, so that the allocations of all processes count.
  */
+#include "gen/heap_fixture_test.h"
 #include "otp/fixture_test.h"
 
 #include <rusm/test.h>
 #include <stdlib.h>
-
-static int fail_at; /* 1: the next allocation; 0: none */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-
-static bool fails(void)
-{
-    return fail_at > 0 && --fail_at == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *block, size_t size)
-{
-    return fails() ? NULL : __real_realloc(block, size);
-}
 
 /* Run op in a new world with each allocation failing in turn. op may return what is in `allowed`,
  * which ends with RUSM_OK, or RUSM_OK, or RUSM_ENOMEM; afterwards the caller is as it was. */

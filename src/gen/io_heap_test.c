@@ -3,6 +3,7 @@
  * Streams, sockets and blocking work with the caller's first allocation failing, then the second,
  * and so on until none is met: what fails says so, and leaves neither memory nor descriptors.
  */
+#include "gen/heap_fixture_test.h"
 #include "otp/fixture_test.h"
 
 #include <dirent.h>
@@ -12,36 +13,6 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-/* 1: the next allocation of this thread; 0: none */
-static _Thread_local int fail_at;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-
-static bool fails(void)
-{
-    return fail_at > 0 && --fail_at == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *block, size_t size)
-{
-    return fails() ? NULL : __real_realloc(block, size);
-}
 
 static size_t descriptors(void)
 {

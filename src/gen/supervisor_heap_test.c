@@ -5,6 +5,7 @@
  * goes on. Everything runs on a deterministic pool, on the testing thread, so that the allocations
  * of all processes count.
  */
+#include "gen/heap_fixture_test.h"
 #include "otp/fixture_test.h"
 
 #include <rusm/otp/driver.h>
@@ -12,35 +13,6 @@
 #include <stdlib.h>
 
 #define CALL_MS 60000
-
-static int fail_at; /* 1: the next allocation; 0: none */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-
-static bool fails(void)
-{
-    return fail_at > 0 && --fail_at == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *block, size_t size)
-{
-    return fails() ? NULL : __real_realloc(block, size);
-}
 
 static rusm_pid last; /* the child that started last */
 
