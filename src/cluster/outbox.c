@@ -44,8 +44,8 @@ static uint64_t hash_name(const char *name, size_t len)
  */
 static uint64_t pair_key(const struct rusmi_message_head *head)
 {
-    uint64_t to = head->kind == RUSMI_MESSAGE_TO_SERIAL ? mix(head->serial)
-                                                        : hash_name(head->name, head->name_len);
+    uint64_t to = !rusmi_message_by_name(head->kind) ? mix(head->serial)
+                                                     : hash_name(head->name, head->name_len);
 
     return mix(to + head->sender * 0x9e3779b97f4a7c15u);
 }

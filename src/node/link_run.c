@@ -67,15 +67,15 @@ static void deliver_now(struct rusmi_link *link, const struct rusmi_message_head
     /* relaxed: a hint; a mailbox that becomes crowded just now is seen at the next message */
     if (atomic_load_explicit(&node->crowded_len, memory_order_relaxed) != 0) {
         rusmi_crowd_delivered(node, link, head->serial,
-                              head->kind == RUSMI_MESSAGE_TO_NAME ? head->name : NULL,
-                              head->name_len, pid);
+                              rusmi_message_by_name(head->kind) ? head->name : NULL, head->name_len,
+                              pid);
     }
 }
 
 static void keep_early(struct rusmi_link *link, const struct rusmi_message_head *head,
                        rusm_msg *msg)
 {
-    size_t name_len = head->kind == RUSMI_MESSAGE_TO_NAME ? head->name_len : 0;
+    size_t name_len = rusmi_message_by_name(head->kind) ? head->name_len : 0;
     struct early *early;
 
     link->early_bytes += sizeof(*early) + name_len + rusm_msg_len(msg);

@@ -3,6 +3,63 @@
 
 #include <string.h>
 
+/* What follows the sender, by kind. */
+enum {
+    KNOWN = 1,
+    BY_NAME = 2,
+    NUMBERED = 4,
+    FIRST = 8, /* in protocol version 1 already */
+    SENT = 16, /* it is of a process, so it has a sender */
+};
+
+static const uint8_t kinds[] = {
+    [RUSMI_MESSAGE_TO_SERIAL] = KNOWN | FIRST,
+    [RUSMI_MESSAGE_TO_NAME] = KNOWN | FIRST | BY_NAME,
+    [RUSMI_MESSAGE_CALL] = KNOWN | NUMBERED | SENT,
+    [RUSMI_MESSAGE_CAST] = KNOWN,
+    [RUSMI_MESSAGE_REPLY] = KNOWN | NUMBERED,
+    [RUSMI_MESSAGE_TO_GROUP] = KNOWN | BY_NAME,
+    [RUSMI_MESSAGE_LINK] = KNOWN | NUMBERED | SENT,
+    [RUSMI_MESSAGE_UNLINK] = KNOWN | NUMBERED | SENT,
+    [RUSMI_MESSAGE_UNLINKED] = KNOWN | NUMBERED | SENT,
+    [RUSMI_MESSAGE_MONITOR] = KNOWN | NUMBERED | SENT,
+    [RUSMI_MESSAGE_DEMONITOR] = KNOWN | NUMBERED | SENT,
+    [RUSMI_MESSAGE_EXIT] = KNOWN | SENT,
+    [RUSMI_MESSAGE_DOWN] = KNOWN | NUMBERED | SENT,
+    [RUSMI_MESSAGE_ASK_EXIT] = KNOWN,
+    [RUSMI_MESSAGE_BORN] = KNOWN | NUMBERED | SENT,
+};
+
+static inline uint8_t traits(uint8_t kind)
+{
+    return kind < sizeof(kinds) ? kinds[kind] : 0;
+}
+
+bool rusmi_message_kind_known(uint8_t kind)
+{
+    return traits(kind) != 0;
+}
+
+bool rusmi_message_by_name(uint8_t kind)
+{
+    return (traits(kind) & BY_NAME) != 0;
+}
+
+bool rusmi_message_numbered(uint8_t kind)
+{
+    return (traits(kind) & NUMBERED) != 0;
+}
+
+unsigned rusmi_message_version(uint8_t kind)
+{
+    return (traits(kind) & FIRST) != 0 ? 1 : 2;
+}
+
+static bool lacks_sender(const struct rusmi_message_head *head)
+{
+    return head->sender == 0 && (traits(head->kind) & SENT) != 0;
+}
+
 size_t rusmi_varint_len(uint64_t value)
 {
     if (value < (1u << 6)) {
@@ -67,24 +124,27 @@ rusm_err rusmi_message_head_check(const struct rusmi_message_head *head)
     if (head->body_len > RUSM_MESSAGE_MAX) {
         return RUSM_EMSGSIZE;
     }
-    if (head->sender > RUSMI_VARINT_MAX) {
+    if (head->sender > RUSMI_VARINT_MAX || !rusmi_message_kind_known(head->kind) ||
+        lacks_sender(head)) {
         return RUSM_EINVAL;
     }
-    if (head->kind == RUSMI_MESSAGE_TO_SERIAL) {
-        return head->serial == 0 || head->serial > RUSMI_VARINT_MAX ? RUSM_EINVAL : RUSM_OK;
+    if (rusmi_message_numbered(head->kind) &&
+        (head->number == 0 || head->number > RUSMI_VARINT_MAX)) {
+        return RUSM_EINVAL;
     }
-    if (head->kind == RUSMI_MESSAGE_TO_NAME) {
+    if (rusmi_message_by_name(head->kind)) {
         return head->name == NULL || head->name_len == 0 ? RUSM_EINVAL : RUSM_OK;
     }
-    return RUSM_EINVAL;
+    return head->serial == 0 || head->serial > RUSMI_VARINT_MAX ? RUSM_EINVAL : RUSM_OK;
 }
 
 size_t rusmi_message_tail_len(const struct rusmi_message_head *head)
 {
-    size_t to = head->kind == RUSMI_MESSAGE_TO_SERIAL ? rusmi_varint_len(head->serial)
-                                                      : (size_t)1 + head->name_len;
+    size_t to = rusmi_message_by_name(head->kind) ? (size_t)1 + head->name_len
+                                                  : rusmi_varint_len(head->serial);
+    size_t number = rusmi_message_numbered(head->kind) ? rusmi_varint_len(head->number) : 0;
 
-    return 1 + rusmi_varint_len(head->sender) + to + rusmi_varint_len(head->body_len);
+    return 1 + rusmi_varint_len(head->sender) + to + number + rusmi_varint_len(head->body_len);
 }
 
 size_t rusmi_message_tail_encode(uint8_t *out, const struct rusmi_message_head *head)
@@ -93,12 +153,15 @@ size_t rusmi_message_tail_encode(uint8_t *out, const struct rusmi_message_head *
 
     *at++ = head->kind;
     at = put_varint(at, head->sender);
-    if (head->kind == RUSMI_MESSAGE_TO_SERIAL) {
-        at = put_varint(at, head->serial);
-    } else {
+    if (rusmi_message_by_name(head->kind)) {
         *at++ = head->name_len;
         memcpy(at, head->name, head->name_len);
         at += head->name_len;
+    } else {
+        at = put_varint(at, head->serial);
+    }
+    if (rusmi_message_numbered(head->kind)) {
+        at = put_varint(at, head->number);
     }
     at = put_varint(at, head->body_len);
     return (size_t)(at - out);
@@ -151,7 +214,7 @@ static bool cursor_byte(struct cursor *cursor, uint8_t *out_value)
 /* The destination. 1: read; 0: the input ends before it does; RUSM_EPROTO with a reason. */
 static int decode_to(struct cursor *cursor, struct rusmi_message_head *head, const char **out_why)
 {
-    if (head->kind == RUSMI_MESSAGE_TO_SERIAL) {
+    if (!rusmi_message_by_name(head->kind)) {
         if (!cursor_varint(cursor, &head->serial)) {
             return 0;
         }
@@ -187,16 +250,29 @@ ptrdiff_t rusmi_message_head_decode(const uint8_t *data, size_t len,
     if (!cursor_varint(&cursor, &head.prev) || !cursor_byte(&cursor, &head.kind)) {
         return 0;
     }
-    if (head.kind != RUSMI_MESSAGE_TO_SERIAL && head.kind != RUSMI_MESSAGE_TO_NAME) {
+    if (!rusmi_message_kind_known(head.kind)) {
         *out_why = "a message is of an unknown kind";
         return RUSM_EPROTO;
     }
     if (!cursor_varint(&cursor, &head.sender)) {
         return 0;
     }
+    if (lacks_sender(&head)) {
+        *out_why = "a signal comes from no process";
+        return RUSM_EPROTO;
+    }
     to = decode_to(&cursor, &head, out_why);
     if (to <= 0) {
         return to;
+    }
+    if (rusmi_message_numbered(head.kind)) {
+        if (!cursor_varint(&cursor, &head.number)) {
+            return 0;
+        }
+        if (head.number == 0) {
+            *out_why = "a message carries the number 0";
+            return RUSM_EPROTO;
+        }
     }
     if (!cursor_varint(&cursor, &body_len)) {
         return 0;

@@ -2,10 +2,11 @@
 /*
  * The header of a message on its own unidirectional stream (docs/wire.md, "Messages"):
  *
- *     previous (varint) | kind (byte) | sender (varint) | destination | body length (varint)
+ *     previous (varint) | kind (byte) | sender (varint) | destination | [number (varint)]
+ *     | body length (varint)
  *
  * followed by the body up to the end of the stream. The destination is a serial (varint) or a name
- * (length byte, bytes). `previous` is known only when the message starts, everything else when it
+ * (length byte, bytes); the kind says which, and whether there is a number. `previous` is known only when the message starts, everything else when it
  * is sent, so the two are encoded apart: the tail first, then `previous` into a gap in front of it.
  *
  * Pure functions on bytes; threads: any. The body length is part of the header so that a receiver
@@ -14,6 +15,7 @@
 #ifndef RUSMI_WIRE_MESSAGE_H
 #define RUSMI_WIRE_MESSAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,15 +32,40 @@
 enum rusmi_message_kind {
     RUSMI_MESSAGE_TO_SERIAL = 1, /* for the process with that serial */
     RUSMI_MESSAGE_TO_NAME = 2,   /* for the process registered under that name */
+    /* From here on: protocol version 2. */
+    RUSMI_MESSAGE_CALL = 3, /* number: the caller's reference */
+    RUSMI_MESSAGE_CAST = 4,
+    RUSMI_MESSAGE_REPLY = 5,      /* number: the caller's reference */
+    RUSMI_MESSAGE_TO_GROUP = 6,   /* for all members of that group at the receiver */
+    RUSMI_MESSAGE_LINK = 7,       /* number: version of the link, see docs/wire.md */
+    RUSMI_MESSAGE_UNLINK = 8,     /* number: version of the link */
+    RUSMI_MESSAGE_UNLINKED = 9,   /* number: the version that is acknowledged */
+    RUSMI_MESSAGE_MONITOR = 10,   /* number: the watcher's reference */
+    RUSMI_MESSAGE_DEMONITOR = 11, /* number: the watcher's reference */
+    RUSMI_MESSAGE_EXIT = 12,      /* the sender has ended and was linked; body: a reason */
+    RUSMI_MESSAGE_DOWN = 13,      /* the sender has ended; number: the watcher's reference; body: a
+                                    reason */
+    RUSMI_MESSAGE_ASK_EXIT = 14,  /* rusm_exit_process(); body: a reason */
+    RUSMI_MESSAGE_BORN = 20, /* the sender was spawned for the receiver; number: its reference */
 };
+
+/* Whether a kind is known. */
+bool rusmi_message_kind_known(uint8_t kind);
+/* Whether it is addressed by name (else by serial). */
+bool rusmi_message_by_name(uint8_t kind);
+/* Whether it carries a number. */
+bool rusmi_message_numbered(uint8_t kind);
+/* The protocol version that has it. */
+unsigned rusmi_message_version(uint8_t kind);
 
 /* A decoded header. */
 struct rusmi_message_head {
     uint64_t prev;     /* distance back to the pair's previous message; 0: none */
     uint64_t sender;   /* serial of the sending process; 0: none */
-    uint64_t serial;   /* TO_SERIAL: the destination, never 0 */
-    const char *name;  /* TO_NAME: the destination, not NUL-terminated; points into the input */
-    uint8_t name_len;  /* TO_NAME: 1 to RUSM_NAME_MAX */
+    uint64_t serial;   /* the destination, never 0, unless it is a name */
+    uint64_t number;   /* of a numbered kind, never 0 */
+    const char *name;  /* the destination, not NUL-terminated; points into the input */
+    uint8_t name_len;  /* 1 to RUSM_NAME_MAX */
     uint8_t kind;      /* enum rusmi_message_kind */
     uint32_t body_len; /* at most RUSM_MESSAGE_MAX */
 };
@@ -58,7 +85,8 @@ size_t rusmi_varint_decode(const uint8_t *data, size_t len, uint64_t *out_value)
 
 /*
  * Whether head can be sent: RUSM_EMSGSIZE if the body is larger than RUSM_MESSAGE_MAX, RUSM_EINVAL
- * for an unknown kind, serial 0, a name of 0 bytes, or a serial above RUSMI_VARINT_MAX.
+ * for an unknown kind, serial or number 0, a name of 0 bytes, or a serial or number above
+ * RUSMI_VARINT_MAX.
  */
 rusm_err rusmi_message_head_check(const struct rusmi_message_head *head);
 

@@ -31,6 +31,7 @@ static void assert_same(const struct rusmi_message_head *a, const struct rusmi_m
     assert_int_equal(a->kind, b->kind);
     assert_int_equal(a->sender, b->sender);
     assert_int_equal(a->serial, b->serial);
+    assert_int_equal(a->number, b->number);
     assert_int_equal(a->body_len, b->body_len);
     assert_int_equal(a->name_len, b->name_len);
     if (a->name_len > 0) {
@@ -80,6 +81,15 @@ static void test_head_comes_back(void **state)
          .serial = RUSMI_VARINT_MAX,
          .body_len = RUSM_MESSAGE_MAX},
         {.kind = RUSMI_MESSAGE_TO_NAME, .prev = 70, .name = "a", .name_len = 1, .body_len = 64},
+        {.kind = RUSMI_MESSAGE_CALL, .sender = 5, .serial = 6, .number = 1, .body_len = 7},
+        {.kind = RUSMI_MESSAGE_DOWN,
+         .prev = RUSMI_VARINT_MAX,
+         .sender = RUSMI_VARINT_MAX,
+         .serial = RUSMI_VARINT_MAX,
+         .number = RUSMI_VARINT_MAX,
+         .body_len = 90},
+        {.kind = RUSMI_MESSAGE_EXIT, .sender = 5, .serial = 6, .body_len = 3},
+        {.kind = RUSMI_MESSAGE_TO_GROUP, .sender = 5, .name = "g", .name_len = 1},
         {.kind = RUSMI_MESSAGE_TO_NAME,
          .prev = RUSMI_VARINT_MAX,
          .sender = RUSMI_VARINT_MAX,
@@ -140,7 +150,10 @@ static void test_malformed_head_is_refused(void **state)
         const char *why;
     } cases[] = {
         {{0, 0}, 2, 1, "unknown kind"},
-        {{0, 3}, 2, 1, "unknown kind"},
+        {{0, 19}, 2, 1, "unknown kind"},
+        {{0, 7, 0}, 3, 2, "comes from no process"},
+        {{0, 10, 3, 4, 0}, 5, 4, "the number 0"},
+        {{0, 6, 3, 0}, 4, 3, "empty name"},
         {{0x40, 0, 0xff}, 3, 2, "unknown kind"},
         {{0, 1, 0, 0}, 4, 3, "serial 0"},
         {{0, 1, 0, 0x40, 0}, 5, 4, "serial 0"},

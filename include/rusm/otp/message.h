@@ -18,16 +18,20 @@ RUSM_BEGIN_DECLS
 
 /** What a message is. Plain rusm_receive() takes all of them, in the order in which they came. */
 typedef enum rusm_msg_kind {
-    RUSM_MSG_DATA = 0,  /**< rusm_send() */
-    RUSM_MSG_EXIT = 1,  /**< a linked process ended, or rusm_exit_process(): for those that trap
+    RUSM_MSG_DATA = 0,    /**< rusm_send() */
+    RUSM_MSG_EXIT = 1,    /**< a linked process ended, or rusm_exit_process(): for those that trap
                            exits; no bytes, rusm_msg_reason() says why */
-    RUSM_MSG_DOWN = 2,  /**< a monitored process ended; no bytes, rusm_msg_reason() says why */
-    RUSM_MSG_CALL = 3,  /**< rusm_call(): to be answered with rusm_reply() */
-    RUSM_MSG_CAST = 4,  /**< rusm_cast() */
-    RUSM_MSG_TIMER = 5, /**< rusm_send_after(), rusm_send_interval() */
-    RUSM_MSG_REPLY = 6, /**< the answer to a call; only rusm_call() sees it */
-    RUSM_MSG_JOIN = 7,  /**< a process joined a monitored group; the bytes are the group's name */
-    RUSM_MSG_LEAVE = 8, /**< a process left a monitored group, or ended */
+    RUSM_MSG_DOWN = 2,    /**< a monitored process ended; no bytes, rusm_msg_reason() says why */
+    RUSM_MSG_CALL = 3,    /**< rusm_call(): to be answered with rusm_reply() */
+    RUSM_MSG_CAST = 4,    /**< rusm_cast() */
+    RUSM_MSG_TIMER = 5,   /**< rusm_send_after(), rusm_send_interval() */
+    RUSM_MSG_REPLY = 6,   /**< the answer to a call; only rusm_call() sees it */
+    RUSM_MSG_JOIN = 7,    /**< a process joined a monitored group; the bytes are the group's name */
+    RUSM_MSG_LEAVE = 8,   /**< a process left a monitored group, or ended */
+    RUSM_MSG_NODE_UP = 9, /**< a node came up, for who called rusm_monitor_nodes() */
+    RUSM_MSG_NODE_DOWN = 10,     /**< the link to a node was lost, and why */
+    RUSM_MSG_NAME_CONFLICT = 11, /**< a global name went to another process; the bytes are the name,
+                                    the sender is its owner now */
 } rusm_msg_kind;
 
 /**
