@@ -176,6 +176,9 @@ bool rusmi_sup_take(struct rusmi_sup *sup, int64_t timeout_ms)
     case RUSM_MSG_REPLY:
     case RUSM_MSG_JOIN:
     case RUSM_MSG_LEAVE:
+    case RUSM_MSG_NODE_UP:
+    case RUSM_MSG_NODE_DOWN:
+    case RUSM_MSG_NAME_CONFLICT:
         count_unexpected();
         break;
     }

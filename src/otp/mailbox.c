@@ -19,6 +19,9 @@ static bool is_bounded(const struct rusm_msg *msg)
     case RUSM_MSG_REPLY:
     case RUSM_MSG_JOIN:
     case RUSM_MSG_LEAVE:
+    case RUSM_MSG_NODE_UP:
+    case RUSM_MSG_NODE_DOWN:
+    case RUSM_MSG_NAME_CONFLICT:
         return false;
     }
     return false;
