@@ -164,12 +164,25 @@ static struct rusmi_quic_path raw_path(const struct support_raw *raw)
 
 struct support_raw *support_raw_dial(rusm_identity *identity, const char *address)
 {
+    return support_raw_dial_from(identity, NULL, address);
+}
+
+struct support_raw *support_raw_dial_from(rusm_identity *identity, const char *host,
+                                          const char *address)
+{
     struct support_raw *raw = raw_new(identity);
     struct rusmi_quic_events events = raw_events(raw);
     struct rusmi_quic_path path;
+    struct rusmi_address from;
+    char text[80];
 
     assert_true(rusmi_address_parse(address, &raw->remote));
-    assert_int_equal(rusmi_udp_connect(NULL, &raw->remote, BUFFER_BYTES, &raw->fd), 0);
+    if (host != NULL) {
+        (void)snprintf(text, sizeof(text), "%s:0", host);
+        assert_true(rusmi_address_parse(text, &from));
+    }
+    assert_int_equal(
+        rusmi_udp_connect(host == NULL ? NULL : &from, &raw->remote, BUFFER_BYTES, &raw->fd), 0);
     assert_int_equal(rusmi_udp_local_address(raw->fd, &raw->local), 0);
     rusmi_address_format(&raw->local, raw->address, sizeof(raw->address));
     path = raw_path(raw);

@@ -47,6 +47,9 @@ struct support_raw {
 
 /* Dial a node; nothing is sent before the first step. identity is held. */
 struct support_raw *support_raw_dial(rusm_identity *identity, const char *address);
+/* The same from a numeric host (127.x.y.z) of this machine; NULL: the system picks. */
+struct support_raw *support_raw_dial_from(rusm_identity *identity, const char *host,
+                                          const char *address);
 /* Listen at 127.0.0.1:0 for one dial. */
 struct support_raw *support_raw_listen(rusm_identity *identity);
 void support_raw_del(struct support_raw *raw);

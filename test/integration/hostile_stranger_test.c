@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Strangers: peers that have nothing but a socket. What they send is counted and ignored or answered
+ * by something smaller; what they hold is bounded; and a good node comes in meanwhile.
+ * docs/design/hostile.md has the table.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/prng.h"
+#include "support/scene.h"
+
+static int setup_patient(void **state)
+{
+    rusm_node_config cfg = support_node_config();
+
+    cfg.hello_ms = SUPPORT_DEADLINE_MS; /* nothing here may be a matter of time */
+    return support_scene_setup(state, &cfg);
+}
+
+static int setup_narrow(void **state)
+{
+    rusm_node_config cfg = support_node_config();
+
+    cfg.hello_ms = 3000;
+    cfg.handshakes_retry = 4;
+    cfg.handshakes_max = 8;
+    return support_scene_setup(state, &cfg);
+}
+
+/* ---- datagrams ------------------------------------------------------------------------------- */
+
+static int stranger_socket(struct support_scene *scene)
+{
+    struct rusmi_address to;
+    int fd;
+
+    assert_true(rusmi_address_parse(rusm_node_address(scene->target->node), &to));
+    assert_int_equal(rusmi_udp_connect(NULL, &to, 65536, &fd), 0);
+    return fd;
+}
+
+static void garbage_datagrams_are_counted_and_ignored(void **state)
+{
+    struct support_scene *scene = *state;
+    int fd = stranger_socket(scene);
+    struct rusmi_prng prng;
+    uint8_t bytes[600];
+
+    rusmi_prng_init(&prng, 2);
+    for (int i = 0; i < 100; i++) {
+        size_t len = 1 + rusmi_prng_below(&prng, sizeof(bytes));
+
+        for (size_t at = 0; at < len; at++) {
+            bytes[at] = (uint8_t)rusmi_prng_below(&prng, 256);
+        }
+        assert_int_equal(rusmi_udp_send(fd, NULL, bytes, len, len), 0);
+    }
+    support_wait_stat(scene->target, offsetof(rusm_node_stats, datagrams_stray), 100);
+    rusmi_udp_close(fd);
+    support_expect_harm(scene, (struct support_harm){0});
+    support_expect_only_good(scene);
+}
+
+/* Its head is that of an Initial packet, so a connection is tried, but nothing of it can be
+ * decrypted. */
+static void fill_lookalike(uint8_t bytes[1200], uint32_t number)
+{
+    static const uint8_t head[] = {0xc3, 0, 0, 0, 1, 8};
+
+    memset(bytes, 0x5a, 1200);
+    memcpy(bytes, head, sizeof(head));
+    memcpy(bytes + 6, &number, sizeof(number));
+    bytes[14] = 0;    /* no source id */
+    bytes[15] = 0;    /* no token */
+    bytes[16] = 0x44; /* the length of the rest */
+    bytes[17] = 0x9e;
+}
+
+static void lookalikes_of_initial_packets_do_not_keep_others_out(void **state)
+{
+    struct support_scene *scene = *state;
+    int fd = stranger_socket(scene);
+    uint8_t bytes[1200];
+
+    for (uint32_t i = 0; i < 50; i++) {
+        fill_lookalike(bytes, i);
+        assert_int_equal(rusmi_udp_send(fd, NULL, bytes, sizeof(bytes), sizeof(bytes)), 0);
+    }
+    support_connect(support_node_start(scene->world, "late"), scene->target);
+    rusmi_udp_close(fd);
+    assert_int_equal(support_stats(scene->target).refused_full, 0);
+    support_expect_exchange(5);
+}
+
+static struct support_raw *flood_one(struct support_scene *scene, size_t i, rusm_identity *identity)
+{
+    scene->raws[i] = support_raw_dial(identity, rusm_node_address(scene->target->node));
+    support_raw_send_only(scene->raws[i]);
+    return scene->raws[i];
+}
+
+static bool has_answer(void *arg)
+{
+    const struct support_raw *raw = arg;
+
+    return raw->received > 0;
+}
+
+/* Those who do not even read what comes back can take the places below handshakes_retry, no more: a
+ * good node shows that it owns its address and comes in. */
+static void flood_of_initials_without_answers_lets_a_good_node_in(void **state)
+{
+    struct support_scene *scene = *state;
+    rusm_identity *identity = support_identity(scene->world, "flood");
+
+    for (size_t i = 0; i < 12; i++) {
+        (void)flood_one(scene, i, identity);
+    }
+    rusm_identity_del(identity);
+    support_connect(support_node_start(scene->world, "late"), scene->target);
+    assert_int_equal(support_stats(scene->target).refused_full, 0);
+    support_wait_stat(scene->target, offsetof(rusm_node_stats, timeouts), 4);
+    assert_int_equal(support_stats(scene->target).timeouts, 4); /* the others never were */
+    support_expect_exchange(5);
+}
+
+/* Those who answer the Retry and then stop take all places: others are told so at once, until time
+ * is up for the flood. */
+static void flood_of_unfinished_handshakes_is_bounded_and_passes(void **state)
+{
+    struct support_scene *scene = *state;
+    rusm_identity *identity = support_identity(scene->world, "flood");
+    struct support_node *late = support_node_start(scene->world, "late");
+
+    for (size_t i = 0; i < 8; i++) {
+        struct support_raw *raw = flood_one(scene, i, identity);
+
+        if (i >= 4) {
+            assert_true(support_raw_run(raw, has_answer, raw)); /* a Retry, which step answers */
+        }
+    }
+    rusm_identity_del(identity);
+    /* The last answers may be on their way still; then this dial finishes before them. */
+    while (rusm_node_connect(late->node, rusm_node_address(scene->target->node),
+                             SUPPORT_DEADLINE_MS, NULL) == RUSM_OK &&
+           support_stats(scene->target).timeouts == 0) {
+        assert_int_equal(rusm_node_disconnect(late->node, "target"), RUSM_OK);
+    }
+    assert_non_null(strstr(rusm_err_detail(), "the node is busy with other handshakes"));
+    assert_true(support_stats(scene->target).refused_full > 0);
+    support_expect_exchange(5);
+    support_wait_stat(scene->target, offsetof(rusm_node_stats, timeouts), 8);
+    support_connect(late, scene->target);
+    assert_int_equal(support_stats(scene->target).timeouts, 8);
+    support_expect_exchange(5);
+}
+
+#define CASE(name, how) cmocka_unit_test_setup_teardown(name, setup_##how, support_scene_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(garbage_datagrams_are_counted_and_ignored, patient),
+        CASE(lookalikes_of_initial_packets_do_not_keep_others_out, narrow),
+        CASE(flood_of_initials_without_answers_lets_a_good_node_in, narrow),
+        CASE(flood_of_unfinished_handshakes_is_bounded_and_passes, narrow),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

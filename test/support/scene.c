@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+#include "support/scene.h"
+
+#include <inttypes.h>
+#include <malloc.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include <cmocka.h>
+
+#include <rusm/otp/driver.h>
+
+#define JOIN_EXCHANGES 10
+
+/* Static: a process uses it until its runtime stops. */
+static struct {
+    _Atomic uint64_t exchanged;
+    atomic_bool failed;
+    char detail[256];
+} pump;
+
+static rusm_err exchange(void)
+{
+    rusm_err err = rusm_node_send(NULL, "target", "echo", "still there", 11);
+    rusm_msg *msg;
+
+    if (err == RUSM_OK) {
+        err = rusm_receive(&msg, SUPPORT_DEADLINE_MS);
+    }
+    if (err == RUSM_OK) {
+        rusm_msg_del(msg);
+    }
+    return err;
+}
+
+static void run_pump(void *arg)
+{
+    rusm_err err = RUSM_OK;
+
+    (void)arg;
+    while (err == RUSM_OK) {
+        err = exchange();
+        if (err == RUSM_OK) {
+            atomic_fetch_add(&pump.exchanged, 1);
+            err = rusm_sleep(1); /* leaves the machine to the attack */
+        }
+    }
+    (void)snprintf(pump.detail, sizeof(pump.detail), "%s", rusm_err_detail());
+    atomic_store(&pump.failed, true);
+}
+
+static bool pump_went_on(void *arg)
+{
+    return atomic_load(&pump.exchanged) >= *(const uint64_t *)arg || atomic_load(&pump.failed);
+}
+
+void support_expect_exchange(uint64_t more)
+{
+    uint64_t wanted = atomic_load(&pump.exchanged) + more;
+
+    if (!support_wait(pump_went_on, &wanted) || atomic_load(&pump.failed)) {
+        fail_msg("the good link fell silent: %s", pump.detail);
+    }
+}
+
+int support_scene_setup(void **state, const rusm_node_config *cfg)
+{
+    struct support_scene *scene = calloc(1, sizeof(*scene));
+    void *world;
+
+    assert_non_null(scene);
+    assert_int_equal(support_world_setup(&world), 0);
+    scene->world = world;
+    scene->target = support_node_start_with(world, "target", cfg);
+    scene->good = support_node_start(world, "good");
+    support_echo_start(scene->target);
+    support_connect(scene->good, scene->target);
+    atomic_store(&pump.exchanged, 0);
+    atomic_store(&pump.failed, false);
+    pump.detail[0] = '\0';
+    assert_int_equal(rusm_spawn(scene->good->runtime, run_pump, NULL, NULL), RUSM_OK);
+    support_expect_exchange(1);
+    *state = scene;
+    return 0;
+}
+
+int support_scene_teardown(void **state)
+{
+    struct support_scene *scene = *state;
+    void *world = scene->world;
+    int rc;
+
+    for (size_t i = 0; i < SUPPORT_RAWS_MAX; i++) {
+        if (scene->raws[i] != NULL) {
+            support_raw_del(scene->raws[i]);
+        }
+    }
+    rc = support_world_teardown(&world);
+    free(scene);
+    return rc;
+}
+
+struct support_raw *support_scene_dial(struct support_scene *scene, size_t i, const char *name,
+                                       const char *from)
+{
+    rusm_identity *identity = support_identity(scene->world, name);
+
+    assert_true(i < SUPPORT_RAWS_MAX);
+    scene->raws[i] = support_raw_dial_from(identity, from, rusm_node_address(scene->target->node));
+    rusm_identity_del(identity);
+    return scene->raws[i];
+}
+
+struct support_raw *support_scene_tls(struct support_scene *scene, const char *name)
+{
+    struct support_raw *raw = support_scene_dial(scene, 0, name, NULL);
+
+    if (!support_raw_run(raw, support_raw_is_authenticated, raw)) {
+        fail_msg("no TLS with the target");
+    }
+    return raw;
+}
+
+struct support_raw *support_scene_up(struct support_scene *scene, const char *name)
+{
+    struct support_raw *raw = support_scene_tls(scene, name);
+
+    support_raw_join(raw, name);
+    support_wait_peer(scene->target, name, true);
+    return raw;
+}
+
+void support_expect_harm(struct support_scene *scene, struct support_harm harm)
+{
+    rusm_node_stats now;
+
+    support_wait_stat(scene->target, offsetof(rusm_node_stats, protocol_errors),
+                      harm.protocol_errors);
+    support_wait_stat(scene->target, offsetof(rusm_node_stats, timeouts), harm.timeouts);
+    support_wait_stat(scene->target, offsetof(rusm_node_stats, refused_auth), harm.refused_auth);
+    now = support_stats(scene->target);
+    assert_int_equal(now.protocol_errors, harm.protocol_errors);
+    assert_int_equal(now.timeouts, harm.timeouts);
+    assert_int_equal(now.refused_auth, harm.refused_auth);
+    assert_int_equal(now.refused_duplicate, harm.refused_duplicate);
+    assert_int_equal(now.refused_full, harm.refused_full);
+    assert_int_equal(now.dropped_nomem, 0);
+}
+
+void support_expect_only_good(struct support_scene *scene)
+{
+    rusm_peer_info info;
+
+    support_wait_peers(scene->target, 1);
+    assert_true(support_peer_find(scene->target, "good", &info));
+    support_expect_exchange(5);
+    assert_int_equal(support_stats(scene->good).handshakes, 1);
+}
+
+void support_expect_loss(struct support_scene *scene, struct support_raw *raw,
+                         enum rusmi_close_code code, const char *words, struct support_harm harm)
+{
+    const struct rusmi_quic_end *end = support_raw_end(raw);
+
+    if (end->cause != RUSMI_QUIC_CLOSED_PEER || end->code != code ||
+        strstr(end->text, words) == NULL) {
+        fail_msg("cause %d, code %llu: %s", (int)end->cause, (unsigned long long)end->code,
+                 end->text);
+    }
+    support_expect_harm(scene, harm);
+    support_expect_only_good(scene);
+}
+
+/* ---- attacks --------------------------------------------------------------------------------- */
+
+/* A node that comes while the attack goes on; static as the pump. */
+static struct {
+    char address[RUSM_ADDRESS_MAX];
+    rusm_time began, joined, answered;
+    char detail[1024];
+    rusm_err err;
+    atomic_bool done;
+} newcomer;
+
+static void run_newcomer(void *arg)
+{
+    rusm_err err;
+
+    (void)arg;
+    newcomer.began = rusm_now();
+    err = rusm_node_connect(NULL, newcomer.address, SUPPORT_DEADLINE_MS, NULL);
+    newcomer.joined = rusm_now();
+    for (int i = 0; err == RUSM_OK && i < JOIN_EXCHANGES; i++) {
+        err = exchange();
+    }
+    newcomer.answered = rusm_now();
+    newcomer.err = err;
+    (void)snprintf(newcomer.detail, sizeof(newcomer.detail), "%s",
+                   err == RUSM_OK ? "" : rusm_err_detail());
+    atomic_store(&newcomer.done, true);
+}
+
+struct cost {
+    size_t heap;
+    int64_t cpu_us; /* of the nodes */
+};
+
+static int64_t cpu_us(int who)
+{
+    struct rusage usage;
+
+    assert_int_equal(getrusage(who, &usage), 0);
+    return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * (int64_t)1000000 +
+           usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+}
+
+static struct cost cost_now(void)
+{
+    struct mallinfo2 info = mallinfo2(); /* all zero under the sanitizers' allocators */
+
+    return (struct cost){.heap = info.uordblks + info.hblkhd,
+                         .cpu_us = cpu_us(RUSAGE_SELF) - cpu_us(RUSAGE_THREAD)};
+}
+
+static void report(const struct support_scene *scene, const struct support_attack *attack,
+                   struct cost before, struct cost after, size_t heap_most)
+{
+    (void)before;
+    (void)printf("           %s: %" PRIu64 " bad things, %.1f us of the nodes' CPU each; heap +%zu "
+                 "KiB at most, +%zu KiB after, bound %zu KiB; newcomer in after %.1f ms, %d "
+                 "exchanges in %.1f ms\n",
+                 attack->what, scene->bad,
+                 scene->bad == 0 ? 0.0
+                                 : (double)(after.cpu_us - before.cpu_us) / (double)scene->bad,
+                 heap_most / 1024, after.heap > before.heap ? (after.heap - before.heap) / 1024 : 0,
+                 attack->heap_max / 1024, (double)(newcomer.joined - newcomer.began) / 1e6,
+                 JOIN_EXCHANGES, (double)(newcomer.answered - newcomer.joined) / 1e6);
+}
+
+void support_attack(struct support_scene *scene, const struct support_attack *attack)
+{
+    struct support_node *late = support_node_start(scene->world, "newcomer");
+    struct cost before, after;
+    size_t heap_most = 0;
+    rusm_time until;
+
+    before = after = cost_now();
+    scene->bad = 0;
+    for (int i = 0; i < 3; i++) { /* the attack is first */
+        attack->turn(scene, attack->arg);
+    }
+    (void)snprintf(newcomer.address, sizeof(newcomer.address), "%s",
+                   rusm_node_address(scene->target->node));
+    atomic_store(&newcomer.done, false);
+    assert_int_equal(rusm_spawn(late->runtime, run_newcomer, NULL, NULL), RUSM_OK);
+    until = rusm_now() + 2 * (rusm_time)SUPPORT_DEADLINE_MS * 1000000;
+    while (!atomic_load(&newcomer.done) || scene->bad < attack->bad_min) {
+        attack->turn(scene, attack->arg);
+        after = cost_now();
+        if (after.heap > before.heap && after.heap - before.heap > heap_most) {
+            heap_most = after.heap - before.heap;
+        }
+        if (rusm_now() > until) {
+            fail_msg("%s: the newcomer waits for ever", attack->what);
+        }
+    }
+    if (newcomer.err != RUSM_OK) {
+        fail_msg("%s: the newcomer got %s", attack->what, newcomer.detail);
+    }
+    report(scene, attack, before, after, heap_most);
+    if (heap_most > attack->heap_max) {
+        fail_msg("%s: the heap grew by %zu KiB", attack->what, heap_most / 1024);
+    }
+    support_node_stop(late);
+    support_wait_peer(scene->target, "newcomer", false);
+    support_expect_exchange(5);
+    assert_int_equal(support_stats(scene->good).handshakes, 1);
+}
