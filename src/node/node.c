@@ -11,6 +11,7 @@
 #include "node/execute.h"
 #include "node/link.h"
 #include "node/send.h"
+#include "node/signal.h"
 #include "platform/random.h"
 #include "platform/wall.h"
 
@@ -34,7 +35,8 @@ void rusm_node_config_init(rusm_node_config *cfg)
                               .queue_bytes_max = (size_t)16 * 1024 * 1024,
                               .names_max = 1048576,
                               .requests_max = 1024,
-                              .mailbox_high = 8192};
+                              .mailbox_high = 8192,
+                              .watches_max = 1048576};
 }
 
 rusm_node *rusm_node_self(void)
@@ -86,7 +88,7 @@ static rusm_err check_config(const rusm_node_config *cfg, struct rusmi_address *
     }
     if (cfg->tick_ms < 200 || cfg->tick_ms > 3600000 || cfg->hello_ms < 1 || cfg->peers_max < 1 ||
         cfg->handshakes_max < 1 || cfg->names_max < 1 || cfg->requests_max < 1 ||
-        cfg->mailbox_high < 4 || cfg->queue_bytes_max < 1) {
+        cfg->watches_max < 1 || cfg->mailbox_high < 4 || cfg->queue_bytes_max < 1) {
         return rusm_set_err_detail(RUSM_EINVAL,
                                    "a limit of the node's config is out of range (tick_ms: 200 to "
                                    "3,600,000; all others: at least 1, mailbox_high 4)");
@@ -138,6 +140,8 @@ static void maps_init(rusm_node *node, const uint64_t seed[2])
     rusmi_map_init(&node->by_incarnation, seed[0], seed[1]);
     rusmi_map_init(&node->cids, seed[0], seed[1]);
     rusmi_map_init(&node->crowded, seed[0], seed[1]);
+    rusmi_events_init(node, seed);
+    rusmi_map_init(&node->last, seed[0], seed[1]);
     rusmi_list_init(&node->todo);
     rusmi_list_init(&node->strays);
     rusmi_lock_init(&node->lock);
@@ -159,6 +163,8 @@ static void node_free(rusm_node *node)
     while ((first = rusmi_list_pop(&node->strays)) != NULL) {
         rusmi_free(rusmi_container(first, struct rusmi_datagram, node));
     }
+    rusmi_events_fini(node);
+    rusmi_signals_fini(node);
     rusmi_map_fini(&node->links);
     rusmi_map_fini(&node->calls);
     rusmi_map_fini(&node->owners);

@@ -122,7 +122,8 @@ void rusm_runtime_node_past(rusm_runtime *rt, uint64_t incarnation)
         rusmi_list_push(&fars->past_order, &past->in_order);
         past = NULL;
         if (fars->past.len > RUSMI_PAST_MAX) {
-            oldest = rusmi_container(rusmi_list_pop(&fars->past_order), struct rusmi_past, in_order);
+            oldest =
+                rusmi_container(rusmi_list_pop(&fars->past_order), struct rusmi_past, in_order);
             rusmi_map_remove(&fars->past, &oldest->entry);
         }
     }

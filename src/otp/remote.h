@@ -38,7 +38,7 @@ struct rusmi_far {
     struct rusmi_lock lock;
     /* under lock */
     struct rusmi_list ties;
-    struct rusmi_map watches; /* monitors of theirs, by reference number */
+    struct rusmi_map watches;  /* monitors of theirs, by reference number */
     size_t theirs, theirs_max; /* links and monitors that they asked for */
     uint64_t clock;            /* of versions of links; at least that of each one seen */
     bool gone;

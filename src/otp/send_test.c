@@ -484,15 +484,18 @@ struct routed {
     rusm_waiter *gate; /* NULL: do not suspend */
 };
 
-static rusm_err route_send(void *arg, rusm_pid from, rusm_pid to, rusm_msg *msg)
+static rusm_err route_send(void *arg, rusm_pid from, rusm_pid to, rusm_msg *msg, int64_t timeout_ms)
 {
     struct routed *routed = arg;
 
     routed->from = from;
     routed->to = to;
     (void)atomic_fetch_add(&routed->sends, 1);
+    if (timeout_ms != RUSM_INFINITY) {
+        return RUSM_EINVAL; /* a plain send waits for as long as it takes */
+    }
     if (routed->gate != NULL) {
-        rusm_err err = rusm_waiter_wait(routed->gate, RUSM_INFINITY);
+        rusm_err err = rusm_waiter_wait(routed->gate, timeout_ms);
 
         if (err != RUSM_OK) {
             return err;
@@ -505,14 +508,15 @@ static rusm_err route_send(void *arg, rusm_pid from, rusm_pid to, rusm_msg *msg)
     return routed->err;
 }
 
-static rusm_err route_kill(void *arg, rusm_pid from, rusm_pid to)
+static void route_signal(void *arg, const rusm_signal *signal)
 {
     struct routed *routed = arg;
 
-    routed->from = from;
-    routed->to = to;
-    (void)atomic_fetch_add(&routed->kills, 1);
-    return RUSM_OK;
+    if (signal->kind == RUSM_SIGNAL_ASK_EXIT && signal->reason->kind == RUSM_REASON_KILLED) {
+        routed->from = signal->from;
+        routed->to = signal->to;
+        (void)atomic_fetch_add(&routed->kills, 1);
+    }
 }
 
 static bool route_name(void *arg, uint64_t incarnation, char *buf, size_t buf_len)
@@ -522,7 +526,7 @@ static bool route_name(void *arg, uint64_t incarnation, char *buf, size_t buf_le
     return incarnation == 77;
 }
 
-static const rusm_router router = {route_send, route_kill, route_name};
+static const rusm_router router = {route_send, route_signal, route_name};
 
 static void test_other_incarnations_go_to_the_router(void **state)
 {
@@ -540,6 +544,8 @@ static void test_other_incarnations_go_to_the_router(void **state)
     assert_true(rusm_pid_equal(routed.from, rusm_self()));
     assert_true(rusm_pid_equal(routed.to, far));
     assert_int_equal(routed.number, 5);
+    assert_int_equal(rusm_kill(far), RUSM_ENONODE); /* it is not connected */
+    assert_int_equal(rusm_runtime_node_up(fixture->rt, far.incarnation, 10), RUSM_OK);
     assert_int_equal(rusm_kill(far), RUSM_OK);
     assert_int_equal(atomic_load(&routed.kills), 1);
     (void)rusm_pid_format(far, text, sizeof(text));

@@ -315,7 +315,7 @@ static void set_cause(struct rusm_msg *msg, struct rusmi_cause *cause)
 
 /* Signals do not count for crowds, so none of that is done under a stripe. */
 enum rusmi_signalled rusmi_push_signal(struct rusmi_process *proc, uint64_t serial,
-                                        struct rusm_msg *msg)
+                                       struct rusm_msg *msg)
 {
     enum rusmi_push result = rusmi_push_to(proc, serial, msg);
 

@@ -34,6 +34,8 @@ typedef struct rusm_node_config {
     uint32_t requests_max; /**< requests of one peer that are being worked on, at a time (1,024) */
     uint32_t mailbox_high; /**< a mailbox above this slows remote senders down (8,192), see
                               docs/design/flow.md */
+    uint32_t watches_max;  /**< links and monitors that processes of one peer may have on processes
+                             here (1,048,576); a peer that asks for more is disconnected */
 } rusm_node_config;
 
 /** Fill cfg with the defaults. Threads: any. */
