@@ -129,6 +129,14 @@ static bool admit(rusm_node *node, const struct rusmi_quic_route *route, const s
                rusmi_quic_write_retry(route, node->quic.secret, remote, way->from->len, buf, now));
         return false;
     }
+    if (err == RUSM_OK && !rusmi_sources_take(&node->sources, way->from)) {
+        rusmi_count(&node->counters.refused_full, 1);
+        answer(node, way, buf,
+               rusmi_quic_write_refusal(route, RUSMI_QUIC_BUSY,
+                                        "the node is busy with other handshakes of this address",
+                                        buf));
+        return false;
+    }
     return true;
 }
 
@@ -172,6 +180,8 @@ static void unknown(rusm_node *node, const struct rusmi_quic_route *route, const
             if (link != NULL) {
                 rusmi_link_datagram(link, way->from, data, len);
                 rusmi_link_drop(link);
+            } else if (proven) {
+                rusmi_sources_give(&node->sources, way->from);
             }
         }
         return;

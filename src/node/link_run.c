@@ -136,6 +136,9 @@ static void half_open_done(struct rusmi_link *link)
     if (link->half_open) {
         link->half_open = false;
         (void)atomic_fetch_sub(&link->node->handshakes_open, 1);
+        if (link->proven) {
+            rusmi_sources_give(&link->node->sources, &link->remote);
+        }
     }
 }
 

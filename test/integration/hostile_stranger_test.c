@@ -163,6 +163,61 @@ static void flood_of_unfinished_handshakes_is_bounded_and_passes(void **state)
     support_expect_exchange(5);
 }
 
+/* ---- floods while a good node joins -------------------------------------------------------- */
+
+static int setup_small(void **state)
+{
+    rusm_node_config cfg = support_node_config();
+
+    cfg.hello_ms = 3000;
+    cfg.handshakes_retry = 8;
+    cfg.handshakes_source = 16;
+    cfg.handshakes_max = 32;
+    return support_scene_setup(state, &cfg);
+}
+
+/* Bad peers whose handshakes stay half done, from one address. */
+struct half_open {
+    rusm_identity *identity;
+    size_t count; /* so many at a time */
+    size_t next;
+};
+
+/* One more begins, proves its address if asked to, and says nothing more. */
+static void turn_half_open(struct support_scene *scene, void *arg)
+{
+    struct half_open *half = arg;
+    size_t i = half->next++ % half->count;
+
+    if (scene->raws[i] != NULL) {
+        support_raw_del(scene->raws[i]); /* without a word: the node still waits for it */
+    }
+    scene->raws[i] =
+        support_raw_dial_from(half->identity, "127.0.0.66", rusm_node_address(scene->target->node));
+    scene->raws[i]->deaf = true;
+    support_raw_send_only(scene->raws[i]);
+    support_raw_step(scene->raws[i], 2);
+    scene->bad++;
+}
+
+static void half_open_handshakes_of_one_host_leave_places_for_others(void **state)
+{
+    struct support_scene *scene = *state;
+    struct half_open half = {.identity = support_identity(scene->world, "flood"), .count = 64};
+    struct support_attack attack = {.what = "half-open handshakes",
+                                    .turn = turn_half_open,
+                                    .arg = &half,
+                                    .bad_min = 200,
+                                    .memory_max = (size_t)16 << 20};
+
+    for (size_t i = 0; i < half.count; i++) {
+        turn_half_open(scene, &half);
+    }
+    support_attack(scene, &attack);
+    rusm_identity_del(half.identity);
+    assert_true(support_stats(scene->target).refused_full > 0);
+}
+
 #define CASE(name, how) cmocka_unit_test_setup_teardown(name, setup_##how, support_scene_teardown)
 
 int main(void)
@@ -172,6 +227,7 @@ int main(void)
         CASE(lookalikes_of_initial_packets_do_not_keep_others_out, narrow),
         CASE(flood_of_initials_without_answers_lets_a_good_node_in, narrow),
         CASE(flood_of_unfinished_handshakes_is_bounded_and_passes, narrow),
+        CASE(half_open_handshakes_of_one_host_leave_places_for_others, small),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -223,6 +223,9 @@ static void take(struct support_raw *raw, const struct rusmi_address *from, cons
     struct rusmi_quic_path path;
 
     raw->received++;
+    if (raw->deaf && (data[0] & 0xf0) != 0xf0) {
+        return; /* RFC 9000 17.2.5 */
+    }
     if (raw->conn == NULL) {
         struct rusmi_quic_events events = raw_events(raw);
         struct rusmi_quic_route route;

@@ -42,6 +42,7 @@ struct support_raw {
     const char *join_as;                  /* follow the protocol under this name; NULL: do not */
     bool authenticated;                   /* the boxes are made */
     bool up;                              /* joined */
+    bool deaf;                            /* takes a Retry and nothing else */
     bool said_hello, must_accept;         /* the node's hello came first */
 };
 
