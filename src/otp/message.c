@@ -129,6 +129,11 @@ void rusm_msg_set_sender(rusm_msg *msg, rusm_pid sender)
     msg->sender = sender;
 }
 
+void rusm_msg_set_kind(rusm_msg *msg, rusm_msg_kind kind)
+{
+    msg->kind = (unsigned)kind & 0xff;
+}
+
 rusm_msg_kind rusm_msg_get_kind(const rusm_msg *msg)
 {
     return (rusm_msg_kind)msg->kind;
