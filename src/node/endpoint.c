@@ -16,6 +16,9 @@
 #define RECEIVE_ROUNDS 16
 #define SOCKET_BUFFER  (4 * 1024 * 1024)
 
+/* Datagrams that came to a link's socket before it was connected, and wait for the endpoint. */
+#define STRAYS_MAX 1024
+
 struct cid {
     struct rusmi_map_entry entry;
     struct rusmi_link *link; /* a reference */
@@ -173,6 +176,11 @@ static void unknown(rusm_node *node, const struct rusmi_quic_route *route, const
     struct rusmi_link *link;
     bool proven = false;
 
+    if (route->kind != RUSMI_QUIC_LONG && route->kind != RUSMI_QUIC_GARBAGE &&
+        !rusmi_sources_may_answer(&node->sources, way->from, now)) {
+        rusmi_count(&node->counters.stray, 1);
+        return;
+    }
     switch (route->kind) {
     case RUSMI_QUIC_INITIAL:
         if (admit(node, route, way, now, &proof, &proven)) {
@@ -235,8 +243,17 @@ void rusmi_endpoint_stray(rusm_node *node, const struct rusmi_address *from,
     memcpy(datagram->data, data, len);
     rusmi_list_init(&datagram->node);
     rusmi_lock_take(&node->cids_lock);
-    rusmi_list_push(&node->strays, &datagram->node);
+    if (node->strays_len < STRAYS_MAX) {
+        rusmi_list_push(&node->strays, &datagram->node);
+        node->strays_len++;
+        datagram = NULL;
+    }
     rusmi_lock_give(&node->cids_lock);
+    if (datagram != NULL) {
+        rusmi_count(&node->counters.stray, 1);
+        rusmi_free(datagram);
+        return;
+    }
     rusmi_endpoint_post(node);
 }
 
@@ -248,6 +265,7 @@ static void take_strays(rusm_node *node, rusm_time now)
 
         rusmi_lock_take(&node->cids_lock);
         first = rusmi_list_pop(&node->strays);
+        node->strays_len -= first != NULL ? 1 : 0;
         rusmi_lock_give(&node->cids_lock);
         if (first == NULL) {
             return;

@@ -139,6 +139,7 @@ static void maps_init(rusm_node *node, const uint64_t seed[2])
     rusmi_map_init(&node->by_incarnation, seed[0], seed[1]);
     rusmi_map_init(&node->cids, seed[0], seed[1]);
     rusmi_map_init(&node->crowded, seed[0], seed[1]);
+    rusmi_sources_init(&node->sources, seed, node->cfg.handshakes_source);
     rusmi_list_init(&node->todo);
     rusmi_list_init(&node->strays);
     rusmi_lock_init(&node->lock);
@@ -244,10 +245,9 @@ rusm_err rusm_node_bind_with(rusm_node **out_node, rusm_runtime *rt, const char 
     if (node == NULL) {
         return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");
     }
-    maps_init(node, seed);
     node->runtime = rt;
     node->cfg = *cfg;
-    rusmi_sources_init(&node->sources, seed, cfg->handshakes_source);
+    maps_init(node, seed);
     node->fd = -1;
     node->address = address;
     node->incarnation = rusm_runtime_incarnation(rt);

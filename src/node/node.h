@@ -83,6 +83,7 @@ struct rusm_node {
     /* under cids_lock */
     struct rusmi_map cids;    /* connection ids of this side; entries hold a reference */
     struct rusmi_list strays; /* datagrams that arrived on a link's socket and belong elsewhere */
+    size_t strays_len;
 
     struct rusmi_lock crowd_lock;
     /* under crowd_lock, see crowd.c */

@@ -5,6 +5,8 @@
 #include "base/list.h"
 #include "base/mem.h"
 
+#include <string.h>
+
 struct source {
     struct rusmi_map_entry entry;
     uint8_t key[RUSMI_ADDRESS_SOURCE_LEN];
@@ -42,9 +44,7 @@ static struct source *add(struct rusmi_sources *sources,
     if (source == NULL) {
         return NULL;
     }
-    for (size_t i = 0; i < sizeof(source->key); i++) {
-        source->key[i] = key[i];
-    }
+    memcpy(source->key, key, sizeof(source->key));
     if (!rusmi_map_insert(&sources->open, &source->entry, source->key, sizeof(source->key))) {
         rusmi_free(source);
         return NULL;
@@ -70,6 +70,23 @@ bool rusmi_sources_take(struct rusmi_sources *sources, const struct rusmi_addres
     }
     rusmi_lock_give(&sources->lock);
     return taken;
+}
+
+bool rusmi_sources_may_answer(struct rusmi_sources *sources, const struct rusmi_address *address,
+                              rusm_time now)
+{
+    uint64_t hash = rusmi_siphash(sources->open.seed, &address->storage, address->len);
+    uint8_t *answers = &sources->answers[hash % RUSMI_ANSWERS_SLOTS];
+
+    if (now - sources->period >= RUSMI_ANSWERS_PERIOD_NS) {
+        sources->period = now;
+        memset(sources->answers, 0, sizeof(sources->answers));
+    }
+    if (*answers == RUSMI_ANSWERS_MAX) {
+        return false;
+    }
+    (*answers)++;
+    return true;
 }
 
 void rusmi_sources_give(struct rusmi_sources *sources, const struct rusmi_address *address)
