@@ -130,6 +130,11 @@ void rusmi_endpoint_stray(rusm_node *node, const struct rusmi_address *from,
 /* Wake the endpoint's driver, whose timer follows node->core_deadline. */
 void rusmi_endpoint_post(rusm_node *node);
 
+/* ---- names.c ---- */
+
+/* Tell a process that it has lost a name (RUSMI_ACTION_CONFLICT). Under node->lock. */
+void rusmi_names_conflict(rusm_node *node, const struct rusmi_action *action);
+
 /* ---- crowd.c ---- */
 
 void rusmi_crowd_init(rusm_node *node);

@@ -183,6 +183,7 @@ typedef struct rusm_node_stats {
     uint64_t timeouts;          /**< links and handshakes that ended in silence */
     uint64_t datagrams_stray;   /**< datagrams that belong to no connection */
     uint64_t names_refused;     /**< names of peers over names_max, or that they may not publish */
+    uint64_t names_conflicts;   /**< names that processes of this node lost to others */
 } rusm_node_stats;
 
 /** Read the counters of a node. Threads: any. Errors: RUSM_ENOCONTEXT */
