@@ -334,7 +334,6 @@ static void on_ask(struct rusmi_core *core, struct conn *conn, const struct rusm
     const struct rusmi_claim *other = objection(name, conn, ask->time);
     const struct rusmi_claim *own = name == NULL ? NULL : rusmi_name_claim_of(name, &core->self);
 
-    rusmi_names_saw(&core->names, ask->time);
     if (other != NULL) {
         const struct rusmi_claimant *claimant = other->claimant;
 

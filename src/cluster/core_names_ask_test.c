@@ -310,6 +310,30 @@ static void test_earlier_ask_wins_then_the_name(void **state)
     expect_owner(net, 2, "y", "tokyo.5");
 }
 
+/* Who asks now may be a peer that was not there to be asked. */
+static void test_earlier_ask_of_a_peer_that_came_later_wins(void **state)
+{
+    struct net *net = *state;
+
+    net_join(net, 1, 2);
+    deafen(net, 2, true);
+    ask(net, 1, "x", 5);
+    net_run(net);
+    net_join(net, 0, 1);
+    deafen(net, 0, true);
+    ask(net, 0, "x", 6); /* at the same time, and london sorts before tokyo, which agrees */
+    net_run(net);
+    deafen(net, 2, false);
+    net_run(net);
+    expect(net, 1, RUSM_EEXIST);
+    assert_string_equal(registered(net, 1)->peer, "london");
+    assert_string_equal(net_owner(net, 2, "x"), "");
+    deafen(net, 0, false);
+    net_run(net);
+    expect(net, 0, RUSM_OK);
+    expect_owner(net, 2, "x", "london.6");
+}
+
 /* A registration that asked nobody is one: it beats an ask, whatever the times. */
 static void test_registration_beats_an_ask(void **state)
 {
@@ -862,6 +886,7 @@ int main(void)
         TEST(test_owner_that_a_peer_knows_is_told),
         TEST(test_of_many_that_ask_at_once_one_wins),
         TEST(test_earlier_ask_wins_then_the_name),
+        TEST(test_earlier_ask_of_a_peer_that_came_later_wins),
         TEST(test_registration_beats_an_ask),
         TEST(test_ask_that_is_not_answered_in_time_is_withdrawn),
         TEST(test_peer_that_goes_down_is_not_waited_for),

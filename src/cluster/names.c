@@ -123,11 +123,6 @@ static bool wins(const struct rusmi_claim *a, const struct rusmi_claim *b)
                                         : rusmi_claim_beats(a->time, a->claimant->node, b);
 }
 
-void rusmi_names_saw(struct rusmi_names *names, uint64_t time)
-{
-    names->time = time > names->time ? time : names->time;
-}
-
 /* Put a claim, which is in no list of its name, to its place there. */
 static void place(struct rusmi_names *names, struct rusmi_claim *claim)
 {
@@ -160,7 +155,7 @@ static void set(struct rusmi_names *names, struct rusmi_claim *claim,
     claim->serial = entry->serial;
     claim->time = entry->time;
     claim->tentative = tentative;
-    rusmi_names_saw(names, entry->time);
+    names->time = entry->time > names->time ? entry->time : names->time;
     place(names, claim);
 }
 

@@ -78,8 +78,6 @@ struct rusmi_claim *rusmi_name_claim_of(const struct rusmi_name *name,
                                         const struct rusmi_claimant *claimant);
 /* Whether a claim of that time and node wins over another of the same kind. */
 bool rusmi_claim_beats(uint64_t time, const char *node, const struct rusmi_claim *other);
-/* A time was seen: later claims of this node are later than that. */
-void rusmi_names_saw(struct rusmi_names *names, uint64_t time);
 /*
  * Claim a name, or renew the claim with another process and time. RUSM_EFULL: the claimant has
  * claims_max names; RUSM_ENOMEM. On an error nothing changed.
