@@ -340,6 +340,7 @@ static void end(struct rusmi_link *link)
         rusmi_inbox_fini(&link->inbox);
         link->boxes = false;
     }
+    rusmi_crowd_forget(node, link->id);
     rusm_driver_close(link->driver);
     rusmi_node_forget(link);
 }

@@ -139,6 +139,8 @@ void rusmi_names_conflict(rusm_node *node, const struct rusmi_action *action);
 
 void rusmi_crowd_init(rusm_node *node);
 void rusmi_crowd_fini(rusm_node *node);
+/* The connection has ended: what its peer was told is of no use any more. */
+void rusmi_crowd_forget(rusm_node *node, uint64_t conn);
 /* A message from link, addressed to a serial or (name not NULL) a name, reached pid: tell link's
  * peer if pid is crowded. */
 void rusmi_crowd_delivered(rusm_node *node, struct rusmi_link *link, uint64_t serial,
