@@ -7,8 +7,9 @@
  *
  * The core: the bytes as what an authenticated peer sends, in pieces, with a second peer beside it
  * and requests of ours on the way. Whatever comes, the invariant of the core holds (debug builds),
- * the second link stays, and every request is answered once. The first byte of the input chooses
- * who the peer is and how far the handshake has come.
+ * the second link stays, every request is answered once, and so is every name that both peers are
+ * asked for. The first byte of the input chooses who the peer is, which version it speaks, and how
+ * far the handshake has come.
  */
 #include "base/assert.h"
 #include "cluster/core.h"
@@ -21,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define PEER      1u /* conns */
 #define BYSTANDER 2u
 #define REQUESTS  6u
+#define ASKS      3u
 
 static void roundtrip(const uint8_t *bytes, size_t len)
 {
@@ -62,7 +64,7 @@ static void codec(const uint8_t *data, size_t size)
 struct world {
     struct rusmi_core *core;
     rusm_time now;
-    unsigned replies[REQUESTS];
+    unsigned replies[REQUESTS], registered[ASKS];
     int up, down; /* of the bystander */
 };
 
@@ -78,6 +80,10 @@ static void act(struct world *world, struct rusmi_actions *actions)
                               actions);
         } else if (action->kind == RUSMI_ACTION_REPLY) {
             world->replies[action->ref]++;
+        } else if (action->kind == RUSMI_ACTION_REGISTERED) {
+            world->registered[action->ref]++;
+        } else if (action->kind == RUSMI_ACTION_CONFLICT) {
+            rusmi_assert(action->ref == 8 && action->pid.serial != 0);
         } else if (action->kind == RUSMI_ACTION_PEER_UP && action->conn == BYSTANDER) {
             world->up++;
         } else if (action->kind == RUSMI_ACTION_PEER_DOWN && action->conn == BYSTANDER) {
@@ -129,13 +135,14 @@ static void frame(struct world *world, uint64_t conn, const struct rusmi_frame *
     rusmi_buf_fini(&buf);
 }
 
-static void handshake(struct world *world, uint64_t conn, const char *name, uint64_t incarnation)
+static void handshake(struct world *world, uint64_t conn, const char *name, uint64_t incarnation,
+                      size_t versions)
 {
     struct rusmi_frame hello = {.type = RUSMI_FRAME_HELLO};
     struct rusmi_frame last = {.type = name[0] > 'm' ? RUSMI_FRAME_ACCEPT : RUSMI_FRAME_READY};
 
     hello.u.hello = (struct rusmi_hello){
-        .versions = {1}, .versions_len = 1, .cluster = "c", .incarnation = incarnation};
+        .versions = {1, 2}, .versions_len = versions, .cluster = "c", .incarnation = incarnation};
     memcpy(hello.u.hello.name, name, strlen(name) + 1);
     frame(world, conn, &hello);
     frame(world, conn, &last);
@@ -158,6 +165,23 @@ static void ask(struct world *world, const char *peer)
     }
 }
 
+/* A name of ours, and some that the peers are asked for: "a" to "c", with ids 0 to 2. */
+static void publish(struct world *world)
+{
+    struct rusmi_actions actions;
+
+    rusmi_actions_init(&actions);
+    rusmi_assert(rusmi_core_register(world->core, "own", 8, world->now, &actions) == RUSM_OK);
+    act(world, &actions);
+    for (unsigned i = 0; i < ASKS; i++) {
+        const char name[2] = {(char)('a' + i), '\0'};
+
+        rusmi_assert(rusmi_core_register_sync(world->core, i, name, 9, world->now + 1000,
+                                              world->now, &actions) == RUSM_OK);
+        act(world, &actions);
+    }
+}
+
 static void core(const uint8_t *data, size_t size)
 {
     struct rusmi_core_config cfg = {.cluster = "c",
@@ -176,17 +200,19 @@ static void core(const uint8_t *data, size_t size)
     const char *name = (mode & 1) != 0 ? "a" : "z"; /* who decides: the peer, or we */
     size_t piece = (mode & 2) != 0 ? 3 : SIZE_MAX;
     bool hidden = (mode & 4) != 0;
+    size_t versions = (mode & 32) != 0 ? 2 : 1;
 
     rusmi_assert(rusmi_core_new(&world.core, &cfg) == RUSM_OK);
     rusmi_assert(rusmi_core_conn_id(world.core) == PEER);
     rusmi_assert(rusmi_core_conn_id(world.core) == BYSTANDER);
     authenticated(&world, BYSTANDER, "y", RUSMI_ROLE_MEMBER, false);
-    handshake(&world, BYSTANDER, "y", 2);
+    handshake(&world, BYSTANDER, "y", 2, versions);
     authenticated(&world, PEER, name, hidden ? RUSMI_ROLE_OBSERVER : RUSMI_ROLE_MEMBER,
                   (mode & 8) != 0);
     if ((mode & 16) != 0) {
-        handshake(&world, PEER, name, 3);
+        handshake(&world, PEER, name, 3, versions);
         ask(&world, name);
+        publish(&world);
     }
     for (size_t at = 1; at < size;) {
         size_t len = size - at < piece ? size - at : piece;
@@ -203,6 +229,9 @@ static void core(const uint8_t *data, size_t size)
     step(&world, &event);
     for (unsigned i = 0; i < REQUESTS; i++) {
         rusmi_assert(world.replies[i] == ((mode & 16) != 0 ? 1 : 0));
+    }
+    for (unsigned i = 0; i < ASKS; i++) {
+        rusmi_assert(world.registered[i] == ((mode & 16) != 0 ? 1 : 0));
     }
     rusmi_core_del(world.core);
 }

@@ -25,7 +25,7 @@ static bool config_valid(const struct rusmi_core_config *cfg)
            rusmi_name_valid(cfg->name, strlen(cfg->name)) && cfg->incarnation != 0 &&
            strlen(cfg->address) <= RUSMI_WIRE_ADDRESS_MAX && cfg->hello_ms != 0 &&
            cfg->tick_ms != 0 && cfg->peers_max != 0 && cfg->names_max != 0 &&
-           cfg->requests_max != 0;
+           cfg->requests_max != 0 && cfg->version_max <= RUSMI_PROTOCOL_VERSION;
 }
 
 rusm_err rusmi_core_new(struct rusmi_core **out_core, const struct rusmi_core_config *cfg)
@@ -44,6 +44,7 @@ rusm_err rusmi_core_new(struct rusmi_core **out_core, const struct rusmi_core_co
     (void)snprintf(core->name, sizeof(core->name), "%s", cfg->name);
     (void)snprintf(core->address, sizeof(core->address), "%s", cfg->address);
     (void)snprintf(core->software, sizeof(core->software), "%s", cfg->software);
+    core->cfg.version_max = cfg->version_max == 0 ? RUSMI_PROTOCOL_VERSION : cfg->version_max;
     core->cfg.cluster = core->cluster;
     core->cfg.name = core->name;
     core->cfg.address = core->address;
@@ -53,6 +54,8 @@ rusm_err rusmi_core_new(struct rusmi_core **out_core, const struct rusmi_core_co
     rusmi_map_init(&core->peers_by_incarnation, cfg->map_seed[0], cfg->map_seed[1]);
     rusmi_map_init(&core->requests, cfg->map_seed[0], cfg->map_seed[1]);
     rusmi_map_init(&core->owners, cfg->map_seed[0], cfg->map_seed[1]);
+    rusmi_map_init(&core->asks, cfg->map_seed[0], cfg->map_seed[1]);
+    rusmi_list_init(&core->asks_settle);
     rusmi_list_init(&core->handshakes);
     rusmi_list_init(&core->links);
     rusmi_list_init(&core->dead);
@@ -85,6 +88,7 @@ static void close_all(struct rusmi_core *core, rusm_time now, struct rusmi_actio
     struct conn *conn;
 
     core->shut_down = true;
+    rusmi_asks_shut(core, now, out);
     while ((conn = any_conn(core)) != NULL) {
         rusmi_conn_close(core, conn, RUSMI_CLOSE_SHUTDOWN, RUSMI_DOWN_SHUTDOWN, now, out,
                          "\"%s\" is shutting down", core->name);
@@ -110,6 +114,7 @@ void rusmi_core_del(struct rusmi_core *core)
     rusmi_map_fini(&core->peers_by_incarnation);
     rusmi_map_fini(&core->requests);
     rusmi_map_fini(&core->owners);
+    rusmi_map_fini(&core->asks);
     rusmi_roster_fini(&core->peers);
     rusmi_roster_fini(&core->own_claims);
     rusmi_deadlines_fini(&core->deadlines);
@@ -128,7 +133,8 @@ static void check_conn(const struct rusmi_core *core, const struct conn *conn)
     bool up = conn->state == CONN_UP;
 
     rusmi_assert(rusmi_conn_find(core, conn->id) == conn);
-    rusmi_assert(up || (rusmi_list_empty(&conn->requests) && conn->claimant.len == 0));
+    rusmi_assert(up || (rusmi_list_empty(&conn->requests) && conn->claimant.len == 0 &&
+                        rusmi_list_empty(&conn->asks)));
     rusmi_assert(!up || rusmi_list_empty(&conn->dials));
     rusmi_assert((conn->deadline.place != 0) == (!up && conn->state != CONN_DIALING));
     if (up && !conn->hidden) {
@@ -163,14 +169,19 @@ static void check(const struct rusmi_core *core)
     rusmi_assert(core->conns.len == conns && core->stats.hidden == hidden);
     rusmi_assert(core->peers.live == members && core->peers_by_name.len == members &&
                  core->peers_by_incarnation.len == members);
-    rusmi_assert(core->own_claims.live == core->self.len);
-    rusmi_assert(core->names.map.len == core->names.roster.live);
+    rusmi_assert(core->own_claims.live + core->asks.len == core->self.len);
+    rusmi_assert(core->names.map.len == core->names.roster.live &&
+                 core->names.owned <= core->names.map.len);
+    rusmi_assert(rusmi_list_empty(&core->asks_settle));
 }
 #endif
 
 void rusmi_core_finish(struct rusmi_core *core, rusm_time now, struct rusmi_actions *out)
 {
-    rusmi_conns_settle(core, now, out);
+    do {
+        rusmi_asks_settle(core, now, out); /* publishes, and so may close conns */
+        rusmi_conns_settle(core, now, out);
+    } while (!rusmi_list_empty(&core->asks_settle));
     reap(core);
 #ifndef NDEBUG
     check(core);
@@ -191,6 +202,13 @@ static void expire(struct rusmi_core *core, rusm_time now, struct rusmi_actions 
             break;
         case DEADLINE_REQUEST:
             rusmi_request_expired(core, rusmi_container(first, struct pending, deadline), out);
+            break;
+        case DEADLINE_ASK:
+            rusmi_ask_expired(core, first, now, out);
+            break;
+        case DEADLINE_MORE:
+            rusmi_deadlines_set(&core->deadlines, first, RUSMI_TIME_NEVER);
+            rusmi_names_more(core, rusmi_container(first, struct conn, more), now, out);
             break;
         }
         rusmi_conns_settle(core, now, out);
@@ -275,12 +293,10 @@ void rusmi_core_flow(struct rusmi_core *core, uint64_t conn_id, const struct rus
     }
 }
 
-static void fill_owner(const struct rusmi_name *name, struct rusmi_core_owner *out_owner)
+static void fill_owner(const struct rusmi_claim *claim, struct rusmi_core_owner *out_owner)
 {
-    const struct rusmi_claim *claim = rusmi_name_owner(name);
-
     *out_owner = (struct rusmi_core_owner){
-        .name = name->text,
+        .name = claim->name->text,
         .node = claim->claimant->node,
         .conn = claim->claimant->conn,
         .pid = {.incarnation = claim->claimant->incarnation, .serial = claim->serial}};
@@ -290,11 +306,24 @@ bool rusmi_core_whereis(const struct rusmi_core *core, const char *name,
                         struct rusmi_core_owner *out_owner)
 {
     const struct rusmi_name *found = rusmi_names_find(&core->names, name, strlen(name));
+    const struct rusmi_claim *owner = found == NULL ? NULL : rusmi_name_owner(found);
+
+    if (owner == NULL) {
+        return false;
+    }
+    fill_owner(owner, out_owner);
+    return true;
+}
+
+bool rusmi_core_name_taken(const struct rusmi_core *core, const char *name,
+                           struct rusmi_core_owner *out_owner)
+{
+    const struct rusmi_name *found = rusmi_names_find(&core->names, name, strlen(name));
 
     if (found == NULL) {
         return false;
     }
-    fill_owner(found, out_owner);
+    fill_owner(rusmi_name_first(found), out_owner);
     return true;
 }
 
@@ -366,7 +395,11 @@ size_t rusmi_core_list_names(const struct rusmi_core *core, uint64_t *cursor,
         size_t got = page(&core->names.roster, cursor, items, want);
 
         for (size_t i = 0; i < got; i++) {
-            fill_owner(items[i], &owners[len++]);
+            const struct rusmi_claim *owner = rusmi_name_owner(items[i]);
+
+            if (owner != NULL) {
+                fill_owner(owner, &owners[len++]);
+            }
         }
     } while (*cursor != 0 && len < owners_max);
     return len;
@@ -393,5 +426,5 @@ void rusmi_core_get_stats(const struct rusmi_core *core, struct rusmi_core_stats
 {
     *out_stats = core->stats;
     out_stats->peers = core->peers.live;
-    out_stats->names = core->names.map.len;
+    out_stats->names = core->names.owned;
 }

@@ -59,6 +59,7 @@ struct rusmi_core_config {
     uint32_t peers_max;    /* links that are up, hidden ones too; as many unfinished handshakes */
     uint32_t names_max;    /* global names of one node, ours as well */
     uint32_t requests_max; /* requests of one peer that are being worked on */
+    uint32_t version_max;  /* the highest protocol version to offer; 0: all that there are */
     uint64_t map_seed[2];  /* random: peers fill hash tables */
 };
 
@@ -131,6 +132,9 @@ enum rusmi_action_kind {
     RUSMI_ACTION_EXECUTE,   /* conn, request_id, request, peer, role: do it and call
                                rusmi_core_answer() once, also after the conn has gone */
     RUSMI_ACTION_FLOW,      /* conn, flow: slow down (or no longer) those who send there */
+    RUSMI_ACTION_REGISTERED, /* ref, err, text: a registration that asked the peers is done */
+    RUSMI_ACTION_CONFLICT,   /* ref: the serial of a local process that has lost a name; text: the
+                                name; pid: the process that has it now; peer: its node */
 };
 
 /* Fields that a kind does not name are 0. Pointers live as long as the action. */
@@ -146,6 +150,7 @@ struct rusmi_action {
     bool hidden; /* the peer is an operator or observer */
     uint64_t incarnation;
     uint64_t request_id;
+    rusm_pid pid;
     const char *peer; /* a node name */
     const char *text; /* address or explanation; never NULL */
     const uint8_t *bytes;
@@ -175,6 +180,7 @@ struct rusmi_core_stats {
     uint64_t protocol_errors;   /* conns closed because the peer broke the protocol */
     uint64_t timeouts;          /* conns closed because hello, accept or ready did not come */
     uint64_t names_refused;     /* names of peers over names_max or that they may not publish */
+    uint64_t names_conflicts;   /* names that local processes lost to others */
     uint64_t replies_late;      /* replies that nobody waits for any more */
     uint64_t requests_refused;  /* requests that the peer's role does not allow */
     uint64_t frames_ignored;    /* extension frames that we do not know */
@@ -236,12 +242,27 @@ void rusmi_core_flow(struct rusmi_core *core, uint64_t conn, const struct rusmi_
                      rusm_time now, struct rusmi_actions *out);
 
 /*
- * Publish a name for the local process `serial`. RUSM_EEXIST: any claim is known; RUSM_EPERM: we
- * are no member; RUSM_EFULL; RUSM_EINVAL; RUSM_ENOMEM; RUSM_ECLOSED.
+ * Publish a name for the local process `serial`. RUSM_EEXIST: any claim is known, also one that
+ * others are still being asked about; RUSM_EPERM: we are no member; RUSM_EFULL; RUSM_EINVAL;
+ * RUSM_ENOMEM; RUSM_ECLOSED.
  */
 RUSM_MUST_CHECK rusm_err rusmi_core_register(struct rusmi_core *core, const char *name,
                                              uint64_t serial, rusm_time now,
                                              struct rusmi_actions *out);
+/*
+ * The same once all members that are up now, and stay up, have agreed. Errors as
+ * rusmi_core_register(), and then nothing follows. After RUSM_OK exactly one REGISTERED with this
+ * ref follows, perhaps in out already: RUSM_OK: published; or not: RUSM_EEXIST (peer: the node whose
+ * process has the name), RUSM_ETIMEOUT, RUSM_ENOPROC (the process has ended), RUSM_ENOMEM,
+ * RUSM_ECLOSED. ref is in use by no other registration that is not done, and the peers see it.
+ */
+RUSM_MUST_CHECK rusm_err rusmi_core_register_sync(struct rusmi_core *core, uint64_t ref,
+                                                  const char *name, uint64_t serial,
+                                                  rusm_time deadline, rusm_time now,
+                                                  struct rusmi_actions *out);
+/* Take back a registration that is not done: no REGISTERED follows. Others are ignored. */
+void rusmi_core_register_cancel(struct rusmi_core *core, uint64_t ref, rusm_time now,
+                                struct rusmi_actions *out);
 /* RUSM_ENONAME; RUSM_EPERM: only peers claim it. */
 RUSM_MUST_CHECK rusm_err rusmi_core_unregister(struct rusmi_core *core, const char *name,
                                                rusm_time now, struct rusmi_actions *out);
@@ -273,6 +294,9 @@ struct rusmi_core_peer {
 /* The owner of a global name; false if nobody claims it. */
 bool rusmi_core_whereis(const struct rusmi_core *core, const char *name,
                         struct rusmi_core_owner *out_owner);
+/* The same, or else who is asking others for it: why registering is RUSM_EEXIST. */
+bool rusmi_core_name_taken(const struct rusmi_core *core, const char *name,
+                           struct rusmi_core_owner *out_owner);
 /* The peer of that name with a link that is up (hidden ones have no name here). */
 bool rusmi_core_find_peer(const struct rusmi_core *core, const char *name,
                           struct rusmi_core_peer *out_peer);

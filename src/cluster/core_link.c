@@ -61,13 +61,20 @@ struct conn *rusmi_conn_new(struct rusmi_core *core, uint64_t id)
         rusmi_free(conn);
         return NULL;
     }
+    if (!rusmi_deadlines_reserve(&core->deadlines)) {
+        rusmi_deadlines_release(&core->deadlines, &conn->deadline);
+        rusmi_free(conn);
+        return NULL;
+    }
     conn->id = id;
     conn->state = CONN_DIALING;
     conn->deadline.kind = DEADLINE_CONN;
+    conn->more.kind = DEADLINE_MORE;
     rusmi_splitter_init(&conn->splitter);
     rusmi_list_init(&conn->in_state);
     rusmi_list_init(&conn->dials);
     rusmi_list_init(&conn->requests);
+    rusmi_list_init(&conn->asks);
     rusmi_claimant_init(&conn->claimant, conn->name, 0, id);
     conn->close_action = rusmi_action_new_told(RUSMI_ACTION_CLOSE);
     conn->up_action = rusmi_action_new_told(RUSMI_ACTION_PEER_UP);
@@ -86,6 +93,7 @@ void rusmi_conn_del(struct rusmi_core *core, struct conn *conn)
     rusmi_assert(rusmi_list_empty(&conn->dials) && rusmi_list_empty(&conn->requests) &&
                  conn->claimant.len == 0);
     rusmi_deadlines_release(&core->deadlines, &conn->deadline);
+    rusmi_deadlines_release(&core->deadlines, &conn->more);
     rusmi_list_remove(&conn->in_state);
     rusmi_splitter_fini(&conn->splitter);
     rusmi_action_del(conn->close_action);
@@ -130,6 +138,7 @@ static void link_down(struct rusmi_core *core, struct conn *conn, enum rusmi_dow
         rusmi_map_remove(&core->peers_by_incarnation, &conn->by_incarnation);
         rusmi_roster_remove(&core->peers, conn->peer_id);
         rusmi_names_drop(&core->names, &conn->claimant);
+        rusmi_asks_lost(core, conn);
         core->settle = true;
     }
     conn->down_action = NULL;
@@ -286,6 +295,8 @@ bool rusmi_conn_send(struct rusmi_core *core, struct conn *conn, const struct ru
     if (conn->state == CONN_CLOSED) {
         return false;
     }
+    rusmi_assert(frame->type <= RUSMI_FRAME_FLOW || frame->type >= RUSMI_FRAME_EXTENSION ||
+                 conn->version >= 2);
     rusmi_buf_init(&buf);
     err = rusmi_control_encode(&buf, frame);
     action = err == RUSM_OK ? rusmi_action_new(RUSMI_ACTION_SEND) : NULL;
@@ -318,8 +329,9 @@ static void send_hello(struct rusmi_core *core, struct conn *conn, rusm_time now
     struct rusmi_frame frame = {.type = RUSMI_FRAME_HELLO};
     struct rusmi_hello *hello = &frame.u.hello;
 
-    hello->versions[0] = RUSMI_PROTOCOL_VERSION;
-    hello->versions_len = 1;
+    for (uint32_t v = core->cfg.version_max; v >= RUSMI_PROTOCOL_VERSION_MIN; v--) {
+        hello->versions[hello->versions_len++] = v; /* the best first; the order means nothing */
+    }
     memcpy(hello->cluster, core->cluster, sizeof(hello->cluster));
     memcpy(hello->name, core->name, sizeof(hello->name));
     memcpy(hello->address, core->address, sizeof(hello->address));
@@ -375,14 +387,31 @@ rusm_err rusmi_conn_authenticated(struct rusmi_core *core, const struct rusmi_co
     return RUSM_OK;
 }
 
-static bool speaks_our_version(const struct rusmi_hello *hello)
+/* The highest version that both speak; 0 if there is none. */
+static uint32_t common_version(const struct rusmi_core *core, const struct rusmi_hello *hello)
 {
+    uint32_t best = 0;
+
     for (size_t i = 0; i < hello->versions_len; i++) {
-        if (hello->versions[i] == RUSMI_PROTOCOL_VERSION) {
-            return true;
+        uint32_t version = hello->versions[i];
+
+        if (version >= RUSMI_PROTOCOL_VERSION_MIN && version <= core->cfg.version_max &&
+            version > best) {
+            best = version;
         }
     }
-    return false;
+    return best;
+}
+
+/* What a hello offers, for people: "3, 2, 1". */
+static void list_versions(const struct rusmi_hello *hello, char *buf, size_t buf_len)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < hello->versions_len && len < buf_len; i++) {
+        len += (size_t)snprintf(buf + len, buf_len - len, "%s%" PRIu32, i == 0 ? "" : ", ",
+                                hello->versions[i]);
+    }
 }
 
 /* The rules about who a peer says it is; closes the conn and returns false on the first broken. */
@@ -390,10 +419,15 @@ static bool hello_identity(struct rusmi_core *core, struct conn *conn,
                            const struct rusmi_hello *hello, rusm_time now,
                            struct rusmi_actions *out)
 {
-    if (!speaks_our_version(hello)) {
+    conn->version = common_version(core, hello);
+    if (conn->version == 0) {
+        char offered[RUSMI_VERSIONS_MAX * 12];
+
+        list_versions(hello, offered, sizeof(offered));
         rusmi_conn_close(core, conn, RUSMI_CLOSE_VERSION, RUSMI_DOWN_REFUSED, now, out,
-                         "\"%s\" offers protocol version %" PRIu32 ", \"%s\" speaks version %u",
-                         hello->name, hello->versions[0], core->name, RUSMI_PROTOCOL_VERSION);
+                         "\"%s\" speaks protocol version %s, \"%s\" speaks %u to %" PRIu32,
+                         hello->name, offered, core->name, RUSMI_PROTOCOL_VERSION_MIN,
+                         core->cfg.version_max);
         return false;
     }
     if (strcmp(hello->cluster, core->cluster) != 0) {
@@ -647,7 +681,7 @@ static void on_pong(struct rusmi_core *core, struct conn *old, uint64_t nonce, r
 
     if (nonce != 0 && nonce == old->sync_nonce) {
         old->sync_nonce = 0;
-        rusmi_names_sync(core, old, now, out);
+        rusmi_names_pong(core, old, now, out);
     }
     if (old->state != CONN_UP) {
         return;
@@ -739,6 +773,9 @@ static void up_frame(struct rusmi_core *core, struct conn *conn, struct rusmi_fr
     switch ((enum rusmi_frame_type)frame->type) {
     case RUSMI_FRAME_NAMES_ADD:
     case RUSMI_FRAME_NAMES_DEL:
+    case RUSMI_FRAME_NAMES_ASK:
+    case RUSMI_FRAME_NAMES_AGREE:
+    case RUSMI_FRAME_NAMES_MORE:
         rusmi_names_frame(core, conn, frame, now, out);
         return;
     case RUSMI_FRAME_REQUEST:
@@ -785,6 +822,8 @@ static void on_frame(struct rusmi_core *core, struct conn *conn, struct rusmi_fr
         on_hello(core, conn, &frame->u.hello, now, out);
     } else if (frame->type >= RUSMI_FRAME_EXTENSION) {
         core->stats.frames_ignored++;
+    } else if (frame->type > RUSMI_FRAME_FLOW && conn->version < 2) {
+        protocol_error(core, conn, "a frame of a later version than the link's", now, out);
     } else if (frame->type == RUSMI_FRAME_PING) {
         (void)send_bare(core, conn, RUSMI_FRAME_PONG, frame->id, now, out);
     } else if (frame->type == RUSMI_FRAME_PONG) {

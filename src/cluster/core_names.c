@@ -91,11 +91,20 @@ static struct rusmi_name_entry entry_of(const struct rusmi_claim *claim)
                                      .time = claim->time};
 }
 
-/* Make a claim of our own, with its places in the sync order and at its process. */
-static rusm_err claim_own(struct rusmi_core *core, const char *name, uint64_t serial,
-                          struct rusmi_claim **out_claim)
+/* Give a claim of our own its place in the sync order; false when memory ran out. */
+static bool number(struct rusmi_core *core, struct rusmi_claim *claim)
 {
-    uint64_t time = core->names.time == UINT64_MAX ? UINT64_MAX : core->names.time + 1;
+    if (!rusmi_roster_add(&core->own_claims, core->claim_last + 1, claim)) {
+        return false;
+    }
+    claim->id = ++core->claim_last;
+    return true;
+}
+
+rusm_err rusmi_names_claim_own(struct rusmi_core *core, const char *name, uint64_t serial,
+                               bool tentative, struct rusmi_claim **out_claim)
+{
+    struct rusmi_name_entry entry = {.name = name, .name_len = strlen(name), .serial = serial};
     struct owner *owner = owner_get(core, serial);
     struct rusmi_claim *claim;
     rusm_err err;
@@ -103,32 +112,63 @@ static rusm_err claim_own(struct rusmi_core *core, const char *name, uint64_t se
     if (owner == NULL) {
         return RUSM_ENOMEM;
     }
-    err = rusmi_names_claim(&core->names, &core->self, name, strlen(name), serial, time,
-                            core->cfg.names_max, &claim);
+    entry.time = core->names.time == UINT64_MAX ? UINT64_MAX : core->names.time + 1;
+    err = rusmi_names_claim(&core->names, &core->self, &entry, tentative, core->cfg.names_max,
+                            &claim);
     if (err != RUSM_OK) {
         owner_put(core, owner);
         return err;
     }
-    claim->id = core->claim_last + 1;
-    if (!rusmi_roster_add(&core->own_claims, claim->id, claim)) {
+    if (!tentative && !number(core, claim)) {
         rusmi_names_unclaim(&core->names, &core->self, claim);
         owner_put(core, owner);
         return RUSM_ENOMEM;
     }
-    core->claim_last++;
     rusmi_list_push(&owner->claims, &claim->in_process);
     *out_claim = claim;
     return RUSM_OK;
 }
 
-rusm_err rusmi_core_register(struct rusmi_core *core, const char *name, uint64_t serial,
-                             rusm_time now, struct rusmi_actions *out)
+/* Take back a claim of our own; its process keeps its record. */
+static void unclaim_own(struct rusmi_core *core, struct rusmi_claim *claim)
+{
+    if (!claim->tentative) {
+        rusmi_roster_remove(&core->own_claims, claim->id);
+    }
+    rusmi_names_unclaim(&core->names, &core->self, claim);
+}
+
+void rusmi_names_withdraw(struct rusmi_core *core, struct rusmi_claim *claim, rusm_time now,
+                          struct rusmi_actions *out)
+{
+    struct owner *owner = owner_find(core, claim->serial);
+    struct rusmi_name_entry entry = entry_of(claim);
+
+    broadcast_del(core, &entry, 1, now, out); /* while the text is there */
+    unclaim_own(core, claim);
+    owner_put(core, owner);
+}
+
+bool rusmi_names_publish(struct rusmi_core *core, struct rusmi_claim *claim, rusm_time now,
+                         struct rusmi_actions *out)
 {
     struct rusmi_frame frame = {.type = RUSMI_FRAME_NAMES_ADD};
-    struct rusmi_name_entry entry;
-    struct rusmi_claim *claim;
-    rusm_err err;
+    struct rusmi_name_entry entry = entry_of(claim);
 
+    if (claim->tentative) {
+        if (!number(core, claim)) {
+            return false;
+        }
+        rusmi_names_confirm(&core->names, claim);
+    }
+    frame.u.names.entries = &entry;
+    frame.u.names.len = 1;
+    broadcast(core, &frame, true, now, out);
+    return true;
+}
+
+rusm_err rusmi_names_may_register(const struct rusmi_core *core, const char *name, uint64_t serial)
+{
     if (!rusmi_name_valid(name, strlen(name)) || serial == 0) {
         return RUSM_EINVAL;
     }
@@ -138,41 +178,39 @@ rusm_err rusmi_core_register(struct rusmi_core *core, const char *name, uint64_t
     if (core->cfg.role != RUSMI_ROLE_MEMBER) {
         return RUSM_EPERM;
     }
-    if (rusmi_names_find(&core->names, name, strlen(name)) != NULL) {
-        return RUSM_EEXIST;
+    return rusmi_names_find(&core->names, name, strlen(name)) != NULL ? RUSM_EEXIST : RUSM_OK;
+}
+
+rusm_err rusmi_core_register(struct rusmi_core *core, const char *name, uint64_t serial,
+                             rusm_time now, struct rusmi_actions *out)
+{
+    rusm_err err = rusmi_names_may_register(core, name, serial);
+    struct rusmi_claim *claim;
+
+    if (err == RUSM_OK) {
+        err = rusmi_names_claim_own(core, name, serial, false, &claim);
     }
-    err = claim_own(core, name, serial, &claim);
-    if (err != RUSM_OK) {
-        return err;
+    if (err == RUSM_OK) {
+        (void)rusmi_names_publish(core, claim, now, out); /* it has its number */
+        rusmi_core_finish(core, now, out);
     }
-    entry = entry_of(claim);
-    frame.u.names.entries = &entry;
-    frame.u.names.len = 1;
-    broadcast(core, &frame, true, now, out);
-    rusmi_core_finish(core, now, out);
-    return RUSM_OK;
+    return err;
 }
 
 rusm_err rusmi_core_unregister(struct rusmi_core *core, const char *name, rusm_time now,
                                struct rusmi_actions *out)
 {
     const struct rusmi_name *found = rusmi_names_find(&core->names, name, strlen(name));
-    struct rusmi_name_entry entry = {.name = name, .name_len = strlen(name)};
     struct rusmi_claim *claim;
-    struct owner *owner;
 
-    if (found == NULL) {
+    if (found == NULL || rusmi_name_owner(found) == NULL) {
         return RUSM_ENONAME;
     }
     claim = rusmi_name_claim_of(found, &core->self);
     if (claim == NULL) {
         return RUSM_EPERM;
     }
-    owner = owner_find(core, claim->serial);
-    rusmi_roster_remove(&core->own_claims, claim->id);
-    rusmi_names_unclaim(&core->names, &core->self, claim);
-    owner_put(core, owner);
-    broadcast_del(core, &entry, 1, now, out);
+    rusmi_names_withdraw(core, claim, now, out);
     rusmi_core_finish(core, now, out);
     return RUSM_OK;
 }
@@ -195,13 +233,16 @@ size_t rusmi_core_owner_exited(struct rusmi_core *core, uint64_t serial, rusm_ti
             claims[len] =
                 rusmi_container(rusmi_list_pop(&owner->claims), struct rusmi_claim, in_process);
             entries[len] = entry_of(claims[len]);
+            if (claims[len]->tentative) {
+                rusmi_ask_ownerless(core, claims[len], out);
+            } else {
+                total++;
+            }
         }
         broadcast_del(core, entries, len, now, out);
         for (size_t i = 0; i < len; i++) {
-            rusmi_roster_remove(&core->own_claims, claims[i]->id);
-            rusmi_names_unclaim(&core->names, &core->self, claims[i]);
+            unclaim_own(core, claims[i]);
         }
-        total += len;
     }
     owner_put(core, owner);
     rusmi_core_finish(core, now, out);
@@ -222,11 +263,20 @@ void rusmi_names_forget_own(struct rusmi_core *core)
     rusmi_names_drop(&core->names, &core->self);
 }
 
-void rusmi_names_sync(struct rusmi_core *core, struct conn *conn, rusm_time now,
+/* ---- telling a peer, and hearing from it ------------------------------------------------------ */
+
+static void send_ping(struct rusmi_core *core, struct conn *conn, rusm_time now,
                       struct rusmi_actions *out)
 {
     struct rusmi_frame ping = {.type = RUSMI_FRAME_PING};
 
+    ping.id = conn->sync_nonce = ++core->nonce_last;
+    (void)rusmi_conn_send(core, conn, &ping, now, out);
+}
+
+void rusmi_names_sync(struct rusmi_core *core, struct conn *conn, rusm_time now,
+                      struct rusmi_actions *out)
+{
     if (core->cfg.role != RUSMI_ROLE_MEMBER || conn->hidden) {
         conn->sync_after = UINT64_MAX;
     }
@@ -238,8 +288,7 @@ void rusmi_names_sync(struct rusmi_core *core, struct conn *conn, rusm_time now,
         const struct rusmi_claim *claim = NULL;
 
         if (frames == RUSMI_SYNC_FRAMES) {
-            ping.id = conn->sync_nonce = ++core->nonce_last;
-            (void)rusmi_conn_send(core, conn, &ping, now, out);
+            send_ping(core, conn, now, out);
             return;
         }
         while (len < RUSMI_NAMES_MAX &&
@@ -253,30 +302,126 @@ void rusmi_names_sync(struct rusmi_core *core, struct conn *conn, rusm_time now,
             (void)rusmi_conn_send(core, conn, &frame, now, out);
         }
     }
+    if (conn->relisting) {
+        send_ping(core, conn, now, out); /* the next listing waits until this one was read */
+    }
+}
+
+/* The peer has room for names that it had to refuse: list them all anew. */
+static void relist(struct rusmi_core *core, struct conn *conn, rusm_time now,
+                   struct rusmi_actions *out)
+{
+    if (conn->relisting || conn->sync_after != UINT64_MAX) {
+        conn->relist_again = true;
+        return;
+    }
+    conn->relisting = true;
+    conn->sync_after = 0;
+    rusmi_names_sync(core, conn, now, out);
+}
+
+void rusmi_names_pong(struct rusmi_core *core, struct conn *conn, rusm_time now,
+                      struct rusmi_actions *out)
+{
+    if (conn->sync_after != UINT64_MAX) {
+        rusmi_names_sync(core, conn, now, out);
+    } else {
+        conn->relisting = false;
+    }
+    if (conn->state == CONN_UP && conn->relist_again && !conn->relisting &&
+        conn->sync_after == UINT64_MAX) {
+        conn->relist_again = false;
+        relist(core, conn, now, out);
+    }
+}
+
+void rusmi_names_more(struct rusmi_core *core, struct conn *conn, rusm_time now,
+                      struct rusmi_actions *out)
+{
+    struct rusmi_frame frame = {.type = RUSMI_FRAME_NAMES_MORE};
+
+    if (conn->state != CONN_UP || !conn->refused || conn->version < 2 ||
+        conn->claimant.len >= core->cfg.names_max) {
+        return;
+    }
+    if (now < conn->more_at) {
+        rusmi_deadlines_set(&core->deadlines, &conn->more, conn->more_at);
+        return;
+    }
+    rusmi_deadlines_set(&core->deadlines, &conn->more, RUSMI_TIME_NEVER);
+    conn->refused = false;
+    conn->more_at = now + RUSMI_NAMES_MORE_NS;
+    (void)rusmi_conn_send(core, conn, &frame, now, out);
+}
+
+/* Tell the local process that had the name of `own` that the claim `winner` has it now. */
+static void tell_conflict(struct rusmi_core *core, struct rusmi_action *action,
+                          const struct rusmi_claim *own, const struct rusmi_claim *winner,
+                          struct rusmi_actions *out)
+{
+    const struct rusmi_claimant *claimant = winner->claimant;
+
+    core->stats.names_conflicts++;
+    action->ref = own->serial;
+    action->pid = (rusm_pid){claimant->incarnation, winner->serial};
+    rusmi_action_tell(action, claimant->node, own->name->text);
+    rusmi_actions_push(out, action);
+}
+
+/*
+ * One name of a peer. A claim of ours that owned the name and no longer does is told of once,
+ * however often the peer repeats itself: only the change counts.
+ */
+static rusm_err name_add(struct rusmi_core *core, struct conn *conn,
+                         const struct rusmi_name_entry *entry, rusm_time now,
+                         struct rusmi_actions *out)
+{
+    const struct rusmi_name *name = rusmi_names_find(&core->names, entry->name, entry->name_len);
+    struct rusmi_claim *own = name == NULL ? NULL : rusmi_name_claim_of(name, &core->self), *claim;
+    struct rusmi_action *action = NULL;
+    rusm_err err;
+
+    if (own != NULL && own == rusmi_name_owner(name)) {
+        action = rusmi_action_new_told(RUSMI_ACTION_CONFLICT); /* before anything has changed */
+        if (action == NULL) {
+            return RUSM_ENOMEM;
+        }
+    }
+    err =
+        rusmi_names_claim(&core->names, &conn->claimant, entry, false, core->cfg.names_max, &claim);
+    if (err != RUSM_OK || own == NULL) {
+        rusmi_action_del(action);
+        return err;
+    }
+    if (own->tentative) {
+        rusmi_ask_beaten(core, own, conn->name, now, out);
+    } else if (action != NULL && rusmi_name_owner(own->name) != own) {
+        tell_conflict(core, action, own, claim, out);
+        return RUSM_OK;
+    }
+    rusmi_action_del(action);
+    return RUSM_OK;
 }
 
 static void names_add(struct rusmi_core *core, struct conn *conn, const struct rusmi_frame *frame,
                       rusm_time now, struct rusmi_actions *out)
 {
-    for (size_t i = 0; i < frame->u.names.len; i++) {
-        const struct rusmi_name_entry *entry = &frame->u.names.entries[i];
-        struct rusmi_claim *claim;
-        rusm_err err =
-            rusmi_names_claim(&core->names, &conn->claimant, entry->name, entry->name_len,
-                              entry->serial, entry->time, core->cfg.names_max, &claim);
+    for (size_t i = 0; i < frame->u.names.len && conn->state == CONN_UP; i++) {
+        rusm_err err = name_add(core, conn, &frame->u.names.entries[i], now, out);
 
         if (err == RUSM_EFULL) {
             core->stats.names_refused++;
+            conn->refused = true;
         } else if (err != RUSM_OK) {
             /* A table that lacks a name for ever would be worse than a link that comes again. */
             rusmi_conn_close(core, conn, RUSMI_CLOSE_MEMORY, RUSMI_DOWN_MEMORY, now, out,
                              "no memory for a name of \"%s\"", conn->name);
-            return;
         }
     }
 }
 
-static void names_del(struct rusmi_core *core, struct conn *conn, const struct rusmi_frame *frame)
+static void names_del(struct rusmi_core *core, struct conn *conn, const struct rusmi_frame *frame,
+                      rusm_time now, struct rusmi_actions *out)
 {
     for (size_t i = 0; i < frame->u.names.len; i++) {
         const struct rusmi_name_entry *entry = &frame->u.names.entries[i];
@@ -290,16 +435,21 @@ static void names_del(struct rusmi_core *core, struct conn *conn, const struct r
             rusmi_names_unclaim(&core->names, &conn->claimant, claim);
         }
     }
+    rusmi_names_more(core, conn, now, out);
 }
 
 void rusmi_names_frame(struct rusmi_core *core, struct conn *conn, const struct rusmi_frame *frame,
                        rusm_time now, struct rusmi_actions *out)
 {
-    if (conn->hidden) {
+    if (frame->type == RUSMI_FRAME_NAMES_ASK || frame->type == RUSMI_FRAME_NAMES_AGREE) {
+        rusmi_ask_frame(core, conn, frame, now, out);
+    } else if (conn->hidden) {
         core->stats.names_refused += frame->type == RUSMI_FRAME_NAMES_ADD ? frame->u.names.len : 0;
     } else if (frame->type == RUSMI_FRAME_NAMES_ADD) {
         names_add(core, conn, frame, now, out);
+    } else if (frame->type == RUSMI_FRAME_NAMES_DEL) {
+        names_del(core, conn, frame, now, out);
     } else {
-        names_del(core, conn, frame);
+        relist(core, conn, now, out);
     }
 }

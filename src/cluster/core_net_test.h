@@ -67,7 +67,9 @@ struct node {
     struct rusmi_core *core;
     struct rusmi_core_cert cert;
     char address[32];
-    struct told dials[NET_REFS], replies[NET_REFS];
+    struct told dials[NET_REFS], replies[NET_REFS], registered[NET_REFS];
+    unsigned conflicts;
+    struct rusmi_action *conflict; /* the last one */
     unsigned ups, downs;
     enum rusmi_down_cause last_cause;
     char last_text[RUSMI_TEXT_MAX];
@@ -158,6 +160,8 @@ static inline void net_kill(struct net *net, int i)
     rusmi_actions_fini(&node->held);
     rusmi_action_del(node->flow);
     node->flow = NULL;
+    rusmi_action_del(node->conflict);
+    node->conflict = NULL;
     for (size_t r = 0; r < NET_REFS; r++) {
         rusmi_action_del(node->replies[r].reply);
         node->replies[r].reply = NULL;
@@ -360,6 +364,14 @@ static inline bool net_do(struct net *net, int i, struct rusmi_action *action,
         rusmi_action_del(node->flow);
         node->flow = action;
         return true;
+    case RUSMI_ACTION_REGISTERED:
+        net_tell(&node->registered[action->ref], action);
+        return false;
+    case RUSMI_ACTION_CONFLICT:
+        node->conflicts++;
+        rusmi_action_del(node->conflict);
+        node->conflict = action;
+        return true;
     }
     return false;
 }
@@ -527,6 +539,21 @@ static inline rusm_err net_register(struct net *net, int i, const char *name, ui
 
     rusmi_actions_init(&actions);
     err = rusmi_core_register(net->nodes[i].core, name, serial, net->now, &actions);
+    net_act(net, i, &actions);
+    return err;
+}
+
+/* Ask all peers of node i for a name; what comes of it is in registered[ref]. */
+static inline rusm_err net_register_sync(struct net *net, int i, uint64_t ref, const char *name,
+                                         uint64_t serial, uint64_t ms)
+{
+    struct rusmi_actions actions;
+    rusm_err err;
+
+    memset(&net->nodes[i].registered[ref], 0, sizeof(struct told));
+    rusmi_actions_init(&actions);
+    err = rusmi_core_register_sync(net->nodes[i].core, ref, name, serial, net->now + MS(ms),
+                                   net->now, &actions);
     net_act(net, i, &actions);
     return err;
 }

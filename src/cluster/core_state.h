@@ -6,6 +6,7 @@
  *   core_link.c     the life of a conn: hello, who decides, probing, up, the end
  *   core_dial.c     dials and what completes them
  *   core_names.c    registration and gossip
+ *   core_names_ask.c  registration that asks first
  *   core_request.c  requests and replies, both sides
  *   action.c        the list of actions
  *
@@ -29,6 +30,8 @@
 #define RUSMI_PROBE_MAX_MS 1000u
 /* Frames of names sent to a new peer before it must have answered a ping. */
 #define RUSMI_SYNC_FRAMES 8u
+/* A peer that had names refused is asked for them again at most so often. */
+#define RUSMI_NAMES_MORE_NS ((rusm_time)1000000000u)
 
 enum conn_state {
     CONN_DIALING,
@@ -46,6 +49,8 @@ enum deadline_kind {
     DEADLINE_CONN,
     DEADLINE_DIAL,
     DEADLINE_REQUEST,
+    DEADLINE_ASK,
+    DEADLINE_MORE,
 };
 
 struct conn {
@@ -65,6 +70,7 @@ struct conn {
     char listen[RUSMI_WIRE_ADDRESS_MAX + 1];
     uint64_t incarnation;
     uint64_t features;
+    uint32_t version; /* the highest that both speak; 0 before the hello was accepted */
     bool hidden;  /* the peer is no member */
     bool decides; /* this side decides which link stays */
 
@@ -78,9 +84,15 @@ struct conn {
     struct rusmi_claimant claimant;
     uint64_t sync_after; /* our names up to this id were sent; UINT64_MAX: all */
     uint64_t sync_nonce; /* the sync goes on when this pong comes */
+    bool relisting;      /* all our names are being sent anew, and were not yet read */
+    bool relist_again;   /* it was asked for meanwhile */
+    bool refused;        /* names of it were, and it was not asked for them again since */
+    rusm_time more_at;   /* when it may be asked for them */
+    struct rusmi_deadline more;
 
     struct rusmi_list dials;    /* that wait for this conn */
     struct rusmi_list requests; /* of ours, in flight */
+    struct rusmi_list asks;     /* of ours, that it has not answered: struct wait */
     size_t serving;             /* requests of the peer that are being worked on */
     struct rusmi_action *close_action, *up_action, *down_action;
 };
@@ -133,6 +145,8 @@ struct rusmi_core {
     struct rusmi_claimant self;
     struct rusmi_roster own_claims;
     struct rusmi_map owners;
+    struct rusmi_map asks;
+    struct rusmi_list asks_settle; /* to be published at the end of the step */
 
     struct rusmi_core_stats stats;
 };
@@ -193,7 +207,44 @@ void rusmi_names_frame(struct rusmi_core *core, struct conn *conn, const struct 
 /* Send a new peer more of our names. */
 void rusmi_names_sync(struct rusmi_core *core, struct conn *conn, rusm_time now,
                       struct rusmi_actions *out);
+/* The pong to conn->sync_nonce has come. */
+void rusmi_names_pong(struct rusmi_core *core, struct conn *conn, rusm_time now,
+                      struct rusmi_actions *out);
+/* If there is room for names that were refused, ask conn for them, now or when it is time. */
+void rusmi_names_more(struct rusmi_core *core, struct conn *conn, rusm_time now,
+                      struct rusmi_actions *out);
 void rusmi_names_forget_own(struct rusmi_core *core);
+/* RUSM_OK, or why no process of that serial can register the name. */
+rusm_err rusmi_names_may_register(const struct rusmi_core *core, const char *name, uint64_t serial);
+/* A claim of ours, told to nobody yet. RUSM_EFULL, RUSM_ENOMEM. */
+rusm_err rusmi_names_claim_own(struct rusmi_core *core, const char *name, uint64_t serial,
+                               bool tentative, struct rusmi_claim **out_claim);
+/* Tell the peers of a claim of ours, which is tentative no longer. False: no memory, nothing done,
+ * which happens to none but a tentative one. */
+bool rusmi_names_publish(struct rusmi_core *core, struct rusmi_claim *claim, rusm_time now,
+                         struct rusmi_actions *out);
+/* Take back a claim of ours, here and with the peers. */
+void rusmi_names_withdraw(struct rusmi_core *core, struct rusmi_claim *claim, rusm_time now,
+                          struct rusmi_actions *out);
+
+/* core_names_ask.c */
+void rusmi_ask_frame(struct rusmi_core *core, struct conn *conn, const struct rusmi_frame *frame,
+                     rusm_time now, struct rusmi_actions *out);
+/* Publish what all have agreed to. */
+void rusmi_asks_settle(struct rusmi_core *core, rusm_time now, struct rusmi_actions *out);
+/* conn went down: nobody waits for its answers. */
+void rusmi_asks_lost(struct rusmi_core *core, struct conn *conn);
+/* This node shuts down: every ask fails. */
+void rusmi_asks_shut(struct rusmi_core *core, rusm_time now, struct rusmi_actions *out);
+void rusmi_ask_expired(struct rusmi_core *core, struct rusmi_deadline *deadline, rusm_time now,
+                       struct rusmi_actions *out);
+/* The name of our tentative claim is a process's of that node: fail the ask, withdraw the claim. */
+void rusmi_ask_beaten(struct rusmi_core *core, const struct rusmi_claim *claim, const char *node,
+                      rusm_time now, struct rusmi_actions *out);
+/* The process of our tentative claim has ended: fail the ask. The claim is the caller's to take
+ * back. */
+void rusmi_ask_ownerless(struct rusmi_core *core, const struct rusmi_claim *claim,
+                         struct rusmi_actions *out);
 
 /* core_request.c */
 void rusmi_request_frame(struct rusmi_core *core, struct conn *conn,

@@ -636,10 +636,10 @@ static void test_no_common_version_is_refused(void **state)
 
     net_start(net, LONDON, "london", 11);
     conn = raw_conn(net);
-    raw_hello(net, conn, 2);
+    raw_hello(net, conn, 3);
     assert_int_equal(net->nodes[LONDON].last_code, RUSMI_CLOSE_VERSION);
     assert_string_equal(net->nodes[LONDON].last_closed,
-                        "\"tokyo\" offers protocol version 2, \"london\" speaks version 1");
+                        "\"tokyo\" speaks protocol version 3, \"london\" speaks 1 to 2");
 }
 
 /* Frames that are fine in themselves, at a wrong moment. */

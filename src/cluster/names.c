@@ -49,9 +49,16 @@ const struct rusmi_name *rusmi_names_find(const struct rusmi_names *names, const
     return find(names, text, len);
 }
 
-struct rusmi_claim *rusmi_name_owner(const struct rusmi_name *name)
+struct rusmi_claim *rusmi_name_first(const struct rusmi_name *name)
 {
     return rusmi_container(name->claims.next, struct rusmi_claim, in_name);
+}
+
+struct rusmi_claim *rusmi_name_owner(const struct rusmi_name *name)
+{
+    struct rusmi_claim *first = rusmi_name_first(name);
+
+    return first->tentative ? NULL : first;
 }
 
 struct rusmi_claim *rusmi_name_claim_of(const struct rusmi_name *name,
@@ -101,45 +108,67 @@ static void name_del(struct rusmi_names *names, struct rusmi_name *name)
     rusmi_free(name);
 }
 
+bool rusmi_claim_beats(uint64_t time, const char *node, const struct rusmi_claim *other)
+{
+    if (time != other->time) {
+        return time < other->time;
+    }
+    return strcmp(node, other->claimant->node) < 0;
+}
+
 /* Whether claim a wins over claim b: the rule that all nodes share. */
 static bool wins(const struct rusmi_claim *a, const struct rusmi_claim *b)
 {
-    if (a->time != b->time) {
-        return a->time < b->time;
-    }
-    return strcmp(a->claimant->node, b->claimant->node) < 0;
+    return a->tentative != b->tentative ? b->tentative
+                                        : rusmi_claim_beats(a->time, a->claimant->node, b);
 }
 
-static void place(struct rusmi_claim *claim)
+/* Put a claim, which is in no list of its name, to its place there. */
+static void place(struct rusmi_names *names, struct rusmi_claim *claim)
 {
     struct rusmi_list *node = claim->name->claims.next;
+    bool owned = node != &claim->name->claims && rusmi_name_owner(claim->name) != NULL;
 
     while (node != &claim->name->claims &&
            wins(rusmi_container(node, struct rusmi_claim, in_name), claim)) {
         node = node->next;
     }
     rusmi_list_push(node, &claim->in_name); /* before node */
+    names->owned += !owned && !claim->tentative ? 1 : 0;
 }
 
-static void set(struct rusmi_names *names, struct rusmi_claim *claim, uint64_t serial,
-                uint64_t time)
+/* Take a claim out of the list of its name, which may leave that empty. */
+static void displace(struct rusmi_names *names, struct rusmi_claim *claim)
 {
-    claim->serial = serial;
-    claim->time = time;
-    names->time = time > names->time ? time : names->time;
-    place(claim);
+    struct rusmi_name *name = claim->name;
+
+    rusmi_list_remove(&claim->in_name);
+    names->owned -=
+        !claim->tentative && (rusmi_list_empty(&name->claims) || rusmi_name_owner(name) == NULL)
+            ? 1
+            : 0;
+}
+
+static void set(struct rusmi_names *names, struct rusmi_claim *claim,
+                const struct rusmi_name_entry *entry, bool tentative)
+{
+    claim->serial = entry->serial;
+    claim->time = entry->time;
+    claim->tentative = tentative;
+    names->time = entry->time > names->time ? entry->time : names->time;
+    place(names, claim);
 }
 
 rusm_err rusmi_names_claim(struct rusmi_names *names, struct rusmi_claimant *claimant,
-                           const char *text, size_t len, uint64_t serial, uint64_t time,
-                           size_t claims_max, struct rusmi_claim **out_claim)
+                           const struct rusmi_name_entry *entry, bool tentative, size_t claims_max,
+                           struct rusmi_claim **out_claim)
 {
-    struct rusmi_name *name = find(names, text, len);
+    struct rusmi_name *name = find(names, entry->name, entry->name_len);
     struct rusmi_claim *claim = name == NULL ? NULL : rusmi_name_claim_of(name, claimant);
 
     if (claim != NULL) {
-        rusmi_list_remove(&claim->in_name);
-        set(names, claim, serial, time);
+        displace(names, claim);
+        set(names, claim, entry, tentative);
         *out_claim = claim;
         return RUSM_OK;
     }
@@ -151,7 +180,7 @@ rusm_err rusmi_names_claim(struct rusmi_names *names, struct rusmi_claimant *cla
         return RUSM_ENOMEM;
     }
     if (name == NULL) {
-        name = name_new(names, text, len);
+        name = name_new(names, entry->name, entry->name_len);
         if (name == NULL) {
             rusmi_free(claim);
             return RUSM_ENOMEM;
@@ -162,16 +191,24 @@ rusm_err rusmi_names_claim(struct rusmi_names *names, struct rusmi_claimant *cla
     rusmi_list_init(&claim->in_process);
     rusmi_list_push(&claimant->claims, &claim->in_claimant);
     claimant->len++;
-    set(names, claim, serial, time);
+    set(names, claim, entry, tentative);
     *out_claim = claim;
     return RUSM_OK;
+}
+
+void rusmi_names_confirm(struct rusmi_names *names, struct rusmi_claim *claim)
+{
+    rusmi_assert(claim->tentative);
+    displace(names, claim);
+    claim->tentative = false;
+    place(names, claim);
 }
 
 void rusmi_names_unclaim(struct rusmi_names *names, struct rusmi_claimant *claimant,
                          struct rusmi_claim *claim)
 {
     rusmi_assert(claim->claimant == claimant);
-    rusmi_list_remove(&claim->in_name);
+    displace(names, claim);
     rusmi_list_remove(&claim->in_claimant);
     rusmi_list_remove(&claim->in_process);
     claimant->len--;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A call that waits for the core's answer: a dial or a request to a peer. It lives on the caller's
+ * A call that waits for the core's answer: a dial, a request to a peer, or a name that peers are
+ * asked for. It lives on the caller's
  * stack; that is safe, because a process that is killed meanwhile is woken first and takes the call
  * back before it ends.
  *

@@ -155,6 +155,30 @@ void rusmi_crowd_delivered(rusm_node *node, struct rusmi_link *link, uint64_t se
     }
 }
 
+void rusmi_crowd_forget(rusm_node *node, uint64_t conn)
+{
+    struct rusmi_list gone, *first;
+
+    rusmi_list_init(&gone);
+    rusmi_lock_take(&node->crowd_lock);
+    rusmi_map_each(&node->crowded, entry, position, following)
+    {
+        struct crowded *crowded = rusmi_container(entry, struct crowded, entry);
+
+        for (struct rusmi_list *n = crowded->told.next, *next; n != &crowded->told; n = next) {
+            next = n->next;
+            if (rusmi_container(n, struct told, node)->conn == conn) {
+                rusmi_list_remove(n);
+                rusmi_list_push(&gone, n);
+            }
+        }
+    }
+    rusmi_lock_give(&node->crowd_lock);
+    while ((first = rusmi_list_pop(&gone)) != NULL) {
+        rusmi_free(rusmi_container(first, struct told, node));
+    }
+}
+
 void rusmi_crowd_init(rusm_node *node)
 {
     rusm_runtime_watch_mailboxes(node->runtime, node->cfg.mailbox_high, node->cfg.mailbox_high / 4,

@@ -16,6 +16,9 @@
 #define RECEIVE_ROUNDS 16
 #define SOCKET_BUFFER  (4 * 1024 * 1024)
 
+/* Datagrams that came to a link's socket before it was connected, and wait for the endpoint. */
+#define STRAYS_MAX 1024
+
 struct cid {
     struct rusmi_map_entry entry;
     struct rusmi_link *link; /* a reference */
@@ -129,6 +132,14 @@ static bool admit(rusm_node *node, const struct rusmi_quic_route *route, const s
                rusmi_quic_write_retry(route, node->quic.secret, remote, way->from->len, buf, now));
         return false;
     }
+    if (err == RUSM_OK && !rusmi_sources_take(&node->sources, way->from)) {
+        rusmi_count(&node->counters.refused_full, 1);
+        answer(node, way, buf,
+               rusmi_quic_write_refusal(route, RUSMI_QUIC_BUSY,
+                                        "the node is busy with other handshakes of this address",
+                                        buf));
+        return false;
+    }
     return true;
 }
 
@@ -165,6 +176,11 @@ static void unknown(rusm_node *node, const struct rusmi_quic_route *route, const
     struct rusmi_link *link;
     bool proven = false;
 
+    if (route->kind != RUSMI_QUIC_LONG && route->kind != RUSMI_QUIC_GARBAGE &&
+        !rusmi_sources_may_answer(&node->sources, way->from, now)) {
+        rusmi_count(&node->counters.stray, 1);
+        return;
+    }
     switch (route->kind) {
     case RUSMI_QUIC_INITIAL:
         if (admit(node, route, way, now, &proof, &proven)) {
@@ -172,6 +188,8 @@ static void unknown(rusm_node *node, const struct rusmi_quic_route *route, const
             if (link != NULL) {
                 rusmi_link_datagram(link, way->from, data, len);
                 rusmi_link_drop(link);
+            } else if (proven) {
+                rusmi_sources_give(&node->sources, way->from);
             }
         }
         return;
@@ -225,8 +243,17 @@ void rusmi_endpoint_stray(rusm_node *node, const struct rusmi_address *from,
     memcpy(datagram->data, data, len);
     rusmi_list_init(&datagram->node);
     rusmi_lock_take(&node->cids_lock);
-    rusmi_list_push(&node->strays, &datagram->node);
+    if (node->strays_len < STRAYS_MAX) {
+        rusmi_list_push(&node->strays, &datagram->node);
+        node->strays_len++;
+        datagram = NULL;
+    }
     rusmi_lock_give(&node->cids_lock);
+    if (datagram != NULL) {
+        rusmi_count(&node->counters.stray, 1);
+        rusmi_free(datagram);
+        return;
+    }
     rusmi_endpoint_post(node);
 }
 
@@ -238,6 +265,7 @@ static void take_strays(rusm_node *node, rusm_time now)
 
         rusmi_lock_take(&node->cids_lock);
         first = rusmi_list_pop(&node->strays);
+        node->strays_len -= first != NULL ? 1 : 0;
         rusmi_lock_give(&node->cids_lock);
         if (first == NULL) {
             return;

@@ -50,6 +50,10 @@ struct rusmi_busy {
 
 #define RUSMI_BUSY_KEY_MAX (1 + RUSM_NAME_MAX)
 
+/* Destinations of one peer that senders are slowed down for. What it asks for beyond is ignored:
+ * they are sent to as fast as ever. */
+#define RUSMI_BUSY_MAX ((size_t)16384)
+
 struct rusmi_link {
     _Atomic uint32_t refs;
     rusm_node *node;

@@ -18,8 +18,9 @@
 #include <string.h>
 
 /* Bounds of one run, so that links take turns. */
-#define RECEIVE_ROUNDS 8
-#define WRITE_ROUNDS   8
+#define RECEIVE_ROUNDS  8
+#define RECEIVE_TIME_NS ((rusm_time)500 * 1000)
+#define WRITE_ROUNDS    8
 
 /* Asked of the kernel for each direction of a link's socket; net.core.rmem_max may allow less. */
 #define SOCKET_BUFFER (4 * 1024 * 1024)
@@ -139,6 +140,11 @@ void rusmi_link_receive(struct rusmi_link *link, rusm_time now)
         /* A lone datagram: more is unlikely, and if there is, the poller says so. Saves a system
          * call each time. */
         if (len <= segment) {
+            break;
+        }
+        /* A peer that sends what is dear to read waits its turn as others do. */
+        if (rusm_now() - now >= RECEIVE_TIME_NS) {
+            rusmi_link_post(link);
             break;
         }
     }

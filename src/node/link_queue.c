@@ -232,7 +232,7 @@ void rusmi_link_set_busy(struct rusmi_link *link, const uint8_t *key, size_t key
 
     rusmi_lock_take(&link->lock);
     entry = rusmi_map_find(&link->busy, key, key_len);
-    if (on && entry == NULL) {
+    if (on && entry == NULL && link->busy.len < RUSMI_BUSY_MAX) {
         struct rusmi_busy *busy = rusmi_alloc(sizeof(*busy) + key_len);
 
         /* Without memory the sender is not slowed: the mailbox grows, nothing is lost. */

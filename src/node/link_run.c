@@ -181,6 +181,9 @@ static void half_open_done(struct rusmi_link *link)
     if (link->half_open) {
         link->half_open = false;
         (void)atomic_fetch_sub(&link->node->handshakes_open, 1);
+        if (link->proven) {
+            rusmi_sources_give(&link->node->sources, &link->remote);
+        }
     }
 }
 
@@ -393,6 +396,7 @@ static void end(struct rusmi_link *link)
         rusmi_inbox_fini(&link->inbox);
         link->boxes = false;
     }
+    rusmi_crowd_forget(node, link->id);
     rusm_driver_close(link->driver);
     rusmi_node_forget(link);
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The public calls on global names. The table is the core's; what is added here is that names go
- * when their process ends: each process that owns one is watched, once.
+ * when their process ends: each process that owns one is watched, once. A conflict is told under
+ * node->lock, which may be held when a mailbox is pushed to.
  */
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "node/call.h"
 #include "node/link.h"
 #include "node/send.h"
 
@@ -65,6 +67,23 @@ static rusm_err watch_owner(rusm_node *node, rusm_pid pid)
     return err;
 }
 
+void rusmi_names_conflict(rusm_node *node, const struct rusmi_action *action)
+{
+    size_t len = strlen(action->text);
+    rusm_msg *msg;
+
+    if (rusm_msg_new(&msg, len) != RUSM_OK) {
+        rusmi_count(&node->counters.dropped_nomem, 1);
+        return;
+    }
+    memcpy(rusm_msg_data(msg), action->text, len);
+    rusm_msg_set_sender(msg, action->pid);
+    rusm_msg_set_kind(msg, RUSM_MSG_NAME_CONFLICT);
+    if (rusm_deliver(node->runtime, action->ref, msg) != RUSM_OK) {
+        rusm_msg_del(msg); /* it has just ended, and takes its claim along */
+    }
+}
+
 static bool good_name(const char *name)
 {
     return name != NULL && rusmi_name_valid(name, strlen(name));
@@ -76,41 +95,105 @@ static rusm_err bad_name(void)
         RUSM_EINVAL, "a name has 1 to %d bytes of UTF-8 without control characters", RUSM_NAME_MAX);
 }
 
-rusm_err rusm_register_global(rusm_node *node, const char *name, rusm_pid pid)
+/* The node and what it is to publish; NULL with *out_err set if that can not be. */
+static rusm_node *registrar(rusm_node *node, const char *name, rusm_pid pid, rusm_err *out_err)
 {
-    struct rusmi_core_owner owner;
-    struct rusmi_actions actions;
-    rusm_err err;
-
     node = rusmi_node_resolve(node);
     if (node == NULL) {
-        return RUSM_ENOCONTEXT;
-    }
-    if (!good_name(name)) {
-        return bad_name();
-    }
-    if (pid.incarnation != node->incarnation) {
-        return rusm_set_err_detail(RUSM_EINVAL, "only processes of node %s can be published by it",
-                                   node->name);
-    }
-    rusmi_actions_init(&actions);
-    rusmi_lock_take(&node->lock);
-    if (node->closing) {
-        err = RUSM_ECLOSED;
+        *out_err = RUSM_ENOCONTEXT;
+    } else if (!good_name(name)) {
+        *out_err = bad_name();
+    } else if (pid.incarnation != node->incarnation) {
+        *out_err = rusm_set_err_detail(
+            RUSM_EINVAL, "only processes of node %s can be published by it", node->name);
     } else {
-        err = watch_owner(node, pid);
+        return node;
     }
-    if (err == RUSM_OK) {
-        err = rusmi_core_register(node->core, name, pid.serial, rusm_now(), &actions);
-    }
-    if (err == RUSM_EEXIST && rusmi_core_whereis(node->core, name, &owner)) {
+    return NULL;
+}
+
+/* Why the core refused a registration. Under node->lock. */
+static void explain(const rusm_node *node, const char *name, rusm_err err)
+{
+    struct rusmi_core_owner owner;
+
+    if (err == RUSM_EEXIST && rusmi_core_name_taken(node->core, name, &owner)) {
         (void)rusm_set_err_detail(err, "the global name %s is taken by a process of node %s", name,
                                   owner.node);
     } else if (err != RUSM_OK) {
         (void)rusm_set_err_detail(err, "the global name %s can not be registered: %s", name,
                                   rusm_err_text(err));
     }
+}
+
+rusm_err rusm_register_global(rusm_node *node, const char *name, rusm_pid pid)
+{
+    struct rusmi_actions actions;
+    rusm_err err;
+
+    node = registrar(node, name, pid, &err);
+    if (node == NULL) {
+        return err;
+    }
+    rusmi_actions_init(&actions);
+    rusmi_lock_take(&node->lock);
+    err = node->closing ? RUSM_ECLOSED : watch_owner(node, pid);
+    if (err == RUSM_OK) {
+        err = rusmi_core_register(node->core, name, pid.serial, rusm_now(), &actions);
+    }
+    explain(node, name, err);
     rusmi_node_finish(node, &actions);
+    return err;
+}
+
+/* The caller is being killed: take back what it asked the peers for, unless that is done. */
+static void cancel(rusm_node *node, uint64_t ref)
+{
+    struct rusmi_actions actions;
+
+    rusmi_actions_init(&actions);
+    rusmi_lock_take(&node->lock);
+    rusmi_core_register_cancel(node->core, ref, rusm_now(), &actions);
+    rusmi_node_finish(node, &actions);
+}
+
+rusm_err rusm_register_global_sync(rusm_node *node, const char *name, rusm_pid pid,
+                                   int64_t timeout_ms)
+{
+    struct rusmi_actions actions;
+    struct rusmi_call call;
+    bool called = false;
+    rusm_err err;
+
+    node = registrar(node, name, pid, &err);
+    if (node == NULL) {
+        return err;
+    }
+    rusmi_actions_init(&actions);
+    rusmi_lock_take(&node->lock);
+    err = node->closing ? RUSM_ECLOSED : watch_owner(node, pid);
+    if (err == RUSM_OK) {
+        err = rusmi_call_begin(node, &call);
+        called = err == RUSM_OK;
+    }
+    if (err == RUSM_OK) {
+        err = rusmi_core_register_sync(node->core, call.ref, name, pid.serial,
+                                       rusmi_call_deadline(timeout_ms), rusm_now(), &actions);
+    }
+    explain(node, name, err);
+    rusmi_node_finish(node, &actions);
+    if (err == RUSM_OK) {
+        err = rusmi_call_wait(node, &call);
+        if (err == RUSM_EKILLED) {
+            cancel(node, call.ref);
+        }
+    }
+    if (called) {
+        rusmi_call_end(node, &call);
+    }
+    if (err == RUSM_EKILLED) {
+        rusm_checkpoint();
+    }
     return err;
 }
 

@@ -32,6 +32,7 @@ void rusm_node_config_init(rusm_node_config *cfg)
                               .peers_max = 4096,
                               .handshakes_max = 1024,
                               .handshakes_retry = 128,
+                              .handshakes_source = 256,
                               .queue_bytes_max = (size_t)16 * 1024 * 1024,
                               .names_max = 1048576,
                               .requests_max = 1024,
@@ -87,8 +88,13 @@ static rusm_err check_config(const rusm_node_config *cfg, struct rusmi_address *
             RUSM_EINVAL, "a node needs an initialised config, an identity and an address");
     }
     if (cfg->tick_ms < 200 || cfg->tick_ms > 3600000 || cfg->hello_ms < 1 || cfg->peers_max < 1 ||
+<<<<<<< HEAD
         cfg->handshakes_max < 1 || cfg->names_max < 1 || cfg->requests_max < 1 ||
         cfg->watches_max < 1 || cfg->mailbox_high < 4 || cfg->queue_bytes_max < 1) {
+=======
+        cfg->handshakes_max < 1 || cfg->handshakes_source < 1 || cfg->names_max < 1 ||
+        cfg->requests_max < 1 || cfg->mailbox_high < 4 || cfg->queue_bytes_max < 1) {
+>>>>>>> main
         return rusm_set_err_detail(RUSM_EINVAL,
                                    "a limit of the node's config is out of range (tick_ms: 200 to "
                                    "3,600,000; all others: at least 1, mailbox_high 4)");
@@ -140,8 +146,12 @@ static void maps_init(rusm_node *node, const uint64_t seed[2])
     rusmi_map_init(&node->by_incarnation, seed[0], seed[1]);
     rusmi_map_init(&node->cids, seed[0], seed[1]);
     rusmi_map_init(&node->crowded, seed[0], seed[1]);
+<<<<<<< HEAD
     rusmi_events_init(node, seed);
     rusmi_map_init(&node->last, seed[0], seed[1]);
+=======
+    rusmi_sources_init(&node->sources, seed, node->cfg.handshakes_source);
+>>>>>>> main
     rusmi_list_init(&node->todo);
     rusmi_list_init(&node->strays);
     rusmi_lock_init(&node->lock);
@@ -171,6 +181,7 @@ static void node_free(rusm_node *node)
     rusmi_map_fini(&node->by_name);
     rusmi_map_fini(&node->by_incarnation);
     rusmi_map_fini(&node->cids);
+    rusmi_sources_fini(&node->sources);
     rusmi_lock_fini(&node->lock);
     rusmi_lock_fini(&node->peers_lock);
     rusmi_lock_fini(&node->cids_lock);
@@ -248,9 +259,9 @@ rusm_err rusm_node_bind_with(rusm_node **out_node, rusm_runtime *rt, const char 
     if (node == NULL) {
         return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");
     }
-    maps_init(node, seed);
     node->runtime = rt;
     node->cfg = *cfg;
+    maps_init(node, seed);
     node->fd = -1;
     node->address = address;
     node->incarnation = rusm_runtime_incarnation(rt);

@@ -29,6 +29,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "cluster/core.h"
+#include "node/sources.h"
 #include "platform/lock.h"
 #include "platform/udp.h"
 #include "quic/conn.h"
@@ -84,6 +85,7 @@ struct rusm_node {
     /* under cids_lock */
     struct rusmi_map cids;    /* connection ids of this side; entries hold a reference */
     struct rusmi_list strays; /* datagrams that arrived on a link's socket and belong elsewhere */
+    size_t strays_len;
 
     struct rusmi_lock crowd_lock;
     /* under crowd_lock, see crowd.c */
@@ -93,6 +95,7 @@ struct rusm_node {
     _Atomic bool hurry;           /* closing: a link ends as soon as its CONNECTION_CLOSE is out */
     _Atomic uint32_t links_alive; /* drivers not yet closed, the endpoint's too */
     _Atomic uint32_t handshakes_open; /* accepted and not yet authenticated */
+    struct rusmi_sources sources;     /* of those, who has proven its address */
     struct rusmi_node_counters counters;
 };
 
@@ -129,10 +132,17 @@ void rusmi_endpoint_stray(rusm_node *node, const struct rusmi_address *from,
 /* Wake the endpoint's driver, whose timer follows node->core_deadline. */
 void rusmi_endpoint_post(rusm_node *node);
 
+/* ---- names.c ---- */
+
+/* Tell a process that it has lost a name (RUSMI_ACTION_CONFLICT). Under node->lock. */
+void rusmi_names_conflict(rusm_node *node, const struct rusmi_action *action);
+
 /* ---- crowd.c ---- */
 
 void rusmi_crowd_init(rusm_node *node);
 void rusmi_crowd_fini(rusm_node *node);
+/* The connection has ended: what its peer was told is of no use any more. */
+void rusmi_crowd_forget(rusm_node *node, uint64_t conn);
 /* A message from link, addressed to a serial or (name not NULL) a name, reached pid: tell link's
  * peer if pid is crowded. */
 void rusmi_crowd_delivered(rusm_node *node, struct rusmi_link *link, uint64_t serial,

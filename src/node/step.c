@@ -157,6 +157,7 @@ static bool carry_out(rusm_node *node, struct rusmi_action *action, struct rusmi
         break;
     case RUSMI_ACTION_DIALED:
     case RUSMI_ACTION_REPLY:
+    case RUSMI_ACTION_REGISTERED:
         return rusmi_call_complete(node, action);
     case RUSMI_ACTION_EXECUTE:
         rusmi_list_push(&node->todo, &action->link);
@@ -165,6 +166,9 @@ static bool carry_out(rusm_node *node, struct rusmi_action *action, struct rusmi
         if (link != NULL) {
             flow(link, action->flow);
         }
+        break;
+    case RUSMI_ACTION_CONFLICT:
+        rusmi_names_conflict(node, action);
         break;
     }
     return false;

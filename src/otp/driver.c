@@ -154,13 +154,15 @@ static rusm_driver *take(struct rusmi_drivers *drivers)
 
 bool rusmi_drivers_run(struct rusmi_drivers *drivers, int most, rusm_time now)
 {
+    rusm_time until = UINT64_MAX;
     int count = 0;
     rusm_driver *driver;
 
-    for (; count < most && (driver = take(drivers)) != NULL; count++) {
+    for (; count < most && now < until && (driver = take(drivers)) != NULL; count++) {
         if (now == 0 || count > 0) {
             now = rusm_now(); /* the driver before may have taken its time */
         }
+        until = count == 0 ? now + RUSMI_DRIVERS_NS : until;
         run(driver, now);
     }
     return count > 0;

@@ -450,12 +450,19 @@ void rusmi_sched_adopt(struct rusmi_worker *worker, bool adopt)
 
 static bool run_drivers(struct rusmi_worker *worker)
 {
+    uint64_t began = rusmi_clock_now();
     bool any;
 
     worker->work = 0;
     unhold(worker);
-    any = rusmi_drivers_run(&worker->drivers, TURN_MAX, 0);
-    return rusmi_drivers_run(&worker->pool->drivers, TURN_MAX, 0) || any;
+    any = rusmi_drivers_run(&worker->drivers, TURN_MAX, began);
+    any = rusmi_drivers_run(&worker->pool->drivers, TURN_MAX, 0) || any;
+    /* Drivers that took their time, and may have posted themselves again: descriptors do not wait
+     * for dozens of such turns. */
+    if (any && rusmi_clock_now() - began >= RUSMI_DRIVERS_NS) {
+        worker->tick |= RUSMI_TICK_MASK;
+    }
+    return any;
 }
 
 /* Take a driver from a worker that has more than it can run at once. */

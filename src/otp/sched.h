@@ -337,7 +337,9 @@ void rusmi_drivers_init(struct rusmi_drivers *drivers);
 void rusmi_drivers_fini(struct rusmi_drivers *drivers);
 /* A descriptor of the driver is ready: note it, and post. */
 void rusmi_driver_ready(rusm_driver *driver);
-/* Run posted drivers of a list, at most `most`; true if any was. now 0: look at the clock. */
+/* Run posted drivers of a list, at most `most` or for about RUSMI_DRIVERS_NS; true if any was. now
+ * 0: look at the clock. */
+#define RUSMI_DRIVERS_NS ((rusm_time)100 * 1000)
 bool rusmi_drivers_run(struct rusmi_drivers *drivers, int most, rusm_time now);
 
 /* ---- fd.c ---- */

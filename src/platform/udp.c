@@ -177,6 +177,28 @@ bool rusmi_address_is_loopback(const struct rusmi_address *address)
     return false;
 }
 
+void rusmi_address_source(const struct rusmi_address *address,
+                          uint8_t out_key[RUSMI_ADDRESS_SOURCE_LEN])
+{
+    memset(out_key, 0, RUSMI_ADDRESS_SOURCE_LEN);
+    if (address->storage.ss_family == AF_INET) {
+        const struct sockaddr_in *sin = (const struct sockaddr_in *)&address->storage;
+
+        out_key[0] = 4;
+        memcpy(out_key + 1, &sin->sin_addr, sizeof(sin->sin_addr));
+    } else if (address->storage.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)&address->storage;
+
+        if (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)) {
+            out_key[0] = 4;
+            memcpy(out_key + 1, sin6->sin6_addr.s6_addr + 12, 4);
+        } else {
+            out_key[0] = 6;
+            memcpy(out_key + 1, &sin6->sin6_addr, 8);
+        }
+    }
+}
+
 /* Options that make a socket faster or its errors clearer; a kernel without one of them works all
  * the same. */
 static void socket_tune(int fd, int family, int buffer_bytes)

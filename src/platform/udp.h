@@ -38,6 +38,11 @@ void rusmi_address_format(const struct rusmi_address *address, char *buf, size_t
 /* Same family, host and port (and scope, for link-local IPv6). */
 bool rusmi_address_equal(const struct rusmi_address *a, const struct rusmi_address *b);
 bool rusmi_address_is_loopback(const struct rusmi_address *address);
+/* What one party is taken to hold: an IPv4 address, or a /64 network of IPv6, since whoever has
+ * one address of it has them all. Without the port. */
+#define RUSMI_ADDRESS_SOURCE_LEN ((size_t)9)
+void rusmi_address_source(const struct rusmi_address *address,
+                          uint8_t out_key[RUSMI_ADDRESS_SOURCE_LEN]);
 
 /* Bind a socket that accepts from anybody. buffer_bytes is asked for in both directions; the kernel
  * may give less. */

@@ -21,8 +21,10 @@
 /* Largest frame without its length prefix, in bytes. */
 #define RUSMI_FRAME_MAX    ((size_t)65536)
 #define RUSMI_FRAME_PREFIX ((size_t)4)
-/* Protocol versions that this implementation speaks: just the one. */
-#define RUSMI_PROTOCOL_VERSION 1u
+/* Protocol versions that this implementation speaks: from _MIN to this. Version 1 knows frames up to
+ * RUSMI_FRAME_FLOW and the first two message kinds. */
+#define RUSMI_PROTOCOL_VERSION     2u
+#define RUSMI_PROTOCOL_VERSION_MIN 1u
 /* Versions that a hello may list. */
 #define RUSMI_VERSIONS_MAX 16u
 /* Frame types from here on are extensions: who does not know one ignores it. */
@@ -84,6 +86,10 @@ enum rusmi_frame_type {
     RUSMI_FRAME_REQUEST = 8,
     RUSMI_FRAME_REPLY = 9,
     RUSMI_FRAME_FLOW = 10,
+    /* from version 2 on */
+    RUSMI_FRAME_NAMES_ASK = 15,   /* "may a process of mine have this name?" */
+    RUSMI_FRAME_NAMES_AGREE = 16, /* the answer */
+    RUSMI_FRAME_NAMES_MORE = 17,  /* "list your names anew: there is room for more" */
 };
 
 /* The values of rusm_role, which this folder must not include. */
@@ -181,6 +187,18 @@ struct rusmi_reply {
     } records;
 };
 
+/* A name that is to be registered once all have agreed. */
+struct rusmi_names_ask {
+    char name[RUSM_NAME_MAX + 1];
+    uint64_t serial; /* not 0 */
+    uint64_t time;
+};
+
+struct rusmi_names_agree {
+    char node[RUSM_NAME_MAX + 1]; /* empty: agreed; else the node whose process has the name */
+    rusm_pid pid;                 /* that process */
+};
+
 /* "Slow down (or go on) sending to this process or name of mine." */
 struct rusmi_flow {
     uint64_t serial;              /* 0: by name */
@@ -190,7 +208,7 @@ struct rusmi_flow {
 
 struct rusmi_frame {
     uint64_t type; /* enum rusmi_frame_type, or an extension, which has no further field */
-    uint64_t id;   /* ping and pong: nonce; request and reply: the request */
+    uint64_t id;   /* ping and pong: nonce; request and reply, names_ask and names_agree: theirs */
     union {
         struct rusmi_hello hello;
         struct {
@@ -200,6 +218,8 @@ struct rusmi_frame {
         struct rusmi_request request;
         struct rusmi_reply reply;
         struct rusmi_flow flow;
+        struct rusmi_names_ask names_ask;
+        struct rusmi_names_agree names_agree;
     } u;
     void *memory; /* of a decoded frame: what rusmi_frame_fini frees */
 };

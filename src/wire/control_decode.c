@@ -533,6 +533,50 @@ static bool flow_required(struct decoder *decoder, uint32_t seen)
     return require(decoder, seen, KEY(1));
 }
 
+static bool names_ask_field(struct decoder *decoder, uint64_t key, void *record)
+{
+    struct rusmi_names_ask *ask = record;
+
+    switch (key) {
+    case 1:
+        return rusmi_cbor_get_uint(&decoder->reader, &decoder->frame->id);
+    case 2:
+        return get_name(decoder, ask->name);
+    case 3:
+        return get_nonzero(decoder, &ask->serial);
+    case 4:
+        return rusmi_cbor_get_uint(&decoder->reader, &ask->time);
+    }
+    return nothing_field(decoder, key, record);
+}
+
+static bool names_agree_field(struct decoder *decoder, uint64_t key, void *record)
+{
+    struct rusmi_names_agree *agree = record;
+
+    switch (key) {
+    case 1:
+        return rusmi_cbor_get_uint(&decoder->reader, &decoder->frame->id);
+    case 2:
+        return get_name(decoder, agree->node);
+    case 3:
+        return get_nonzero(decoder, &agree->pid.incarnation);
+    case 4:
+        return get_nonzero(decoder, &agree->pid.serial);
+    }
+    return nothing_field(decoder, key, record);
+}
+
+static bool names_agree_required(struct decoder *decoder, uint32_t seen)
+{
+    uint32_t owner = seen & (KEY(2) | KEY(3) | KEY(4));
+
+    if (owner != 0 && owner != (KEY(2) | KEY(3) | KEY(4))) {
+        return fail(decoder, "the owner of a name is told in part");
+    }
+    return require(decoder, seen, KEY(1));
+}
+
 /* Everything after `0: type`. */
 static bool decode_body(struct decoder *decoder, uint64_t pairs)
 {
@@ -545,6 +589,7 @@ static bool decode_body(struct decoder *decoder, uint64_t pairs)
                require(decoder, seen, KEY(1) | KEY(2) | KEY(3) | KEY(4));
     case RUSMI_FRAME_ACCEPT:
     case RUSMI_FRAME_READY:
+    case RUSMI_FRAME_NAMES_MORE:
         return get_pairs(decoder, pairs, 0, nothing_field, NULL, &seen);
     case RUSMI_FRAME_PING:
     case RUSMI_FRAME_PONG:
@@ -563,6 +608,12 @@ static bool decode_body(struct decoder *decoder, uint64_t pairs)
     case RUSMI_FRAME_FLOW:
         return get_pairs(decoder, pairs, 0, flow_field, &frame->u.flow, &seen) &&
                flow_required(decoder, seen);
+    case RUSMI_FRAME_NAMES_ASK:
+        return get_pairs(decoder, pairs, 0, names_ask_field, &frame->u.names_ask, &seen) &&
+               require(decoder, seen, KEY(1) | KEY(2) | KEY(3) | KEY(4));
+    case RUSMI_FRAME_NAMES_AGREE:
+        return get_pairs(decoder, pairs, 0, names_agree_field, &frame->u.names_agree, &seen) &&
+               names_agree_required(decoder, seen);
     }
     if (frame->type < RUSMI_FRAME_EXTENSION) {
         return fail(decoder, "an unknown frame type");

@@ -348,6 +348,31 @@ static void encode_flow(struct encoder *encoder, const struct rusmi_flow *flow)
     }
 }
 
+static void encode_names_ask(struct encoder *encoder, const struct rusmi_frame *frame)
+{
+    const struct rusmi_names_ask *ask = &frame->u.names_ask;
+
+    begin(encoder, RUSMI_FRAME_NAMES_ASK, 4);
+    put_key_uint(encoder, 1, frame->id);
+    put_key_name(encoder, 2, ask->name);
+    put_key_nonzero(encoder, 3, ask->serial);
+    put_key_uint(encoder, 4, ask->time);
+}
+
+static void encode_names_agree(struct encoder *encoder, const struct rusmi_frame *frame)
+{
+    const struct rusmi_names_agree *agree = &frame->u.names_agree;
+    bool agreed = agree->node[0] == '\0';
+
+    begin(encoder, RUSMI_FRAME_NAMES_AGREE, agreed ? 1 : 4);
+    put_key_uint(encoder, 1, frame->id);
+    if (!agreed) {
+        put_key_name(encoder, 2, agree->node);
+        put_key_nonzero(encoder, 3, agree->pid.incarnation);
+        put_key_nonzero(encoder, 4, agree->pid.serial);
+    }
+}
+
 static void encode_body(struct encoder *encoder, const struct rusmi_frame *frame)
 {
     switch ((enum rusmi_frame_type)frame->type) {
@@ -356,6 +381,7 @@ static void encode_body(struct encoder *encoder, const struct rusmi_frame *frame
         return;
     case RUSMI_FRAME_ACCEPT:
     case RUSMI_FRAME_READY:
+    case RUSMI_FRAME_NAMES_MORE:
         begin(encoder, frame->type, 0);
         return;
     case RUSMI_FRAME_PING:
@@ -375,6 +401,12 @@ static void encode_body(struct encoder *encoder, const struct rusmi_frame *frame
         return;
     case RUSMI_FRAME_FLOW:
         encode_flow(encoder, &frame->u.flow);
+        return;
+    case RUSMI_FRAME_NAMES_ASK:
+        encode_names_ask(encoder, frame);
+        return;
+    case RUSMI_FRAME_NAMES_AGREE:
+        encode_names_agree(encoder, frame);
         return;
     }
     /* An extension's bare type; a number below is nobody's to send. */

@@ -269,6 +269,42 @@ static void test_flow(void **state)
     rusmi_buf_fini(&buf);
 }
 
+static void test_names_asked_for(void **state)
+{
+    struct rusmi_frame frame = {.type = RUSMI_FRAME_NAMES_ASK, .id = 70000}, back;
+    struct rusmi_buf buf;
+
+    (void)state;
+    frame.u.names_ask = (struct rusmi_names_ask){.name = "leader", .serial = 9, .time = UINT64_MAX};
+    back = there_and_back(&buf, &frame);
+    assert_int_equal(back.id, 70000);
+    assert_memory_equal(&back.u.names_ask, &frame.u.names_ask, sizeof(struct rusmi_names_ask));
+    done(&buf, &back);
+    rusmi_buf_init(&buf);
+    frame.u.names_ask.serial = 0;
+    assert_int_equal(rusmi_control_encode(&buf, &frame), RUSM_EINVAL);
+    rusmi_buf_fini(&buf);
+
+    frame = (struct rusmi_frame){.type = RUSMI_FRAME_NAMES_AGREE, .id = 7};
+    back = there_and_back(&buf, &frame);
+    assert_int_equal(back.id, 7);
+    assert_string_equal(back.u.names_agree.node, "");
+    done(&buf, &back);
+    frame.u.names_agree = (struct rusmi_names_agree){.node = "paris", .pid = {3, 4}};
+    back = there_and_back(&buf, &frame);
+    assert_memory_equal(&back.u.names_agree, &frame.u.names_agree,
+                        sizeof(struct rusmi_names_agree));
+    done(&buf, &back);
+    rusmi_buf_init(&buf);
+    frame.u.names_agree.pid.serial = 0;
+    assert_int_equal(rusmi_control_encode(&buf, &frame), RUSM_EINVAL);
+    rusmi_buf_fini(&buf);
+
+    frame = (struct rusmi_frame){.type = RUSMI_FRAME_NAMES_MORE};
+    back = there_and_back(&buf, &frame);
+    done(&buf, &back);
+}
+
 /* What can not be printed in a label or a detail is replaced, and a cut never splits a character.
  */
 static void test_texts_are_cleaned(void **state)
@@ -396,6 +432,11 @@ static const struct malformed malformed_cases[] = {
     BAD("flow names not exactly one of serial and name",
         "\xa4\x00\x0a\x01\xf5\x02\x01\x03\x61\x61"),
     BAD("not true or false where one is required", "\xa2\x00\x0a\x01\x01"),
+    BAD("a required field is missing", "\xa4\x00\x0f\x01\x01\x02\x61\x61\x03\x01"),
+    BAD("an incarnation or serial is 0", "\xa5\x00\x0f\x01\x01\x02\x61\x61\x03\x00\x04\x01"),
+    BAD("a required field is missing", "\xa1\x00\x10"),
+    BAD("the owner of a name is told in part", "\xa3\x00\x10\x01\x01\x02\x61\x61"),
+    BAD("the owner of a name is told in part", "\xa4\x00\x10\x01\x01\x02\x61\x61\x04\x01"),
 };
 
 static void test_malformed_frames_are_refused(void **state)
@@ -526,6 +567,7 @@ int main(void)
         cmocka_unit_test(test_full_pages),
         cmocka_unit_test(test_small_replies),
         cmocka_unit_test(test_flow),
+        cmocka_unit_test(test_names_asked_for),
         cmocka_unit_test(test_texts_are_cleaned),
         cmocka_unit_test(test_encode_refuses_what_decode_would),
         cmocka_unit_test(test_malformed_frames_are_refused),

@@ -44,12 +44,13 @@ static void owner(void *arg)
     (void)arg;
     while (rusm_receive(&msg, RUSM_INFINITY) == RUSM_OK) {
         size_t len = rusm_msg_len(msg);
+        bool data = rusm_msg_get_kind(msg) == RUSM_MSG_DATA;
 
         rusm_msg_del(msg);
         if (len == 0) {
             return;
         }
-        atomic_fetch_add(&received, 1);
+        atomic_fetch_add(&received, data ? 1 : 0); /* else it has lost a name */
     }
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Strangers: peers that have nothing but a socket. What they send is counted and ignored or answered
- * by something smaller; what they hold is bounded; and a good node comes in meanwhile.
+ * Strangers: peers that have nothing but a socket. What they send is counted and dropped, or answered
+ * by less; what they hold is bounded; and a good node comes in meanwhile.
  * docs/design/hostile.md has the table.
  */
 #include <setjmp.h>
@@ -16,6 +16,8 @@
 
 #include "base/prng.h"
 #include "support/scene.h"
+
+#include <rusm/otp/driver.h>
 
 static int setup_patient(void **state)
 {
@@ -163,6 +165,233 @@ static void flood_of_unfinished_handshakes_is_bounded_and_passes(void **state)
     support_expect_exchange(5);
 }
 
+/* ---- floods while a good node joins -------------------------------------------------------- */
+
+static int setup_small(void **state)
+{
+    rusm_node_config cfg = support_node_config();
+
+    cfg.hello_ms = 3000;
+    cfg.handshakes_retry = 8;
+    cfg.handshakes_source = 16;
+    cfg.handshakes_max = 32;
+    return support_scene_setup(state, &cfg);
+}
+
+/* Bad peers whose handshakes stay half done, from one address. */
+struct half_open {
+    rusm_identity *identity;
+    size_t count; /* so many at a time */
+    size_t next;
+};
+
+/* One more begins, proves its address if asked to, and says nothing more. */
+static void turn_half_open(struct support_scene *scene, void *arg)
+{
+    struct half_open *half = arg;
+    size_t i = half->next++ % half->count;
+
+    if (scene->raws[i] != NULL) {
+        support_raw_del(scene->raws[i]); /* without a word: the node still waits for it */
+    }
+    scene->raws[i] =
+        support_raw_dial_from(half->identity, "127.0.0.66", rusm_node_address(scene->target->node));
+    scene->raws[i]->deaf = true;
+    support_raw_send_only(scene->raws[i]);
+    support_raw_step(scene->raws[i], 2);
+    scene->bad++;
+}
+
+static void half_open_handshakes_of_one_host_leave_places_for_others(void **state)
+{
+    struct support_scene *scene = *state;
+    struct half_open half = {.identity = support_identity(scene->world, "flood"), .count = 64};
+    struct support_attack attack = {.what = "half-open handshakes",
+                                    .turn = turn_half_open,
+                                    .arg = &half,
+                                    .bad_min = 200,
+                                    .memory_max = (size_t)16 << 20};
+
+    for (size_t i = 0; i < half.count; i++) {
+        turn_half_open(scene, &half);
+    }
+    support_attack(scene, &attack);
+    rusm_identity_del(half.identity);
+    assert_true(support_stats(scene->target).refused_full > 0);
+}
+
+/* A socket that throws datagrams and counts what it sent and what came back. */
+struct thrower {
+    int fds[256]; /* it sends from all of them in turn */
+    size_t fds_len;
+    struct rusmi_prng prng;
+    uint32_t number;
+    uint64_t sent, answered; /* bytes */
+    void (*fill)(struct thrower *thrower, uint8_t bytes[1200], size_t *len);
+    uint8_t (*kept)[1500]; /* what fill_kept sends */
+    size_t kept_lens[64], kept_count;
+};
+
+#define THROWN_PER_TURN 32
+
+static void turn_throw(struct support_scene *scene, void *arg)
+{
+    static uint8_t back[RUSMI_UDP_RECV_MAX];
+    struct thrower *thrower = arg;
+    struct rusmi_address from;
+    size_t len, segment;
+
+    for (int i = 0; i < THROWN_PER_TURN; i++) {
+        uint8_t bytes[1500];
+
+        thrower->fill(thrower, bytes, &len);
+        thrower->number++;
+        if (rusmi_udp_send(thrower->fds[thrower->number % thrower->fds_len], NULL, bytes, len,
+                           len) == 0) { /* else the socket is full */
+            thrower->sent += len;
+            scene->bad++;
+        }
+    }
+    for (size_t i = 0; i < thrower->fds_len; i++) {
+        while (rusmi_udp_recv(thrower->fds[i], back, sizeof(back), &from, &len, &segment) == 0) {
+            thrower->answered += len;
+        }
+    }
+}
+
+static void fill_random(struct thrower *thrower, uint8_t *bytes, size_t *len)
+{
+    *len = 1 + rusmi_prng_below(&thrower->prng, 1200);
+    for (size_t at = 0; at < *len; at++) {
+        bytes[at] = (uint8_t)rusmi_prng_below(&thrower->prng, 256);
+    }
+}
+
+/* Packets of a connection that nobody has: each may be answered by a stateless reset. */
+static void fill_short(struct thrower *thrower, uint8_t *bytes, size_t *len)
+{
+    fill_random(thrower, bytes, len);
+    bytes[0] = 0x40;
+}
+
+/* Packets of a version that nobody speaks: the long ones may be answered by a list of ours. */
+static void fill_version(struct thrower *thrower, uint8_t *bytes, size_t *len)
+{
+    static const uint8_t head[] = {0xc0, 0xba, 0xba, 0xba, 0xba, 20};
+
+    fill_random(thrower, bytes, len);
+    *len = thrower->number % 2 == 0 ? 1200 : 30 + *len % 1000;
+    memcpy(bytes, head, sizeof(head));
+    bytes[26] = 0;
+}
+
+static void fill_initial(struct thrower *thrower, uint8_t *bytes, size_t *len)
+{
+    *len = 1200;
+    fill_lookalike(bytes, thrower->number);
+}
+
+/* What a genuine client sent once: its first datagrams, again and again. */
+static void fill_kept(struct thrower *thrower, uint8_t *bytes, size_t *len)
+{
+    size_t i = thrower->number % thrower->kept_count;
+
+    *len = thrower->kept_lens[i];
+    memcpy(bytes, thrower->kept[i], *len);
+}
+
+static void throw(struct support_scene * scene, const char *what, struct thrower *thrower)
+{
+    struct support_attack attack = {.what = what,
+                                    .turn = turn_throw,
+                                    .arg = thrower,
+                                    .bad_min = 5000,
+                                    .memory_max = (size_t)16 << 20};
+
+    thrower->fds_len = thrower->fds_len == 0 ? 1 : thrower->fds_len;
+    for (size_t i = 0; i < thrower->fds_len; i++) {
+        thrower->fds[i] = stranger_socket(scene);
+    }
+    rusmi_prng_init(&thrower->prng, 3);
+    support_attack(scene, &attack);
+    for (size_t i = 0; i < thrower->fds_len; i++) {
+        rusmi_udp_close(thrower->fds[i]);
+    }
+    /* A stranger that writes somebody else's address into its packets gains nothing by it. */
+    assert_true(thrower->answered < thrower->sent);
+}
+
+static void random_datagrams_are_dropped(void **state)
+{
+    struct support_scene *scene = *state;
+    struct thrower thrower = {.fill = fill_random};
+
+    throw(scene, "random datagrams", &thrower);
+    support_expect_harm(scene, (struct support_harm){0});
+    assert_true(support_stats(scene->target).datagrams_stray > 0);
+}
+
+static void packets_of_no_connection_are_answered_by_less(void **state)
+{
+    struct support_scene *scene = *state;
+    struct thrower thrower = {.fill = fill_short};
+
+    throw(scene, "packets of no connection", &thrower);
+    support_expect_harm(scene, (struct support_harm){0});
+    assert_true(support_stats(scene->target).datagrams_stray > 0);
+    assert_true(thrower.answered > 0);
+}
+
+static void packets_of_unknown_versions_are_answered_by_less(void **state)
+{
+    struct support_scene *scene = *state;
+    struct thrower thrower = {.fill = fill_version};
+
+    throw(scene, "unknown versions", &thrower);
+    support_expect_harm(scene, (struct support_harm){0});
+    assert_true(support_stats(scene->target).datagrams_stray > 0);
+    assert_true(thrower.answered > 0);
+}
+
+static void flood_of_initial_lookalikes_is_bounded(void **state)
+{
+    struct support_scene *scene = *state;
+    struct thrower thrower = {.fill = fill_initial};
+
+    throw(scene, "Initial packets without sense", &thrower);
+    support_expect_exchange(5);
+}
+
+static void flood_of_initial_lookalikes_from_many_ports_is_bounded(void **state)
+{
+    struct support_scene *scene = *state;
+    struct thrower thrower = {.fill = fill_initial, .fds_len = 256};
+
+    throw(scene, "the same from 256 ports", &thrower);
+    support_expect_exchange(5);
+}
+
+/* Sixty-four genuine dials, recorded; their datagrams come over and over from one socket. */
+static void replayed_handshakes_are_bounded(void **state)
+{
+    static uint8_t kept[64][1500];
+    static uint8_t buf[65536];
+    struct support_scene *scene = *state;
+    struct thrower thrower = {.fill = fill_kept, .kept = kept};
+
+    for (size_t i = 0; i < 64; i++) {
+        struct support_raw *raw = support_scene_dial(scene, i, "flood", NULL);
+        struct rusmi_quic_batch batch;
+
+        assert_true(rusmi_quic_conn_write(raw->conn, buf, sizeof(buf), &batch, rusm_now()) > 0);
+        assert_true(batch.segment <= sizeof(kept[0]));
+        memcpy(kept[i], buf, batch.segment);
+        thrower.kept_lens[thrower.kept_count++] = batch.segment;
+    }
+    throw(scene, "replayed Initial packets", &thrower);
+    support_expect_exchange(5);
+}
+
 #define CASE(name, how) cmocka_unit_test_setup_teardown(name, setup_##how, support_scene_teardown)
 
 int main(void)
@@ -172,6 +401,13 @@ int main(void)
         CASE(lookalikes_of_initial_packets_do_not_keep_others_out, narrow),
         CASE(flood_of_initials_without_answers_lets_a_good_node_in, narrow),
         CASE(flood_of_unfinished_handshakes_is_bounded_and_passes, narrow),
+        CASE(half_open_handshakes_of_one_host_leave_places_for_others, small),
+        CASE(random_datagrams_are_dropped, small),
+        CASE(packets_of_no_connection_are_answered_by_less, small),
+        CASE(packets_of_unknown_versions_are_answered_by_less, small),
+        CASE(flood_of_initial_lookalikes_is_bounded, small),
+        CASE(flood_of_initial_lookalikes_from_many_ports_is_bounded, small),
+        CASE(replayed_handshakes_are_bounded, small),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -164,11 +164,18 @@ static struct rusmi_quic_path raw_path(const struct support_raw *raw)
 
 struct support_raw *support_raw_dial(rusm_identity *identity, const char *address)
 {
-    return support_raw_dial_from(identity, NULL, address);
+    return support_raw_dial_with(identity, NULL, address, NULL);
 }
 
 struct support_raw *support_raw_dial_from(rusm_identity *identity, const char *host,
                                           const char *address)
+{
+    return support_raw_dial_with(identity, host, address, NULL);
+}
+
+struct support_raw *support_raw_dial_with(rusm_identity *identity, const char *host,
+                                          const char *address,
+                                          void (*adjust)(struct rusmi_quic_config *cfg))
 {
     struct support_raw *raw = raw_new(identity);
     struct rusmi_quic_events events = raw_events(raw);
@@ -186,6 +193,9 @@ struct support_raw *support_raw_dial_from(rusm_identity *identity, const char *h
     assert_int_equal(rusmi_udp_local_address(raw->fd, &raw->local), 0);
     rusmi_address_format(&raw->local, raw->address, sizeof(raw->address));
     path = raw_path(raw);
+    if (adjust != NULL) {
+        adjust(&raw->cfg);
+    }
     assert_int_equal(rusmi_quic_conn_new_client(&raw->conn, &raw->cfg, &events, &path, rusm_now()),
                      RUSM_OK);
     return raw;
@@ -223,6 +233,9 @@ static void take(struct support_raw *raw, const struct rusmi_address *from, cons
     struct rusmi_quic_path path;
 
     raw->received++;
+    if (raw->deaf && (data[0] & 0xf0) != 0xf0) {
+        return; /* RFC 9000 17.2.5 */
+    }
     if (raw->conn == NULL) {
         struct rusmi_quic_events events = raw_events(raw);
         struct rusmi_quic_route route;

@@ -42,6 +42,7 @@ struct support_raw {
     const char *join_as;                  /* follow the protocol under this name; NULL: do not */
     bool authenticated;                   /* the boxes are made */
     bool up;                              /* joined */
+    bool deaf;                            /* takes a Retry and nothing else */
     bool said_hello, must_accept;         /* the node's hello came first */
 };
 
@@ -50,6 +51,10 @@ struct support_raw *support_raw_dial(rusm_identity *identity, const char *addres
 /* The same from a numeric host (127.x.y.z) of this machine; NULL: the system picks. */
 struct support_raw *support_raw_dial_from(rusm_identity *identity, const char *host,
                                           const char *address);
+/* The same with a QUIC of other settings, which adjust (not NULL) changes. */
+struct support_raw *support_raw_dial_with(rusm_identity *identity, const char *host,
+                                          const char *address,
+                                          void (*adjust)(struct rusmi_quic_config *cfg));
 /* Listen at 127.0.0.1:0 for one dial. */
 struct support_raw *support_raw_listen(rusm_identity *identity);
 void support_raw_del(struct support_raw *raw);

@@ -5,9 +5,9 @@
  *
  * support_attack() runs an attack while a node that was not there before joins the target and
  * exchanges messages with it, prints what the attack cost the target and how long the newcomer
- * took, and asserts the bound of the memory. It measures this OS process without the attacking
- * thread: processor time is that of the nodes, the heap is everybody's, so that a bound given by a
- * test contains what its own bad peers keep.
+ * took, and asserts the bound of the memory. Processor time is that of this OS process without the
+ * attacking thread, so that of the nodes; memory is everybody's, so that a bound given by a test
+ * contains what its own bad peers keep.
  *
  * Threading: the test's own thread.
  */
@@ -55,8 +55,8 @@ struct support_attack {
     const char *what;
     void (*turn)(struct support_scene *scene, void *arg); /* do some more of it */
     void *arg;
-    uint64_t bad_min; /* go on until so many bad things were done, also when the newcomer is in */
-    size_t heap_max;  /* bytes by which the heap may have grown */
+    uint64_t bad_min;  /* go on until so many bad things were done, also when the newcomer is in */
+    size_t memory_max; /* bytes by which this OS process may have grown */
 };
 
 /* Run it. Fails if the newcomer does not come in or is not answered within SUPPORT_DEADLINE_MS. */

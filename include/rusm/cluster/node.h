@@ -29,6 +29,8 @@ typedef struct rusm_node_config {
         handshakes_max; /**< handshakes that peers began and have not finished, at a time (1,024) */
     uint32_t handshakes_retry; /**< above so many, a peer must prove its address first: RFC
                                   9000 8.1.2 (128) */
+    uint32_t handshakes_source; /**< of handshakes_max, for one IPv4 address or one /64 of IPv6 that
+                                   has proven itself (256) */
     size_t queue_bytes_max;    /**< waiting messages per peer, with their overhead (16 MiB) */
     uint32_t names_max;        /**< global names that one peer may own (1,048,576) */
     uint32_t requests_max; /**< requests of one peer that are being worked on, at a time (1,024) */
@@ -183,6 +185,7 @@ typedef struct rusm_node_stats {
     uint64_t timeouts;          /**< links and handshakes that ended in silence */
     uint64_t datagrams_stray;   /**< datagrams that belong to no connection */
     uint64_t names_refused;     /**< names of peers over names_max, or that they may not publish */
+    uint64_t names_conflicts;   /**< names that processes of this node lost to others */
 } rusm_node_stats;
 
 /** Read the counters of a node. Threads: any. Errors: RUSM_ENOCONTEXT */

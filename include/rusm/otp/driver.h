@@ -150,6 +150,10 @@ RUSM_API void rusm_driver_close(rusm_driver *driver);
 /** Set who a message is from, before it is delivered. Threads: the owner of msg. */
 RUSM_API void rusm_msg_set_sender(rusm_msg *msg, rusm_pid sender);
 
+/** Set what a message is (one of the kinds without reference and reason), before it is delivered.
+ * Threads: the owner of msg. */
+RUSM_API void rusm_msg_set_kind(rusm_msg *msg, rusm_msg_kind kind);
+
 /**
  * Put a message, sender set, into the mailbox of a process of rt.
  *

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A peer that holds a valid certificate and does without end what a member may do, or never reads
+ * what it asked for. What it can make the target hold is bounded; if that takes its link, it comes
+ * again at once and goes on. Meanwhile a node that was not there before joins and exchanges
+ * messages. docs/design/hostile.md has the table of all this with what was measured.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "quic/core.h"
+#include "support/scene.h"
+
+#include <rusm/otp/driver.h>
+
+/* Bytes that wait in the liar's own queue before it stops to queue more. */
+#define QUEUED_MAX ((size_t)512 * 1024)
+
+#define NAMES_MAX  20000
+
+/* ---- a wrapped function: see CMakeLists.txt ---- */
+
+static const ngtcp2_conn *unread; /* its control stream's window is never opened again */
+
+int __real_ngtcp2_conn_extend_max_stream_offset(ngtcp2_conn *ng, int64_t stream_id, uint64_t len);
+int __wrap_ngtcp2_conn_extend_max_stream_offset(ngtcp2_conn *ng, int64_t stream_id, uint64_t len);
+
+int __wrap_ngtcp2_conn_extend_max_stream_offset(ngtcp2_conn *ng, int64_t stream_id, uint64_t len)
+{
+    return ng == unread ? 0 : __real_ngtcp2_conn_extend_max_stream_offset(ng, stream_id, len);
+}
+
+static int setup(void **state)
+{
+    rusm_node_config cfg = support_node_config();
+
+    cfg.hello_ms = SUPPORT_DEADLINE_MS; /* nothing here may be a matter of time */
+    cfg.names_max = NAMES_MAX;
+    cfg.requests_max = 64;
+    return support_scene_setup(state, &cfg);
+}
+
+struct liar {
+    void (*adjust)(struct rusmi_quic_config *cfg);
+    void (*say)(struct support_scene *scene, struct liar *liar, struct support_raw *raw);
+    uint64_t number;     /* goes up with everything said */
+    uint64_t links_lost; /* to a close by the target */
+    char last_words[RUSMI_QUIC_TEXT_MAX];
+};
+
+static void come_in(struct support_scene *scene, const struct liar *liar)
+{
+    rusm_identity *identity = support_identity(scene->world, "raw");
+
+    scene->raws[0] =
+        support_raw_dial_with(identity, NULL, rusm_node_address(scene->target->node), liar->adjust);
+    rusm_identity_del(identity);
+    support_raw_join(scene->raws[0], "raw");
+}
+
+/* Say more if there is room, and let the network move. */
+static void turn_liar(struct support_scene *scene, void *arg)
+{
+    struct liar *liar = arg;
+
+    if (scene->raws[0] != NULL && support_raw_is_ended(scene->raws[0])) {
+        liar->links_lost++;
+        (void)snprintf(liar->last_words, sizeof(liar->last_words), "%s",
+                       rusmi_quic_conn_end(scene->raws[0]->conn)->text);
+        support_raw_del(scene->raws[0]);
+        scene->raws[0] = NULL;
+    }
+    if (scene->raws[0] == NULL) {
+        come_in(scene, liar);
+    }
+    if (rusmi_quic_conn_control_pending(scene->raws[0]->conn) < QUEUED_MAX &&
+        scene->raws[0]->outbox.queued_bytes < QUEUED_MAX) {
+        liar->say(scene, liar, scene->raws[0]);
+    }
+    support_raw_step(scene->raws[0], 0);
+}
+
+static void lie(struct support_scene *scene, const char *what, struct liar *liar, uint64_t bad_min,
+                size_t memory_max)
+{
+    struct support_attack attack = {
+        .what = what, .turn = turn_liar, .arg = liar, .bad_min = bad_min, .memory_max = memory_max};
+
+    support_attack(scene, &attack);
+    if (liar->links_lost != 0) {
+        (void)printf("           %s: lost %llu links: %s\n", what,
+                     (unsigned long long)liar->links_lost, liar->last_words);
+    }
+}
+
+static void say_frames(struct support_scene *scene, struct support_raw *raw,
+                       const struct rusmi_frame *frame, unsigned count)
+{
+    struct rusmi_buf buf;
+
+    rusmi_buf_init(&buf);
+    for (unsigned i = 0; i < count; i++) {
+        assert_int_equal(rusmi_control_encode(&buf, frame), RUSM_OK);
+    }
+    (void)!rusmi_quic_conn_send_control(raw->conn, rusmi_buf_head(&buf), buf.len);
+    rusmi_buf_fini(&buf);
+    scene->bad += count;
+}
+
+/* ---- control frames -------------------------------------------------------------------------- */
+
+static void say_pings(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+{
+    struct rusmi_frame frame = {.type = RUSMI_FRAME_PING, .id = ++liar->number << 40};
+
+    say_frames(scene, raw, &frame, 1000);
+}
+
+static void a_flood_of_pings_is_answered(void **state)
+{
+    struct support_scene *scene = *state;
+    struct liar liar = {.say = say_pings};
+
+    lie(scene, "pings", &liar, 100000, (size_t)32 << 20);
+    assert_int_equal(liar.links_lost, 0);
+}
+
+/* The peer lets the target send hardly any control bytes. */
+static void adjust_no_control(struct rusmi_quic_config *cfg)
+{
+    cfg->control_window = 2048;
+}
+
+static void say_pings_and_stop_reading(struct support_scene *scene, struct liar *liar,
+                                       struct support_raw *raw)
+{
+    unread = raw->conn->ng;
+    say_pings(scene, liar, raw);
+}
+
+static void pings_of_a_peer_that_does_not_read_are_bounded(void **state)
+{
+    struct support_scene *scene = *state;
+    struct liar liar = {.say = say_pings_and_stop_reading, .adjust = adjust_no_control};
+
+    lie(scene, "pings, answers not read", &liar, 400000, (size_t)64 << 20);
+}
+
+static void say_requests(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+{
+    struct rusmi_frame frame = {.type = RUSMI_FRAME_REQUEST, .id = ++liar->number};
+
+    frame.u.request.kind = 1 + (uint32_t)(liar->number % 7); /* an unknown one, too */
+    frame.u.request.max = 100;
+    frame.u.request.pid = (rusm_pid){1, 1};
+    memcpy(frame.u.request.name, "nobody", 7);
+    say_frames(scene, raw, &frame, 10);
+}
+
+static void a_flood_of_requests_is_answered(void **state)
+{
+    struct support_scene *scene = *state;
+    struct liar liar = {.say = say_requests};
+
+    lie(scene, "requests", &liar, 10000, (size_t)64 << 20);
+    assert_int_equal(liar.links_lost, 0);
+}
+
+static void say_requests_and_stop_reading(struct support_scene *scene, struct liar *liar,
+                                          struct support_raw *raw)
+{
+    unread = raw->conn->ng;
+    say_requests(scene, liar, raw);
+}
+
+static void requests_of_a_peer_that_does_not_read_are_bounded(void **state)
+{
+    struct support_scene *scene = *state;
+    struct liar liar = {.say = say_requests_and_stop_reading, .adjust = adjust_no_control};
+
+    lie(scene, "requests, answers not read", &liar, 20000, (size_t)64 << 20);
+}
+
+static void say_replies(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+{
+    struct rusmi_frame frame = {.type = RUSMI_FRAME_REPLY, .id = ++liar->number};
+
+    frame.u.reply.kind = RUSMI_REQUEST_WHEREIS;
+    frame.u.reply.pid = (rusm_pid){1, 1};
+    say_frames(scene, raw, &frame, 1000);
+}
+
+static void replies_to_nothing_are_dropped(void **state)
+{
+    struct support_scene *scene = *state;
+    struct liar liar = {.say = say_replies};
+
+    lie(scene, "replies to nothing", &liar, 100000, (size_t)32 << 20);
+    assert_int_equal(liar.links_lost, 0);
+    support_expect_harm(scene, (struct support_harm){0});
+}
+
+static void say_flows(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+{
+    struct rusmi_buf buf;
+
+    rusmi_buf_init(&buf);
+    for (int i = 0; i < 1000; i++) {
+        struct rusmi_frame frame = {.type = RUSMI_FRAME_FLOW};
+
+        frame.u.flow.serial = ++liar->number;
+        frame.u.flow.on = true;
+        assert_int_equal(rusmi_control_encode(&buf, &frame), RUSM_OK);
+    }
+    (void)!rusmi_quic_conn_send_control(raw->conn, rusmi_buf_head(&buf), buf.len);
+    rusmi_buf_fini(&buf);
+    scene->bad += 1000;
+}
+
+/* "Slow down" for a million processes. */
+static void a_million_crowded_destinations_are_bounded(void **state)
+{
+    struct support_scene *scene = *state;
+    struct liar liar = {.say = say_flows};
+
+    lie(scene, "a million crowded destinations", &liar, 1000000, (size_t)32 << 20);
+    assert_int_equal(liar.links_lost, 0);
+}
+
+static void say_unknown(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+{
+    static uint8_t bytes[RUSMI_FRAME_PREFIX + RUSMI_FRAME_MAX] = {0,
+                                                                  1,
+                                                                  0,
+                                                                  0,
+                                                                  0xa2,
+                                                                  0x00,
+                                                                  0x18,
+                                                                  0x40,
+                                                                  0x01,
+                                                                  0x5a,
+                                                                  0,
+                                                                  0,
+                                                                  (RUSMI_FRAME_MAX - 10) >> 8,
+                                                                  (RUSMI_FRAME_MAX - 10) & 0xff};
+
+    (void)liar;
+    (void)!rusmi_quic_conn_send_control(raw->conn, bytes, sizeof(bytes));
+    scene->bad++;
+}
+
+static void unknown_extensions_of_full_size_are_ignored(void **state)
+{
+    struct support_scene *scene = *state;
+    struct liar liar = {.say = say_unknown};
+
+    lie(scene, "unknown frames of 64 KiB", &liar, 1000, (size_t)32 << 20);
+    assert_int_equal(liar.links_lost, 0);
+}
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+static void say_names(struct support_scene *scene, struct liar *liar, struct support_raw *raw,
+                      enum rusmi_frame_type type, uint64_t first)
+{
+    struct rusmi_name_entry entries[RUSMI_NAMES_MAX];
+    char names[RUSMI_NAMES_MAX][24];
+    struct rusmi_frame frame = {.type = type};
+
+    (void)liar;
+    for (size_t i = 0; i < RUSMI_NAMES_MAX; i++) {
+        int len = snprintf(names[i], sizeof(names[i]), "name %llu",
+                           (unsigned long long)(first + i) & 0xffffff);
+
+        entries[i] = (struct rusmi_name_entry){
+            .name = names[i], .name_len = (size_t)len, .serial = 1 + i, .time = first + i};
+    }
+    frame.u.names.entries = entries;
+    frame.u.names.len = RUSMI_NAMES_MAX;
+    say_frames(scene, raw, &frame, 1);
+    scene->bad += RUSMI_NAMES_MAX - 1;
+}
+
+static void say_million_names(struct support_scene *scene, struct liar *liar,
+                              struct support_raw *raw)
+{
+    say_names(scene, liar, raw, RUSMI_FRAME_NAMES_ADD, liar->number);
+    liar->number += RUSMI_NAMES_MAX;
+}
+
+static void a_million_names_are_bounded(void **state)
+{
+    struct support_scene *scene = *state;
+    struct liar liar = {.say = say_million_names};
+
+    lie(scene, "a million names", &liar, 1000000, (size_t)64 << 20);
+    assert_int_equal(liar.links_lost, 0);
+    assert_true(support_stats(scene->target).names_refused > 500000);
+}
+
+static void say_churn(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+{
+    say_names(scene, liar, raw, RUSMI_FRAME_NAMES_ADD, liar->number);
+    say_names(scene, liar, raw, RUSMI_FRAME_NAMES_DEL, liar->number);
+    liar->number += 7;
+}
+
+static void names_that_come_and_go_are_bounded(void **state)
+{
+    struct support_scene *scene = *state;
+    struct liar liar = {.say = say_churn};
+
+    lie(scene, "names that come and go", &liar, 1000000, (size_t)32 << 20);
+    assert_int_equal(liar.links_lost, 0);
+    support_expect_harm(scene, (struct support_harm){0});
+    assert_int_equal(support_stats(scene->target).names_refused, 0);
+}
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+static void say_messages(struct support_scene *scene, struct support_raw *raw, const char *to,
+                         size_t body_len, unsigned count)
+{
+    static uint8_t data[70000], body[65536];
+    size_t len = support_raw_message(data, sizeof(data), to, body, body_len);
+
+    for (unsigned i = 0; i < count; i++) {
+        support_raw_stream(raw, data, len);
+    }
+    scene->bad += count;
+}
+
+static void say_to_nobody(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+{
+    (void)liar;
+    say_messages(scene, raw, "nobody", 10, 500);
+}
+
+static void messages_to_nobody_are_dropped(void **state)
+{
+    struct support_scene *scene = *state;
+    struct liar liar = {.say = say_to_nobody};
+
+    lie(scene, "messages to nobody", &liar, 50000, (size_t)32 << 20);
+    assert_int_equal(liar.links_lost, 0);
+    assert_true(support_stats(scene->target).dropped_noname > 0);
+    support_expect_harm(scene, (struct support_harm){0});
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, support_scene_teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(a_flood_of_pings_is_answered),
+        CASE(pings_of_a_peer_that_does_not_read_are_bounded),
+        CASE(a_flood_of_requests_is_answered),
+        CASE(requests_of_a_peer_that_does_not_read_are_bounded),
+        CASE(replies_to_nothing_are_dropped),
+        CASE(a_million_crowded_destinations_are_bounded),
+        CASE(unknown_extensions_of_full_size_are_ignored),
+        CASE(a_million_names_are_bounded),
+        CASE(names_that_come_and_go_are_bounded),
+        CASE(messages_to_nobody_are_dropped),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

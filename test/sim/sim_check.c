@@ -1,0 +1,636 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ledger: every process, link and message of a run, and what must hold between them.
+ *
+ * - A message is received by whom it was sent to, whole, from whom it says, and once.
+ * - Those of one sender to one destination come in their order.
+ * - A message that was accepted is lost only with the link that it was sent on: if a later one of
+ *   the same pair arrives over the same link, or the link still is up at the end, it must have
+ *   arrived, unless its receiver has ended.
+ * - A send that failed has no effect.
+ *
+ * A *session* is a link from the moment when a node lists its peer to the moment when it no longer
+ * does, as that node sees it.
+ */
+#include "sim/sim.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "node/link.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAGIC       UINT32_C(0x53494d31)
+#define PROC_CHAINS 1024u
+#define PAIR_CHAINS 4096u
+
+enum fate {
+    ASKED,
+    ACCEPTED,
+    FAILED
+};
+
+struct record {
+    uint64_t first_session, last_session; /* of the sender: when it was asked, when it returned */
+    rusm_time at;
+    uint32_t len;
+    enum fate fate;
+    bool received;
+};
+
+/* Who received messages of a pair last; of a name there may be several, one after the other. */
+struct receiver {
+    struct receiver *next;
+    const struct sim_proc *proc;
+    uint64_t last; /* number + 1 */
+};
+
+struct sim_pair {
+    struct sim_pair *next, *same;
+    uint32_t id;
+    enum sim_way way;
+    struct sim_proc *from;
+    const struct sim_proc *to; /* SIM_TO_PID */
+    char key[64];              /* else: node and name */
+    struct record *records;
+    uint64_t len, cap;
+    struct receiver *receivers;
+};
+
+/* What a message says of itself. */
+struct label {
+    uint32_t magic, pair;
+    uint64_t number;
+    uint32_t len, sum;
+};
+
+_Static_assert(sizeof(struct label) == SIM_MESSAGE_MIN, "a label fits");
+
+struct claim {
+    struct claim *next;
+    struct sim_proc *proc;
+    char name[SIM_NAME_LEN];
+};
+
+static struct {
+    struct sim_proc *procs, *proc_chains[PROC_CHAINS];
+    unsigned procs_len;
+    struct sim_pair *pairs, *pair_chains[PAIR_CHAINS];
+    struct sim_pair **by_id;
+    uint32_t pairs_len, pairs_cap;
+    uint64_t sessions;
+    uint64_t session[SIM_NODES_MAX][SIM_NODES_MAX];
+    struct sim_life *seen[SIM_NODES_MAX][SIM_NODES_MAX]; /* which life that session is with */
+    struct claim *claims;
+    uint64_t received, lost;
+} ledger;
+
+/* ---- processes ------------------------------------------------------------------------------- */
+
+static struct sim_proc **proc_chain(rusm_pid pid)
+{
+    return &ledger.proc_chains[(pid.incarnation ^ pid.serial * 0x9e3779b9u) % PROC_CHAINS];
+}
+
+static void on_exit_watch(void *arg, rusm_pid pid, const rusm_reason *reason)
+{
+    struct sim_proc *proc = arg;
+
+    (void)pid;
+    proc->ended = true;
+    proc->reason = *reason;
+    proc->ended_at = rusm_test_now(sim->pool);
+    if (proc->worker != NULL && proc->worker->proc == proc) {
+        proc->worker->proc = NULL;
+        proc->worker->spawned = false;
+    }
+    if (!proc->life->cut) {
+        sim_trace("process %u ended: %s", proc->id, rusm_reason_name(reason->kind));
+    }
+}
+
+struct sim_proc *sim_proc_begin(struct sim_worker *worker)
+{
+    struct sim_proc *proc = rusmi_zalloc(sizeof(*proc)), **chain;
+
+    rusmi_assert(proc != NULL);
+    proc->id = ++ledger.procs_len;
+    proc->pid = rusm_self();
+    proc->life = worker->life;
+    proc->worker = worker;
+    proc->watch.fn = on_exit_watch;
+    proc->watch.arg = proc;
+    proc->next = ledger.procs;
+    ledger.procs = proc;
+    chain = proc_chain(proc->pid);
+    proc->same = *chain;
+    *chain = proc;
+    worker->proc = proc;
+    sim_trace("process %u begins on %s", proc->id, sim->nodes[worker->life->index].name);
+    rusmi_assert(rusm_watch_exit(&proc->watch, proc->pid) == RUSM_OK);
+    return proc;
+}
+
+struct sim_proc *sim_proc_find(rusm_pid pid)
+{
+    struct sim_proc *proc = *proc_chain(pid);
+
+    while (proc != NULL && !rusm_pid_equal(proc->pid, pid)) {
+        proc = proc->same;
+    }
+    return proc;
+}
+
+struct sim_proc *sim_proc_draw(bool dead)
+{
+    struct sim_proc *proc;
+
+    if (dead && ledger.procs_len > 0) {
+        uint64_t skip = sim_below(&sim->work, ledger.procs_len);
+
+        for (proc = ledger.procs; skip > 0; skip--) {
+            proc = proc->next;
+        }
+        return proc;
+    }
+    for (unsigned tries = 0; tries < 8; tries++) {
+        struct sim_life *life = sim_life_draw(&sim->work);
+
+        if (life != NULL) {
+            proc = life->workers[sim_below(&sim->work, sim->profile.workers)].proc;
+            if (proc != NULL) {
+                return proc;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* ---- sessions -------------------------------------------------------------------------------- */
+
+void __real_rusmi_peers_add(struct rusmi_link *link);
+void __wrap_rusmi_peers_add(struct rusmi_link *link);
+void __real_rusmi_peers_remove(struct rusmi_link *link);
+void __wrap_rusmi_peers_remove(struct rusmi_link *link);
+
+void __wrap_rusmi_peers_add(struct rusmi_link *link)
+{
+    struct sim_life *life = sim_life_of(link->node->runtime);
+    struct sim_life *peer = sim_life_by_incarnation(link->incarnation);
+
+    __real_rusmi_peers_add(link);
+    if (link->listed) {
+        rusmi_assert(life != NULL && peer != NULL);
+        ledger.session[life->index][peer->index] = ++ledger.sessions;
+        ledger.seen[life->index][peer->index] = peer;
+        sim_trace("%s: link %llu to %s is up", link->node->name,
+                  (unsigned long long)ledger.sessions, link->name);
+    }
+}
+
+void __wrap_rusmi_peers_remove(struct rusmi_link *link)
+{
+    struct sim_life *life = sim_life_of(link->node->runtime);
+    struct sim_life *peer = sim_life_by_incarnation(link->incarnation);
+
+    if (link->listed) {
+        rusmi_assert(life != NULL && peer != NULL);
+        if (!life->cut) {
+            sim_trace("%s: link %llu to %s is down", link->node->name,
+                      (unsigned long long)ledger.session[life->index][peer->index], link->name);
+        }
+        if (sim->nodes[life->index].life == life || life->cut) {
+            ledger.session[life->index][peer->index] = 0;
+            ledger.seen[life->index][peer->index] = NULL;
+        }
+    }
+    __real_rusmi_peers_remove(link);
+}
+
+uint64_t sim_session(const struct sim_life *from, const struct sim_life *to)
+{
+    return ledger.seen[from->index][to->index] == to ? ledger.session[from->index][to->index] : 0;
+}
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+static struct sim_pair *find_pair(struct sim_proc *from, enum sim_way way,
+                                  const struct sim_proc *to, const char *key)
+{
+    uint64_t hash = from->id * 31u + (uint64_t)way * 7u + (to == NULL ? 0 : to->id * 1009u);
+    struct sim_pair *pair;
+
+    for (const char *at = key; *at != '\0'; at++) {
+        hash = hash * 131u + (unsigned char)*at;
+    }
+    hash %= PAIR_CHAINS;
+    for (pair = ledger.pair_chains[hash]; pair != NULL; pair = pair->same) {
+        if (pair->from == from && pair->way == way && pair->to == to &&
+            strcmp(pair->key, key) == 0) {
+            return pair;
+        }
+    }
+    pair = rusmi_zalloc(sizeof(*pair));
+    rusmi_assert(pair != NULL);
+    pair->from = from;
+    pair->way = way;
+    pair->to = to;
+    (void)snprintf(pair->key, sizeof(pair->key), "%s", key);
+    pair->same = ledger.pair_chains[hash];
+    ledger.pair_chains[hash] = pair;
+    pair->next = ledger.pairs;
+    ledger.pairs = pair;
+    if (ledger.pairs_len == ledger.pairs_cap) {
+        ledger.pairs_cap = ledger.pairs_cap == 0 ? 256 : ledger.pairs_cap * 2;
+        ledger.by_id = rusmi_realloc(ledger.by_id, ledger.pairs_cap * sizeof(struct sim_pair *));
+        rusmi_assert(ledger.by_id != NULL);
+    }
+    pair->id = ledger.pairs_len;
+    ledger.by_id[ledger.pairs_len++] = pair;
+    return pair;
+}
+
+/* The session that a message of a pair takes now: 0 if there is none, or the way is not known. */
+static uint64_t session_now(const struct sim_pair *pair)
+{
+    if (pair->to == NULL || pair->to->life == pair->from->life) {
+        return 0;
+    }
+    return sim_session(pair->from->life, pair->to->life);
+}
+
+static uint32_t sum(const uint8_t *data, size_t len)
+{
+    uint32_t hash = 2166136261u;
+
+    for (size_t i = 0; i < len; i++) {
+        hash = (hash ^ data[i]) * 16777619u;
+    }
+    return hash;
+}
+
+struct sim_ticket sim_sending(struct sim_proc *me, enum sim_way way, const struct sim_proc *to,
+                              const char *node, const char *name, uint8_t *data, size_t len)
+{
+    struct label label = {.magic = MAGIC, .len = (uint32_t)len};
+    struct sim_pair *pair;
+    char key[64];
+
+    (void)snprintf(key, sizeof(key), "%s/%s", node, name);
+    pair = find_pair(me, way, to, key);
+    if (pair->len == pair->cap) {
+        pair->cap = pair->cap == 0 ? 8 : pair->cap * 2;
+        pair->records = rusmi_realloc(pair->records, pair->cap * sizeof(struct record));
+        rusmi_assert(pair->records != NULL);
+    }
+    label.pair = pair->id;
+    label.number = pair->len;
+    for (size_t i = sizeof(label); i < len; i++) {
+        data[i] = (uint8_t)(pair->id + label.number * 7 + i);
+    }
+    label.sum = sum(data + sizeof(label), len - sizeof(label));
+    memcpy(data, &label, sizeof(label));
+    pair->records[pair->len] = (struct record){
+        .first_session = session_now(pair), .at = rusm_test_now(sim->pool), .len = (uint32_t)len};
+    return (struct sim_ticket){pair, pair->len++};
+}
+
+void sim_sent(struct sim_proc *me, struct sim_ticket ticket, rusm_err err)
+{
+    struct sim_pair *pair = ticket.pair;
+    struct record *record = &pair->records[ticket.number];
+
+    record->last_session = session_now(pair);
+    record->fate = err == RUSM_OK ? ACCEPTED : FAILED;
+    sim_check(err == RUSM_OK || !record->received,
+              "process %u: a send that failed (%s) arrived at process %u", me->id,
+              rusm_err_name(err), pair->to == NULL ? 0 : pair->to->id);
+    if (pair->way != SIM_TO_PID || err == RUSM_OK) {
+        return;
+    }
+    sim_check(err != RUSM_ENOPROC || pair->to->ended,
+              "process %u: false noproc for process %u, which is alive", me->id, pair->to->id);
+    sim_check(err != RUSM_ENONODE || pair->to->life->cut || record->first_session == 0 ||
+                  record->first_session != record->last_session,
+              "process %u: no node for process %u, though link %llu is up", me->id, pair->to->id,
+              (unsigned long long)record->first_session);
+}
+
+/* Messages of a pair that should have come before one that has come now. */
+static void check_gap(const struct sim_pair *pair, uint64_t from, uint64_t number)
+{
+    const struct record *now = &pair->records[number];
+
+    for (uint64_t i = from; i < number; i++) {
+        const struct record *missing = &pair->records[i];
+
+        if (missing->fate != ACCEPTED || missing->received) {
+            continue;
+        }
+        sim_check(missing->first_session != missing->last_session ||
+                      missing->last_session != now->first_session ||
+                      (now->fate == ACCEPTED && now->last_session != now->first_session),
+                  "message %llu of process %u to process %u was lost or overtaken by %llu on link "
+                  "%llu, which is up",
+                  (unsigned long long)i, pair->from->id, pair->to->id, (unsigned long long)number,
+                  (unsigned long long)now->first_session);
+        ledger.lost++;
+    }
+}
+
+static struct receiver *find_receiver(struct sim_pair *pair, const struct sim_proc *proc)
+{
+    struct receiver *receiver = pair->receivers;
+
+    while (receiver != NULL && receiver->proc != proc) {
+        receiver = receiver->next;
+    }
+    if (receiver == NULL) {
+        receiver = rusmi_zalloc(sizeof(*receiver));
+        rusmi_assert(receiver != NULL);
+        receiver->proc = proc;
+        receiver->next = pair->receivers;
+        pair->receivers = receiver;
+    }
+    return receiver;
+}
+
+void sim_received(struct sim_proc *me, const rusm_msg *msg)
+{
+    const uint8_t *data = rusm_msg_data(msg);
+    struct receiver *receiver;
+    struct sim_pair *pair;
+    struct record *record;
+    struct label label;
+
+    if (me->life->cut) {
+        return;
+    }
+    sim_check(rusm_msg_len(msg) >= sizeof(label), "a message came short: %zu bytes",
+              rusm_msg_len(msg));
+    memcpy(&label, data, sizeof(label));
+    sim_check(label.magic == MAGIC && label.pair < ledger.pairs_len &&
+                  label.len == rusm_msg_len(msg) &&
+                  label.sum == sum(data + sizeof(label), label.len - sizeof(label)),
+              "process %u received what nobody sent so", me->id);
+    pair = ledger.by_id[label.pair];
+    sim_check(label.number < pair->len, "a message from the future");
+    record = &pair->records[label.number];
+    sim_trace("process %u received %llu of pair %u from process %u", me->id,
+              (unsigned long long)label.number, pair->id, pair->from->id);
+    sim_check(rusm_pid_equal(rusm_msg_sender(msg), pair->from->pid),
+              "process %u received a message of process %u in another's name", me->id,
+              pair->from->id);
+    sim_check(pair->way != SIM_TO_PID || pair->to == me,
+              "process %u received a message for process %u", me->id,
+              pair->to == NULL ? 0 : pair->to->id);
+    sim_check(record->fate != FAILED, "a send that failed (pair %u, number %llu) arrived", pair->id,
+              (unsigned long long)label.number);
+    sim_check(!record->received, "message %llu of process %u to %s%u came twice",
+              (unsigned long long)label.number, pair->from->id,
+              pair->to == NULL ? pair->key : "process ", pair->to == NULL ? 0 : pair->to->id);
+    record->received = true;
+    ledger.received++;
+    receiver = find_receiver(pair, me);
+    sim_check(label.number >= receiver->last,
+              "message %llu of process %u (pair %u) came to process %u after number %llu",
+              (unsigned long long)label.number, pair->from->id, pair->id, me->id,
+              (unsigned long long)receiver->last - 1);
+    if (pair->way == SIM_TO_PID) {
+        check_gap(pair, receiver->last, label.number);
+    }
+    receiver->last = label.number + 1;
+}
+
+/* At the end: what was accepted on a link that is still up has arrived. */
+static void check_pair_final(const struct sim_pair *pair)
+{
+    if (pair->way != SIM_TO_PID || pair->to->ended || pair->to->life->cut ||
+        pair->from->life->cut) {
+        return;
+    }
+    for (uint64_t i = 0; i < pair->len; i++) {
+        const struct record *record = &pair->records[i];
+        bool here = pair->to->life == pair->from->life;
+
+        if (record->fate != ACCEPTED || record->received) {
+            continue;
+        }
+        sim_check(!here && (record->first_session == 0 ||
+                            record->first_session != record->last_session ||
+                            record->last_session != session_now(pair)),
+                  "message %llu of process %u to process %u never arrived, though link %llu is up",
+                  (unsigned long long)i, pair->from->id, pair->to->id,
+                  (unsigned long long)record->first_session);
+    }
+}
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+void sim_registered(struct sim_proc *me, const char *name)
+{
+    struct claim *claim = rusmi_zalloc(sizeof(*claim));
+
+    rusmi_assert(claim != NULL);
+    claim->proc = me;
+    (void)snprintf(claim->name, sizeof(claim->name), "%s", name);
+    claim->next = ledger.claims;
+    ledger.claims = claim;
+}
+
+void sim_unregistered(struct sim_proc *me, const char *name)
+{
+    for (struct claim **at = &ledger.claims; *at != NULL; at = &(*at)->next) {
+        struct claim *claim = *at;
+
+        if (claim->proc == me && strcmp(claim->name, name) == 0) {
+            *at = claim->next;
+            rusmi_free(claim);
+            return;
+        }
+    }
+}
+
+#define NAMES_MAX 256u
+
+struct names {
+    size_t len;
+    rusm_name_info infos[NAMES_MAX];
+};
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const rusm_name_info *)a)->name, ((const rusm_name_info *)b)->name);
+}
+
+static void list_names(struct sim_life *life, struct names *names)
+{
+    uint64_t cursor = 0;
+
+    names->len = 0;
+    do {
+        ptrdiff_t got =
+            rusm_name_list(life->node, &cursor, names->infos + names->len, NAMES_MAX - names->len);
+
+        sim_check(got >= 0 && names->len < NAMES_MAX, "names can not be listed");
+        names->len += (size_t)got;
+    } while (cursor != 0);
+    qsort(names->infos, names->len, sizeof(names->infos[0]), by_name);
+}
+
+/* Every name has one owner, which is alive and asked for it. */
+static const char *check_names_of(const struct names *names)
+{
+    for (size_t i = 0; i < names->len; i++) {
+        const rusm_name_info *info = &names->infos[i];
+        const struct sim_proc *proc = sim_proc_find(info->pid);
+        struct claim *claim = ledger.claims;
+
+        if (i > 0 && strcmp(names->infos[i - 1].name, info->name) == 0) {
+            return "a name is listed twice";
+        }
+        if (proc == NULL || proc->ended || proc->life->cut) {
+            return "a name belongs to a process that has ended";
+        }
+        while (claim != NULL && (claim->proc != proc || strcmp(claim->name, info->name) != 0)) {
+            claim = claim->next;
+        }
+        if (claim == NULL) {
+            return "a name belongs to a process that does not claim it";
+        }
+    }
+    return NULL;
+}
+
+static const char *check_names(void)
+{
+    static struct names first, other;
+    const struct sim_life *told = NULL;
+    const char *why;
+
+    for (unsigned i = 0; i < sim->options.nodes; i++) {
+        struct names *names = told == NULL ? &first : &other;
+
+        list_names(sim->nodes[i].life, names);
+        if (told == NULL) {
+            told = sim->nodes[i].life;
+            why = check_names_of(names);
+            if (why != NULL) {
+                return why;
+            }
+            continue;
+        }
+        if (names->len != first.len) {
+            return "two nodes know different names";
+        }
+        for (size_t n = 0; n < names->len; n++) {
+            if (strcmp(names->infos[n].name, first.infos[n].name) != 0 ||
+                !rusm_pid_equal(names->infos[n].pid, first.infos[n].pid)) {
+                return "two nodes know different owners of a name";
+            }
+        }
+    }
+    for (const struct claim *claim = ledger.claims; claim != NULL; claim = claim->next) {
+        size_t n = 0;
+
+        if (claim->proc->ended || claim->proc->life->cut) {
+            continue;
+        }
+        while (n < first.len && strcmp(first.infos[n].name, claim->name) != 0) {
+            n++;
+        }
+        if (n == first.len) {
+            return "a name that a living process claims has no owner";
+        }
+    }
+    return NULL;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+static const char *check_mesh(void)
+{
+    for (unsigned i = 0; i < sim->options.nodes; i++) {
+        for (unsigned j = 0; j < sim->options.nodes; j++) {
+            if (i != j && sim_session(sim->nodes[i].life, sim->nodes[j].life) == 0) {
+                return "a node does not reach another";
+            }
+        }
+    }
+    return NULL;
+}
+
+const char *sim_check_converged(void)
+{
+    const char *why = check_mesh();
+
+    return why != NULL ? why : check_names();
+}
+
+void sim_check_budgets(void)
+{
+    static rusm_peer_info infos[SIM_NODES_MAX];
+
+    for (unsigned i = 0; i < sim->options.nodes; i++) {
+        struct sim_life *life = sim->nodes[i].life;
+        uint64_t cursor = 0;
+        ptrdiff_t got;
+
+        if (life == NULL) {
+            continue;
+        }
+        got = rusm_peer_list(life->node, &cursor, infos, SIM_NODES_MAX);
+        for (ptrdiff_t n = 0; n < got; n++) {
+            sim_check(infos[n].queue_bytes <= sim->profile.queue_bytes_max ||
+                          infos[n].queue_bytes <= sim->profile.big_len + 1024,
+                      "%s holds %llu bytes for %s, more than its limit", sim->nodes[i].name,
+                      (unsigned long long)infos[n].queue_bytes, infos[n].name);
+        }
+    }
+}
+
+void sim_check_final(void)
+{
+    for (const struct sim_pair *pair = ledger.pairs; pair != NULL; pair = pair->next) {
+        check_pair_final(pair);
+    }
+    sim_trace("received %llu messages; %llu were lost with their links",
+              (unsigned long long)ledger.received, (unsigned long long)ledger.lost);
+}
+
+void sim_check_start(void)
+{
+    memset(&ledger, 0, sizeof(ledger));
+}
+
+void sim_check_stop(void)
+{
+    while (ledger.pairs != NULL) {
+        struct sim_pair *pair = ledger.pairs;
+
+        ledger.pairs = pair->next;
+        while (pair->receivers != NULL) {
+            struct receiver *receiver = pair->receivers;
+
+            pair->receivers = receiver->next;
+            rusmi_free(receiver);
+        }
+        rusmi_free(pair->records);
+        rusmi_free(pair);
+    }
+    while (ledger.procs != NULL) {
+        struct sim_proc *proc = ledger.procs;
+
+        ledger.procs = proc->next;
+        rusmi_free(proc);
+    }
+    while (ledger.claims != NULL) {
+        struct claim *claim = ledger.claims;
+
+        ledger.claims = claim->next;
+        rusmi_free(claim);
+    }
+    rusmi_free(ledger.by_id);
+}

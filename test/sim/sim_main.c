@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The simulator's command line:
+ *
+ *     test_sim_cluster [--seed N] [--steps M] [--nodes K] [--seeds COUNT] [--verbose] [--twice]
+ *
+ * Without --nodes each seed draws 2 to 7 of them. --twice runs each seed twice and compares.
+ */
+#include "sim/sim.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct arguments {
+    uint64_t seed, seeds;
+    unsigned steps, nodes;
+    bool verbose, twice;
+};
+
+static void usage(void)
+{
+    (void)fprintf(stderr, "usage: test_sim_cluster [--seed N] [--steps M] [--nodes K] [--seeds "
+                          "COUNT] [--verbose] [--twice]\n"
+                          "  K is 2 to 50, M at most 1000000\n");
+    exit(2);
+}
+
+static uint64_t number(const char *text, uint64_t least, uint64_t most)
+{
+    char *end;
+    unsigned long long value;
+
+    errno = 0;
+    value = text == NULL ? 0 : strtoull(text, &end, 10);
+    if (text == NULL || errno != 0 || end == text || *end != '\0' || value < least ||
+        value > most) {
+        usage();
+    }
+    return value;
+}
+
+static void parse(struct arguments *arguments, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+
+        if (strcmp(argv[i], "--verbose") == 0) {
+            arguments->verbose = true;
+            continue;
+        }
+        if (strcmp(argv[i], "--twice") == 0) {
+            arguments->twice = true;
+            continue;
+        }
+        if (strcmp(argv[i], "--seed") == 0) {
+            arguments->seed = number(value, 0, UINT64_MAX);
+        } else if (strcmp(argv[i], "--seeds") == 0) {
+            arguments->seeds = number(value, 1, UINT64_MAX);
+        } else if (strcmp(argv[i], "--steps") == 0) {
+            arguments->steps = (unsigned)number(value, 1, 1000000);
+        } else if (strcmp(argv[i], "--nodes") == 0) {
+            arguments->nodes = (unsigned)number(value, 2, SIM_NODES_MAX);
+        } else {
+            usage();
+        }
+        i++;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {.seed = 1, .seeds = 1, .steps = 400};
+
+    parse(&arguments, argc, argv);
+    for (uint64_t i = 0; i < arguments.seeds; i++) {
+        struct sim_options options = {.seed = arguments.seed + i,
+                                      .steps = arguments.steps,
+                                      .nodes = arguments.nodes,
+                                      .verbose = arguments.verbose};
+        uint64_t hash;
+
+        if (options.nodes == 0) {
+            options.nodes = 2 + (unsigned)(options.seed % 6);
+        }
+        hash = sim_run(&options);
+        if (arguments.twice && sim_run(&options) != hash) {
+            (void)fprintf(stderr,
+                          "FAILED: seed %llu is not the same run twice\n"
+                          "again with: ./dev sim --seed %llu --steps %u --nodes %u --twice\n",
+                          (unsigned long long)options.seed, (unsigned long long)options.seed,
+                          options.steps, options.nodes);
+            return EXIT_FAILURE;
+        }
+        if (arguments.seeds == 1) {
+            (void)printf("seed %llu, %u nodes, %u steps: passed, hash %016llx\n",
+                         (unsigned long long)options.seed, options.nodes, options.steps,
+                         (unsigned long long)hash);
+        }
+    }
+    if (arguments.seeds > 1) {
+        (void)printf("%llu seeds from %llu passed\n", (unsigned long long)arguments.seeds,
+                     (unsigned long long)arguments.seed);
+    }
+    return EXIT_SUCCESS;
+}
