@@ -88,13 +88,9 @@ static rusm_err check_config(const rusm_node_config *cfg, struct rusmi_address *
             RUSM_EINVAL, "a node needs an initialised config, an identity and an address");
     }
     if (cfg->tick_ms < 200 || cfg->tick_ms > 3600000 || cfg->hello_ms < 1 || cfg->peers_max < 1 ||
-<<<<<<< HEAD
-        cfg->handshakes_max < 1 || cfg->names_max < 1 || cfg->requests_max < 1 ||
-        cfg->watches_max < 1 || cfg->mailbox_high < 4 || cfg->queue_bytes_max < 1) {
-=======
         cfg->handshakes_max < 1 || cfg->handshakes_source < 1 || cfg->names_max < 1 ||
-        cfg->requests_max < 1 || cfg->mailbox_high < 4 || cfg->queue_bytes_max < 1) {
->>>>>>> main
+        cfg->requests_max < 1 || cfg->watches_max < 1 || cfg->mailbox_high < 4 ||
+        cfg->queue_bytes_max < 1) {
         return rusm_set_err_detail(RUSM_EINVAL,
                                    "a limit of the node's config is out of range (tick_ms: 200 to "
                                    "3,600,000; all others: at least 1, mailbox_high 4)");
@@ -146,12 +142,9 @@ static void maps_init(rusm_node *node, const uint64_t seed[2])
     rusmi_map_init(&node->by_incarnation, seed[0], seed[1]);
     rusmi_map_init(&node->cids, seed[0], seed[1]);
     rusmi_map_init(&node->crowded, seed[0], seed[1]);
-<<<<<<< HEAD
     rusmi_events_init(node, seed);
     rusmi_map_init(&node->last, seed[0], seed[1]);
-=======
     rusmi_sources_init(&node->sources, seed, node->cfg.handshakes_source);
->>>>>>> main
     rusmi_list_init(&node->todo);
     rusmi_list_init(&node->strays);
     rusmi_lock_init(&node->lock);

@@ -42,7 +42,7 @@ bool rusmi_signal_is(uint8_t kind)
 
 /* ---- out ------------------------------------------------------------------------------------- */
 
-void rusmi_signal_route(void *arg, const rusm_signal *signal)
+rusm_err rusmi_signal_route(void *arg, const rusm_signal *signal)
 {
     rusm_node *node = arg;
     struct rusmi_message_head head = {.kind = message_kind[signal->kind],
@@ -54,8 +54,16 @@ void rusmi_signal_route(void *arg, const rusm_signal *signal)
     size_t body_len = signal->reason == NULL ? 0 : rusmi_reason_encode(body, signal->reason);
     struct rusmi_out *out;
 
+    if (node->role == RUSM_ROLE_OBSERVER) {
+        if (link != NULL) {
+            rusmi_link_drop(link);
+        }
+        return rusm_set_err_detail(RUSM_EPERM, "%s is an observer, which may not send or kill",
+                                   node->name);
+    }
     if (link == NULL) {
-        return; /* it is down, or goes down just now: then the ties break */
+        return rusm_set_err_detail(RUSM_ENONODE, "node %s has no link to the node of the process",
+                                   node->name);
     }
     if (rusmi_out_new(&out, &head, body, body_len) == RUSM_OK) {
         rusmi_link_signal(link, out);
@@ -63,6 +71,7 @@ void rusmi_signal_route(void *arg, const rusm_signal *signal)
         rusmi_link_close(link, RUSMI_CLOSE_MEMORY, "no memory for a signal", 0);
     }
     rusmi_link_drop(link);
+    return RUSM_OK;
 }
 
 /* ---- in -------------------------------------------------------------------------------------- */

@@ -9,7 +9,7 @@
 #include "node/link.h"
 
 /* The router's `signal`; arg: the node. */
-void rusmi_signal_route(void *arg, const rusm_signal *signal);
+rusm_err rusmi_signal_route(void *arg, const rusm_signal *signal);
 
 /*
  * A message that is a signal has come; msg stays the caller's. RUSM_EPROTO, RUSM_EFULL,

@@ -254,7 +254,8 @@ static struct rusmi_cause *cause_of(rusm_reason_kind kind)
 static void send_signal(rusm_runtime *rt, rusm_signal_kind kind, rusm_pid from, rusm_pid to,
                         uint64_t number, const rusm_reason *reason)
 {
-    rusmi_route_signal(rt, &(rusm_signal){kind, from, to, number, reason});
+    /* What could not be sent needs no answer: the ties with that node break. */
+    (void)!rusmi_route_signal(rt, &(rusm_signal){kind, from, to, number, reason});
 }
 
 /* Why a node can not be asked. */
@@ -437,19 +438,15 @@ void rusmi_far_unlink(struct rusmi_process *self, rusm_pid pid)
 
 rusm_err rusmi_far_ask_exit(struct rusmi_process *self, rusm_pid pid, const rusm_reason *reason)
 {
-    struct rusmi_far *far = far_find(self->runtime, pid.incarnation);
+    const rusm_signal signal = {
+        .kind = RUSM_SIGNAL_ASK_EXIT, .from = rusmi_process_pid(self), .to = pid, .reason = reason};
+    rusm_err err = rusmi_route_signal(self->runtime, &signal);
 
-    if (far == NULL) {
-        bool past = rusmi_is_past(self->runtime, pid.incarnation);
-
-        return rusm_set_err_detail(past ? RUSM_ENOPROC : RUSM_ENONODE, "%s",
-                                   past ? "its node has been restarted since"
-                                        : "its node is not connected");
+    if (err == RUSM_ENONODE && rusmi_is_past(self->runtime, pid.incarnation)) {
+        err = rusm_set_err_detail(RUSM_ENOPROC, "its node has been restarted since");
     }
-    far_drop(far);
-    send_signal(self->runtime, RUSM_SIGNAL_ASK_EXIT, rusmi_process_pid(self), pid, 0, reason);
     rusmi_process_work(self, 1);
-    return RUSM_OK;
+    return err;
 }
 
 void rusmi_far_tie_end(struct rusmi_process *proc, struct rusmi_tie *tie, const rusm_reason *reason)
@@ -478,7 +475,7 @@ void rusmi_far_tie_end(struct rusmi_process *proc, struct rusmi_tie *tie, const 
     }
     tie_free(tie);
     if (tell) {
-        rusmi_route_signal(proc->runtime, &signal);
+        (void)!rusmi_route_signal(proc->runtime, &signal);
     }
 }
 

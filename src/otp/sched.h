@@ -429,8 +429,8 @@ rusm_exit_watch *rusmi_watches_take(struct rusmi_process *proc);
 void rusmi_watches_fire(rusm_exit_watch *first, rusm_pid pid, const rusm_reason *reason);
 
 /* ---- send.c ---- */
-/* Give the router of rt a signal. No lock may be held. */
-void rusmi_route_signal(rusm_runtime *rt, const rusm_signal *signal);
+/* Give the router of rt a signal. No lock may be held. Errors: see struct rusm_router. */
+rusm_err rusmi_route_signal(rusm_runtime *rt, const rusm_signal *signal);
 /* To a process of another node or runtime; msg is taken on RUSM_OK. Suspends for up to timeout_ms,
  * while there is no room. */
 rusm_err rusmi_send_far(struct rusmi_process *self, rusm_pid to, rusm_msg *msg, int64_t timeout_ms);

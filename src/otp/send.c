@@ -180,16 +180,18 @@ static void router_drop(rusm_runtime *rt)
     }
 }
 
-void rusmi_route_signal(rusm_runtime *rt, const rusm_signal *signal)
+rusm_err rusmi_route_signal(rusm_runtime *rt, const rusm_signal *signal)
 {
     const struct rusm_router *router;
+    rusm_err err = RUSM_ENONODE;
 
     (void)atomic_fetch_add(&rt->router_calls, 1);
     router = atomic_load(&rt->router);
     if (router != NULL) {
-        router->signal(rt->router_arg, signal);
+        err = router->signal(rt->router_arg, signal);
     }
     router_drop(rt);
+    return err;
 }
 
 bool rusmi_route_name(struct rusmi_process *self, uint64_t incarnation, char *buf, size_t buf_len)

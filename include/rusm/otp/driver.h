@@ -150,10 +150,6 @@ RUSM_API void rusm_driver_close(rusm_driver *driver);
 /** Set who a message is from, before it is delivered. Threads: the owner of msg. */
 RUSM_API void rusm_msg_set_sender(rusm_msg *msg, rusm_pid sender);
 
-/** Set what a message is (one of the kinds without reference and reason), before it is delivered.
- * Threads: the owner of msg. */
-RUSM_API void rusm_msg_set_kind(rusm_msg *msg, rusm_msg_kind kind);
-
 /**
  * Put a message, sender set, into the mailbox of a process of rt.
  *
@@ -184,8 +180,8 @@ RUSM_API void rusm_runtime_watch_mailboxes(rusm_runtime *rt, uint32_t high, uint
                                            void (*fn)(void *arg, rusm_pid pid, bool crowded),
                                            void *arg);
 
-/** Set what a message is, before it is delivered: RUSM_MSG_DATA, _CALL, _CAST or _REPLY, with the
- * number of the reference of a call or reply (else 0). Threads: the owner of msg. */
+/** Set what a message is, before it is delivered: a kind without a reason, with the number of its
+ * reference (0: none). Threads: the owner of msg. */
 RUSM_API void rusm_msg_set_kind(rusm_msg *msg, rusm_msg_kind kind, uint64_t ref_number);
 
 /* ---- other nodes
@@ -222,9 +218,10 @@ typedef struct rusm_router {
     /**
      * Carry a signal, in order with the messages of the same sender to the same receiver. It does
      * not block, and nothing is lost silently: what can not be carried ends the link to that node,
-     * so that rusm_runtime_node_down() follows. Called with no lock of the runtime held.
+     * so that rusm_runtime_node_down() follows. Called with no lock of the runtime held. RUSM_EPERM:
+     * this node may not; RUSM_ENONODE: it has no link to that one.
      */
-    void (*signal)(void *arg, const rusm_signal *signal);
+    rusm_err (*signal)(void *arg, const rusm_signal *signal);
     /** The name of the node of that incarnation; false if it is not known. */
     bool (*node_name)(void *arg, uint64_t incarnation, char *buf, size_t buf_len);
 } rusm_router;
