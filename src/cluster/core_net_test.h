@@ -63,6 +63,8 @@ struct told {
     struct rusmi_action *reply; /* a REPLY with a payload */
 };
 
+struct net;
+
 struct node {
     struct rusmi_core *core;
     struct rusmi_core_cert cert;

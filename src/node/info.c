@@ -23,6 +23,7 @@ static void fill(rusm_node *node, const struct rusmi_core_peer *peer, rusm_peer_
         .up_ms = now > peer->up_since ? (int64_t)((now - peer->up_since) / 1000000) : 0};
     memcpy(info->name, peer->name, strlen(peer->name) + 1);
     memcpy(info->address, peer->address, strlen(peer->address) + 1);
+    memcpy(info->listen, peer->listen, strlen(peer->listen) + 1);
     if (entry != NULL) {
         struct rusmi_link *link = rusmi_container(entry, struct rusmi_link, by_id);
 
@@ -107,6 +108,7 @@ rusm_err rusm_node_get_stats(rusm_node *node, rusm_node_stats *out_stats)
     stats.protocol_errors = get(&counters->protocol_errors) + core.protocol_errors;
     stats.timeouts = get(&counters->timeouts) + core.timeouts;
     stats.datagrams_stray = get(&counters->stray);
+    stats.members_refused = core.members_refused;
     stats.names_refused = core.names_refused;
     stats.names_conflicts = core.names_conflicts;
     *out_stats = stats;

@@ -71,7 +71,10 @@ struct rusm_node {
     struct rusmi_map owners;    /* of global names here, by serial: see names.c */
     struct rusmi_list todo;     /* requests of peers to be executed, see step.c */
     uint64_t next_ref;
+    struct rusmi_list joins;    /* specs of rusm_node_join, see discover.c */
+    size_t joins_len;
     bool closing;
+    rusm_time leave_ns; /* leaving: links may drain for so long */
     _Atomic uint64_t core_deadline; /* when the core wants its TIMER; written under lock */
 
     struct rusmi_lock peers_lock;

@@ -95,8 +95,11 @@ static void peer_up(struct rusmi_link *link, const struct rusmi_action *action)
     rusmi_link_open_queue(link);
 }
 
-static rusm_time flush_time(enum rusmi_close_code code)
+static rusm_time flush_time(const rusm_node *node, enum rusmi_close_code code)
 {
+    if (code == RUSMI_CLOSE_LEFT || (code == RUSMI_CLOSE_SHUTDOWN && node->leave_ns != 0)) {
+        return node->leave_ns;
+    }
     return code == RUSMI_CLOSE_NORMAL || code == RUSMI_CLOSE_SHUTDOWN ? FLUSH_NS : 0;
 }
 
@@ -125,7 +128,7 @@ static bool carry_out(rusm_node *node, struct rusmi_action *action, struct rusmi
         break;
     case RUSMI_ACTION_CLOSE:
         if (link != NULL) {
-            rusmi_link_close(link, action->code, action->text, flush_time(action->code));
+            rusmi_link_close(link, action->code, action->text, flush_time(node, action->code));
         }
         break;
     case RUSMI_ACTION_PEER_UP:

@@ -36,6 +36,19 @@ typedef struct rusm_node_config {
     uint32_t requests_max; /**< requests of one peer that are being worked on, at a time (1,024) */
     uint32_t mailbox_high; /**< a mailbox above this slows remote senders down (8,192), see
                               docs/design/flow.md */
+    bool mesh;             /**< be linked with every member: tell peers of each other, and dial whom
+                              they tell of (true) */
+    const char *advertise; /**< the address at which others can reach the node, where that is not
+                              `listen`; port 0 for the port of `listen`. NULL: `listen`, and if that
+                              is 0.0.0.0 or [::], what each peer sees (NULL) */
+    uint32_t members_max;  /**< addresses that one peer may tell of; lost members that are looked for;
+                              addresses that may be joined (4,096) */
+    uint32_t reconnect_min_ms; /**< the first wait between two dials to one address (100) */
+    uint32_t reconnect_max_ms; /**< the longest; 0: lost members are not dialled again (30,000) */
+    uint32_t forget_ms; /**< a member that peers tell of and that never answered is looked for so
+                           long (600,000) */
+    uint32_t discover_ms; /**< files and names given to rusm_node_join() are looked at so often
+                             (5,000) */
 } rusm_node_config;
 
 /** Fill cfg with the defaults. Threads: any. */
@@ -111,8 +124,10 @@ RUSM_API const char *rusm_node_address(const rusm_node *node);
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_connect(rusm_node *node, const char *address,
                                                     int64_t timeout_ms, char *out_peer);
 
-/** Close the link to a peer. Returns once it is down here. Threads: any. Errors: RUSM_ENONODE,
- * RUSM_EINVAL */
+/** Close the link to a peer, and look for it no longer (neither does the peer), until something
+ * asks for it: rusm_node_connect() or rusm_node_join() on either side, or a restart of the peer. Of a
+ * peer that is lost, stop looking for it. Returns once the link is down here. Threads: any. Errors:
+ * RUSM_ENONODE, RUSM_EINVAL */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_disconnect(rusm_node *node, const char *peer);
 
 /**
@@ -142,6 +157,7 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_try_send(rusm_node *node, const char
 typedef struct rusm_peer_info {
     char name[RUSM_NAME_MAX + 1];
     char address[RUSM_ADDRESS_MAX];
+    char listen[RUSM_ADDRESS_MAX]; /**< where it can be dialled, as far as it says */
     uint64_t incarnation;
     rusm_role role;
     bool dialed;            /**< this side dialed */
@@ -182,6 +198,7 @@ typedef struct rusm_node_stats {
     uint64_t protocol_errors;   /**< links closed because the peer broke the protocol */
     uint64_t timeouts;          /**< links and handshakes that ended in silence */
     uint64_t datagrams_stray;   /**< datagrams that belong to no connection */
+    uint64_t members_refused;   /**< addresses that peers told of, over members_max */
     uint64_t names_refused;     /**< names of peers over names_max, or that they may not publish */
     uint64_t names_conflicts;   /**< names that processes of this node lost to others */
 } rusm_node_stats;
