@@ -1229,6 +1229,11 @@ size_t __wrap_rusmi_quic_conn_write(struct rusmi_quic_conn *conn, uint8_t *buf, 
     return len;
 }
 
+uint64_t sim_conn_key(const struct rusmi_quic_conn *conn)
+{
+    return conn->own_cid ^ conn->peer_cid;
+}
+
 /* ---- time ------------------------------------------------------------------------------------ */
 
 static rusm_time keep_alive_at(const struct rusmi_quic_conn *conn)
