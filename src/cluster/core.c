@@ -27,7 +27,8 @@ static bool config_valid(const struct rusmi_core_config *cfg)
            rusmi_name_valid(cfg->name, strlen(cfg->name)) && cfg->incarnation != 0 &&
            strlen(cfg->address) <= RUSMI_WIRE_ADDRESS_MAX && cfg->hello_ms != 0 &&
            cfg->tick_ms != 0 && cfg->peers_max != 0 && cfg->names_max != 0 &&
-           cfg->requests_max != 0 && cfg->version_max <= RUSMI_PROTOCOL_VERSION;
+           cfg->requests_max != 0 && cfg->groups_max != 0 &&
+           cfg->version_max <= RUSMI_PROTOCOL_VERSION;
 }
 
 rusm_err rusmi_core_new(struct rusmi_core **out_core, const struct rusmi_core_config *cfg)
@@ -68,6 +69,9 @@ rusm_err rusmi_core_new(struct rusmi_core **out_core, const struct rusmi_core_co
     rusmi_deadlines_init(&core->deadlines);
     rusmi_names_init(&core->names, cfg->map_seed);
     rusmi_claimant_init(&core->self, core->name, cfg->incarnation, 0);
+    rusmi_memberships_init(&core->memberships, cfg->map_seed);
+    rusmi_holder_init(&core->holder);
+    rusmi_roster_init(&core->own_members);
     if (!rusmi_mesh_init(core)) {
         rusmi_core_del(core);
         return RUSM_ENOMEM;
@@ -136,6 +140,9 @@ void rusmi_core_del(struct rusmi_core *core)
     rusmi_names_forget_own(core);
     rusmi_map_fini(&core->mesh.by_address);
     rusmi_names_fini(&core->names);
+    rusmi_groups_forget_own(core);
+    rusmi_memberships_fini(&core->memberships);
+    rusmi_roster_fini(&core->own_members);
     rusmi_map_fini(&core->conns);
     rusmi_map_fini(&core->peers_by_name);
     rusmi_map_fini(&core->peers_by_incarnation);
@@ -161,7 +168,7 @@ static void check_conn(const struct rusmi_core *core, const struct conn *conn)
 
     rusmi_assert(rusmi_conn_find(core, conn->id) == conn);
     rusmi_assert(up || (rusmi_list_empty(&conn->requests) && conn->claimant.len == 0 &&
-                        rusmi_list_empty(&conn->asks)));
+                        conn->holder.len == 0 && rusmi_list_empty(&conn->asks)));
     rusmi_assert(!up || rusmi_list_empty(&conn->dials));
     rusmi_assert((conn->deadline.place != 0) == (!up && conn->state != CONN_DIALING));
     if (up && !conn->hidden) {
@@ -201,6 +208,7 @@ static void check(const struct rusmi_core *core)
     rusmi_assert(core->names.map.len == core->names.roster.live &&
                  core->names.owned <= core->names.map.len);
     rusmi_assert(rusmi_list_empty(&core->asks_settle));
+    rusmi_assert(core->own_members.live == core->holder.len);
 }
 #endif
 
@@ -468,6 +476,7 @@ void rusmi_core_get_stats(const struct rusmi_core *core, struct rusmi_core_stats
 {
     *out_stats = core->stats;
     out_stats->peers = core->peers.live;
+    out_stats->groups = core->memberships.members.len - core->holder.len;
     out_stats->names = core->names.owned;
     out_stats->wanted = core->mesh.by_address.len;
 }

@@ -59,6 +59,7 @@ struct rusmi_core_config {
     uint32_t peers_max;    /* links that are up, hidden ones too; as many unfinished handshakes */
     uint32_t names_max;    /* global names of one node, ours as well */
     uint32_t requests_max; /* requests of one peer that are being worked on */
+    uint32_t groups_max;   /* memberships of processes of one peer in groups */
     bool mesh;             /* tell peers of each other, and dial whom they tell of */
     uint32_t members_max;  /* addresses that one peer may tell of; lost members that are looked for;
                               addresses that may be wanted */
@@ -129,6 +130,14 @@ struct rusmi_core_event {
     } u;
 };
 
+/* A process that has joined or left a group. */
+struct rusmi_group_change {
+    const char *group; /* no NUL at the end */
+    size_t group_len;
+    uint64_t serial;
+    bool joined;
+};
+
 enum rusmi_action_kind {
     RUSMI_ACTION_DIAL,       /* conn, text: the address. AUTHENTICATED or CLOSED must follow */
     RUSMI_ACTION_SEND,       /* conn, bytes: onto the control stream, in order */
@@ -140,6 +149,8 @@ enum rusmi_action_kind {
     RUSMI_ACTION_REPLY,      /* ref, err, text, reply (NULL unless err is RUSM_OK), peer */
     RUSMI_ACTION_EXECUTE,    /* conn, request_id, request, peer, role: do it and call
                                rusmi_core_answer() once, also after the conn has gone */
+    RUSMI_ACTION_GROUPS,     /* conn, incarnation, groups, len: changes of that peer's members, in
+                               order; PEER_DOWN ends what is left */
     RUSMI_ACTION_FLOW,       /* conn, flow: slow down (or no longer) those who send there */
     RUSMI_ACTION_REGISTERED, /* ref, err, text: a registration that asked the peers is done */
     RUSMI_ACTION_CONFLICT,   /* ref: the serial of a local process that has lost a name; text: the
@@ -168,6 +179,7 @@ struct rusmi_action {
     const struct rusmi_request *request; /* args are the action's own copy */
     const struct rusmi_reply *reply;     /* records are the action's own */
     const struct rusmi_flow *flow;
+    const struct rusmi_group_change *groups; /* len of them; with their texts the action's own */
     void *memory[2]; /* freed with the action */
 };
 
@@ -191,6 +203,7 @@ struct rusmi_core_stats {
     uint64_t timeouts;          /* conns closed because hello, accept or ready did not come */
     uint64_t names_refused;     /* names of peers over names_max or that they may not publish */
     uint64_t names_conflicts;   /* names that local processes lost to others */
+    uint64_t groups_refused;    /* memberships of peers over groups_max or that they may not have */
     uint64_t replies_late;      /* replies that nobody waits for any more */
     uint64_t requests_refused;  /* requests that the peer's role does not allow */
     uint64_t frames_ignored;    /* extension frames that we do not know */
@@ -198,6 +211,7 @@ struct rusmi_core_stats {
     uint64_t peers;             /* links that are up now, hidden ones not counted */
     uint64_t hidden;            /* hidden links that are up now */
     uint64_t names;             /* global names known now */
+    uint64_t groups;            /* memberships of peers' processes known now */
     uint64_t wanted;            /* addresses that are dialled or would be if their node was lost */
 };
 
@@ -292,6 +306,14 @@ RUSM_MUST_CHECK rusm_err rusmi_core_unregister(struct rusmi_core *core, const ch
 /* Withdraw every name of a local process that has ended; returns how many there were. */
 size_t rusmi_core_owner_exited(struct rusmi_core *core, uint64_t serial, rusm_time now,
                                struct rusmi_actions *out);
+
+/*
+ * Processes of ours have joined and left groups; what is no change (joining twice) is passed over.
+ * Returns how many were taken, in order: fewer than len only when memory ran out, and then the
+ * caller comes again with the rest.
+ */
+size_t rusmi_core_groups(struct rusmi_core *core, const struct rusmi_group_change *changes,
+                         size_t len, rusm_time now, struct rusmi_actions *out);
 
 /* Lookups. The texts that they return are valid until the next call that can change the core. */
 

@@ -76,6 +76,7 @@ struct conn *rusmi_conn_new(struct rusmi_core *core, uint64_t id)
     rusmi_list_init(&conn->requests);
     rusmi_list_init(&conn->asks);
     rusmi_claimant_init(&conn->claimant, conn->name, 0, id);
+    rusmi_holder_init(&conn->holder);
     conn->close_action = rusmi_action_new_told(RUSMI_ACTION_CLOSE);
     conn->up_action = rusmi_action_new_told(RUSMI_ACTION_PEER_UP);
     conn->down_action = rusmi_action_new_told(RUSMI_ACTION_PEER_DOWN);
@@ -91,7 +92,7 @@ struct conn *rusmi_conn_new(struct rusmi_core *core, uint64_t id)
 void rusmi_conn_del(struct rusmi_core *core, struct conn *conn)
 {
     rusmi_assert(rusmi_list_empty(&conn->dials) && rusmi_list_empty(&conn->requests) &&
-                 conn->claimant.len == 0 );
+                 conn->claimant.len == 0 && conn->holder.len == 0);
     rusmi_deadlines_release(&core->deadlines, &conn->deadline);
     rusmi_deadlines_release(&core->deadlines, &conn->more);
     rusmi_list_remove(&conn->in_state);
@@ -138,6 +139,7 @@ static void link_down(struct rusmi_core *core, struct conn *conn, enum rusmi_dow
         rusmi_map_remove(&core->peers_by_incarnation, &conn->by_incarnation);
         rusmi_roster_remove(&core->peers, conn->peer_id);
         rusmi_names_drop(&core->names, &conn->claimant);
+        rusmi_groups_drop(core, conn);
         rusmi_asks_lost(core, conn);
         rusmi_mesh_down(core, conn, now, out);
         core->settle = true;
@@ -610,6 +612,7 @@ static void go_up(struct rusmi_core *core, struct conn *conn, rusm_time now,
         core->settle = true;
         resolve_duplicates(core, conn, now, out);
         rusmi_names_sync(core, conn, now, out);
+        rusmi_groups_sync(core, conn, now, out);
         rusmi_mesh_up(core, conn, now, out);
     }
 }
@@ -695,6 +698,7 @@ static void on_pong(struct rusmi_core *core, struct conn *old, uint64_t nonce, r
         old->sync_nonce = 0;
         rusmi_names_pong(core, old, now, out);
     }
+    rusmi_groups_pong(core, old, nonce, now, out);
     if (old->state != CONN_UP) {
         return;
     }
@@ -809,6 +813,10 @@ static void up_frame(struct rusmi_core *core, struct conn *conn, struct rusmi_fr
         action->flow = action->memory[0];
         action->conn = conn->id;
         rusmi_actions_push(out, action);
+        return;
+    case RUSMI_FRAME_GROUPS_ADD:
+    case RUSMI_FRAME_GROUPS_DEL:
+        rusmi_groups_frame(core, conn, frame, now, out);
         return;
     case RUSMI_FRAME_MEMBERS:
         rusmi_mesh_frame(core, conn, frame, now);

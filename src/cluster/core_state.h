@@ -8,6 +8,7 @@
  *   core_mesh.c     who is to be dialled again and again, and what members tell of each other
  *   core_names.c    registration and gossip
  *   core_names_ask.c  registration that asks first
+ *   core_groups.c   gossip about members of groups
  *   core_request.c  requests and replies, both sides
  *   action.c        the list of actions
  *
@@ -23,6 +24,7 @@
 #include "base/prng.h"
 #include "cluster/core.h"
 #include "cluster/deadlines.h"
+#include "cluster/groups.h"
 #include "cluster/names.h"
 #include "cluster/roster.h"
 
@@ -96,6 +98,9 @@ struct conn {
     struct rusmi_claimant claimant;
     uint64_t sync_after; /* our names up to this id were sent; UINT64_MAX: all */
     uint64_t sync_nonce; /* the sync goes on when this pong comes */
+    struct rusmi_holder holder; /* its processes that are in groups */
+    uint64_t groups_after;      /* as sync_after and sync_nonce, for our memberships */
+    uint64_t groups_nonce;
     bool relisting;      /* all our names are being sent anew, and were not yet read */
     bool relist_again;   /* it was asked for meanwhile */
     bool refused;        /* names of it were, and it was not asked for them again since */
@@ -204,6 +209,9 @@ struct rusmi_core {
 
     struct mesh mesh;
 
+    struct rusmi_memberships memberships;
+    struct rusmi_holder holder; /* of our own memberships */
+    struct rusmi_roster own_members;
     uint64_t member_last;
 
     struct rusmi_core_stats stats;
@@ -341,6 +349,18 @@ void rusmi_ask_beaten(struct rusmi_core *core, const struct rusmi_claim *claim, 
  * back. */
 void rusmi_ask_ownerless(struct rusmi_core *core, const struct rusmi_claim *claim,
                          struct rusmi_actions *out);
+
+/* core_groups.c */
+void rusmi_groups_frame(struct rusmi_core *core, struct conn *conn,
+                        const struct rusmi_frame *frame, rusm_time now, struct rusmi_actions *out);
+/* Send a new peer more of our memberships; and again when it has read what it got. */
+void rusmi_groups_sync(struct rusmi_core *core, struct conn *conn, rusm_time now,
+                       struct rusmi_actions *out);
+void rusmi_groups_pong(struct rusmi_core *core, struct conn *conn, uint64_t nonce, rusm_time now,
+                       struct rusmi_actions *out);
+/* The peer is lost, and with it its members. */
+void rusmi_groups_drop(struct rusmi_core *core, struct conn *conn);
+void rusmi_groups_forget_own(struct rusmi_core *core);
 
 /* core_request.c */
 void rusmi_request_frame(struct rusmi_core *core, struct conn *conn,

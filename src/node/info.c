@@ -109,6 +109,7 @@ rusm_err rusm_node_get_stats(rusm_node *node, rusm_node_stats *out_stats)
     stats.timeouts = get(&counters->timeouts) + core.timeouts;
     stats.datagrams_stray = get(&counters->stray);
     stats.members_refused = core.members_refused;
+    stats.groups_refused = core.groups_refused;
     stats.names_refused = core.names_refused;
     stats.names_conflicts = core.names_conflicts;
     *out_stats = stats;

@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "node/groups.h"
 #include "node/link.h"
 #include "node/link_io.h"
 
@@ -49,6 +50,10 @@ static void deliver_now(struct rusmi_link *link, const struct rusmi_message_head
         return;
     }
     rusm_msg_set_sender(msg, head->sender == 0 ? RUSM_PID_NONE : sender);
+    if (head->kind == RUSMI_MESSAGE_TO_GROUP) {
+        rusmi_groups_deliver(node, head, msg);
+        return;
+    }
     if (head->kind == RUSMI_MESSAGE_TO_SERIAL) {
         err = rusm_deliver(node->runtime, head->serial, msg);
     } else {

@@ -12,6 +12,7 @@
 #include "node/call.h"
 #include "node/discover.h"
 #include "node/execute.h"
+#include "node/groups.h"
 #include "node/link.h"
 #include "node/send.h"
 #include "platform/random.h"
@@ -38,6 +39,7 @@ void rusm_node_config_init(rusm_node_config *cfg)
                               .queue_bytes_max = (size_t)16 * 1024 * 1024,
                               .names_max = 1048576,
                               .requests_max = 1024,
+                              .groups_max = 1048576,
                               .mailbox_high = 8192,
                               .mesh = true,
                               .members_max = 4096,
@@ -116,7 +118,8 @@ static rusm_err check_config(const rusm_node_config *cfg, struct rusmi_address *
     }
     if (cfg->tick_ms < 200 || cfg->tick_ms > 3600000 || cfg->hello_ms < 1 || cfg->peers_max < 1 ||
         cfg->handshakes_max < 1 || cfg->handshakes_source < 1 || cfg->names_max < 1 ||
-        cfg->requests_max < 1 || cfg->mailbox_high < 4 || cfg->queue_bytes_max < 1) {
+        cfg->requests_max < 1 || cfg->groups_max < 1 ||
+        cfg->mailbox_high < 4 || cfg->queue_bytes_max < 1) {
         return rusm_set_err_detail(RUSM_EINVAL,
                                    "a limit of the node's config is out of range (tick_ms: 200 to "
                                    "3,600,000; all others: at least 1, mailbox_high 4)");
@@ -239,6 +242,7 @@ static rusm_err core_init(rusm_node *node, const uint64_t seed[2])
                                     .peers_max = node->cfg.peers_max,
                                     .names_max = node->cfg.names_max,
                                     .requests_max = node->cfg.requests_max,
+                                    .groups_max = node->cfg.groups_max,
                                     .mesh = node->cfg.mesh,
                                     .members_max = node->cfg.members_max,
                                     .reconnect_min_ms = node->cfg.reconnect_min_ms,
@@ -341,6 +345,7 @@ rusm_err rusm_node_bind_with(rusm_node **out_node, rusm_runtime *rt, const char 
     }
     rusmi_crowd_init(node);
     rusmi_router_install(node);
+    rusmi_groups_open(node);
     rusm_runtime_set_owner(rt, node);
     *out_node = node;
     return RUSM_OK;
@@ -444,6 +449,7 @@ void rusm_node_del(rusm_node *node)
     links_post(node);
     wait_gone(node);
     rusm_runtime_set_router(node->runtime, NULL, NULL);
+    rusmi_groups_close(node);
     rusm_runtime_set_owner(node->runtime, NULL);
     rusmi_crowd_fini(node);
     node_free(node);

@@ -46,6 +46,16 @@ struct rusmi_node_counters {
     _Atomic uint64_t handshakes, refused_auth, refused_full, protocol_errors, timeouts, stray;
 };
 
+/* What the runtime said of members of groups, see groups.c. */
+#define RUSMI_NEWS_MAX 32u
+
+struct rusmi_group_news {
+    _Atomic bool pending; /* there is something to be taken, or to be told */
+    /* the endpoint's driver */
+    rusm_group_change changes[RUSMI_NEWS_MAX];
+    size_t len, told; /* taken; told to the core */
+};
+
 struct rusm_node {
     /* set by bind, then constant */
     rusm_runtime *runtime;
@@ -97,6 +107,7 @@ struct rusm_node {
     _Atomic uint32_t links_alive; /* drivers not yet closed, the endpoint's too */
     _Atomic uint32_t handshakes_open; /* accepted and not yet authenticated */
     struct rusmi_sources sources;     /* of those, who has proven its address */
+    struct rusmi_group_news groups;
     struct rusmi_node_counters counters;
 };
 

@@ -10,6 +10,7 @@
 #include "base/utf8.h"
 #include "node/call.h"
 #include "node/execute.h"
+#include "node/groups.h"
 #include "node/link.h"
 #include "node/link_io.h"
 
@@ -141,6 +142,7 @@ static bool carry_out(rusm_node *node, struct rusmi_action *action, struct rusmi
             rusmi_peers_remove(link);
             rusmi_link_shut_queue(link, false);
         }
+        rusmi_groups_peer_down(node, action->incarnation);
         break;
     case RUSMI_ACTION_DIALED:
     case RUSMI_ACTION_REPLY:
@@ -149,6 +151,9 @@ static bool carry_out(rusm_node *node, struct rusmi_action *action, struct rusmi
     case RUSMI_ACTION_EXECUTE:
         rusmi_list_push(&node->todo, &action->link);
         return true;
+    case RUSMI_ACTION_GROUPS:
+        rusmi_groups_carry_out(node, action, more);
+        break;
     case RUSMI_ACTION_FLOW:
         if (link != NULL) {
             flow(link, action->flow);

@@ -380,6 +380,7 @@ struct rusm_runtime {
     struct rusmi_shard *shards; /* of the workers, and one more */
     _Atomic uint32_t left;      /* what rusm_runtime_stop() sleeps on: changes when one has gone */
     _Atomic uint64_t noproc, noname;
+    _Atomic uint64_t copies_skipped;
     _Atomic uint64_t full, late, unexpected, timers_skipped, stream_dropped, accepts_delayed, held;
     _Atomic uint32_t drivers; /* not yet closed */
 
@@ -431,6 +432,10 @@ void rusmi_watches_fire(rusm_exit_watch *first, rusm_pid pid, const rusm_reason 
 rusm_err rusmi_route_kill(struct rusmi_process *self, rusm_pid pid);
 /* Ask it for the name of a node; false if it is not known. */
 bool rusmi_route_name(struct rusmi_process *self, uint64_t incarnation, char *buf, size_t buf_len);
+/* As the router's functions of the same name; RUSM_ENONODE without a router that has it. */
+void rusmi_route_groups_changed(rusm_runtime *rt);
+rusm_err rusmi_route_group_send(rusm_runtime *rt, uint64_t incarnation, const char *group,
+                                const void *data, size_t len, bool wait);
 /* A message was taken from proc's mailbox, or it was closed: look whether it is no longer crowded.
  */
 void rusmi_crowd_taken(struct rusmi_process *proc, bool closed);

@@ -207,6 +207,33 @@ bool rusmi_route_name(struct rusmi_process *self, uint64_t incarnation, char *bu
     return known;
 }
 
+void rusmi_route_groups_changed(rusm_runtime *rt)
+{
+    const struct rusm_router *router;
+
+    (void)atomic_fetch_add(&rt->router_calls, 1);
+    router = atomic_load(&rt->router);
+    if (router != NULL && router->groups_changed != NULL) {
+        router->groups_changed(rt->router_arg);
+    }
+    router_drop(rt);
+}
+
+rusm_err rusmi_route_group_send(rusm_runtime *rt, uint64_t incarnation, const char *group,
+                                const void *data, size_t len, bool wait)
+{
+    const struct rusm_router *router;
+    rusm_err err = RUSM_ENONODE;
+
+    (void)atomic_fetch_add(&rt->router_calls, 1);
+    router = atomic_load(&rt->router);
+    if (router != NULL && router->group_send != NULL) {
+        err = router->group_send(rt->router_arg, rusm_self(), incarnation, group, data, len, wait);
+    }
+    router_drop(rt);
+    return err;
+}
+
 /* Give back what was to be handed over: to the process, which holds it again. */
 static void take_back(struct rusmi_process *self, rusm_msg *msg)
 {

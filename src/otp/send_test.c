@@ -522,7 +522,8 @@ static bool route_name(void *arg, uint64_t incarnation, char *buf, size_t buf_le
     return incarnation == 77;
 }
 
-static const rusm_router router = {route_send, route_kill, route_name};
+static const rusm_router router = {
+    .send = route_send, .kill = route_kill, .node_name = route_name};
 
 static void test_other_incarnations_go_to_the_router(void **state)
 {

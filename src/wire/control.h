@@ -35,6 +35,8 @@
 #define RUSMI_PAGE_MAX 96u
 /* Names in one names_add or names_del frame, by the same rule. */
 #define RUSMI_NAMES_MAX 200u
+/* Memberships in one groups_add or groups_del frame, by the same rule. */
+#define RUSMI_GROUPS_MAX 200u
 /* Members in one members frame, by the same rule. */
 #define RUSMI_MEMBERS_MAX 128u
 /* Bytes of an address, a software text and a detail text, without a NUL. */
@@ -94,6 +96,8 @@ enum rusmi_frame_type {
     /* from version 2 on */
     RUSMI_FRAME_MEMBERS = 11,
     RUSMI_FRAME_LEAVE = 12,       /* "I leave the cluster: do not look for me" */
+    RUSMI_FRAME_GROUPS_ADD = 13,  /* processes of the sender that are members of groups */
+    RUSMI_FRAME_GROUPS_DEL = 14,
     RUSMI_FRAME_NAMES_ASK = 15,   /* "may a process of mine have this name?" */
     RUSMI_FRAME_NAMES_AGREE = 16, /* the answer */
     RUSMI_FRAME_NAMES_MORE = 17,  /* "list your names anew: there is room for more" */
@@ -132,6 +136,13 @@ struct rusmi_name_entry {
     size_t name_len;
     uint64_t serial; /* not 0; unused in names_del */
     uint64_t time;   /* logical time of the registration; unused in names_del */
+};
+
+/* A process of the sender and a group that it is in. In a decoded frame the text points into it. */
+struct rusmi_group_entry {
+    const char *group; /* no NUL at the end */
+    size_t group_len;
+    uint64_t serial; /* not 0 */
 };
 
 /* A member that the sender has a link with. In a decoded frame the texts point into the frame. */
@@ -236,6 +247,10 @@ struct rusmi_frame {
             struct rusmi_member_entry *entries;
             size_t len;
         } members;
+        struct {
+            struct rusmi_group_entry *entries;
+            size_t len;
+        } groups;
         struct rusmi_request request;
         struct rusmi_reply reply;
         struct rusmi_flow flow;

@@ -26,6 +26,8 @@ _Static_assert(RUSMI_PAGE_MAX *(1 + 4 + 2 * INT_BYTES + 2 * TEXT_BYTES) + PAGE_B
                "a page of the longest name records fits a frame");
 _Static_assert(RUSMI_NAMES_MAX *(1 + 2 * INT_BYTES + TEXT_BYTES) + PAGE_BYTES <= RUSMI_FRAME_MAX,
                "a frame of the longest names fits");
+_Static_assert(RUSMI_GROUPS_MAX *(1 + INT_BYTES + TEXT_BYTES) + PAGE_BYTES <= RUSMI_FRAME_MAX,
+               "a frame of the longest groups fits");
 _Static_assert(RUSMI_MEMBERS_MAX *(1 + INT_BYTES + TEXT_BYTES + ADDRESS_BYTES) + PAGE_BYTES <=
                    RUSMI_FRAME_MAX,
                "a frame of the longest members fits");
@@ -177,6 +179,27 @@ static void encode_names(struct encoder *encoder, const struct rusmi_frame *fram
             rusmi_cbor_put_uint(&encoder->writer, entry->serial);
             rusmi_cbor_put_uint(&encoder->writer, entry->time);
         }
+    }
+}
+
+static void encode_groups(struct encoder *encoder, const struct rusmi_frame *frame)
+{
+    size_t len = frame->u.groups.len;
+
+    if (len == 0 || len > RUSMI_GROUPS_MAX) {
+        encoder->invalid = true;
+        return;
+    }
+    begin(encoder, frame->type, 1);
+    rusmi_cbor_put_uint(&encoder->writer, 1);
+    rusmi_cbor_put_array(&encoder->writer, len);
+    for (size_t i = 0; i < len; i++) {
+        const struct rusmi_group_entry *entry = &frame->u.groups.entries[i];
+
+        rusmi_cbor_put_array(&encoder->writer, 2);
+        put_name_len(encoder, entry->group, entry->group_len);
+        encoder->invalid |= entry->serial == 0;
+        rusmi_cbor_put_uint(&encoder->writer, entry->serial);
     }
 }
 
@@ -436,6 +459,10 @@ static void encode_body(struct encoder *encoder, const struct rusmi_frame *frame
         return;
     case RUSMI_FRAME_MEMBERS:
         encode_members(encoder, frame);
+        return;
+    case RUSMI_FRAME_GROUPS_ADD:
+    case RUSMI_FRAME_GROUPS_DEL:
+        encode_groups(encoder, frame);
         return;
     case RUSMI_FRAME_NAMES_ASK:
         encode_names_ask(encoder, frame);

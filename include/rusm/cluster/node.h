@@ -34,6 +34,8 @@ typedef struct rusm_node_config {
     size_t queue_bytes_max;    /**< waiting messages per peer, with their overhead (16 MiB) */
     uint32_t names_max;        /**< global names that one peer may own (1,048,576) */
     uint32_t requests_max; /**< requests of one peer that are being worked on, at a time (1,024) */
+    uint32_t groups_max;   /**< memberships in groups that the processes of one peer may have
+                              (1,048,576) */
     uint32_t mailbox_high; /**< a mailbox above this slows remote senders down (8,192), see
                               docs/design/flow.md */
     bool mesh;             /**< be linked with every member: tell peers of each other, and dial whom
@@ -199,6 +201,8 @@ typedef struct rusm_node_stats {
     uint64_t timeouts;          /**< links and handshakes that ended in silence */
     uint64_t datagrams_stray;   /**< datagrams that belong to no connection */
     uint64_t members_refused;   /**< addresses that peers told of, over members_max */
+    uint64_t groups_refused;    /**< memberships of peers' processes over groups_max, or that they
+                                     may not have */
     uint64_t names_refused;     /**< names of peers over names_max, or that they may not publish */
     uint64_t names_conflicts;   /**< names that processes of this node lost to others */
 } rusm_node_stats;
