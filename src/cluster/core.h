@@ -289,8 +289,8 @@ RUSM_MUST_CHECK rusm_err rusmi_core_register(struct rusmi_core *core, const char
 /*
  * The same once all members that are up now, and stay up, have agreed. Errors as
  * rusmi_core_register(), and then nothing follows. After RUSM_OK exactly one REGISTERED with this
- * ref follows, perhaps in out already: RUSM_OK: published; or not: RUSM_EEXIST (peer: the node whose
- * process has the name), RUSM_ETIMEOUT, RUSM_ENOPROC (the process has ended), RUSM_ENOMEM,
+ * ref follows, perhaps in out already: RUSM_OK: published; or not: RUSM_EEXIST (peer: the node
+ * whose process has the name), RUSM_ETIMEOUT, RUSM_ENOPROC (the process has ended), RUSM_ENOMEM,
  * RUSM_ECLOSED. ref is in use by no other registration that is not done, and the peers see it.
  */
 RUSM_MUST_CHECK rusm_err rusmi_core_register_sync(struct rusmi_core *core, uint64_t ref,

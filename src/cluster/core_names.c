@@ -263,7 +263,7 @@ void rusmi_names_forget_own(struct rusmi_core *core)
     rusmi_names_drop(&core->names, &core->self);
 }
 
-/* ---- telling a peer, and hearing from it ------------------------------------------------------ */
+/* ---- telling a peer, and hearing from it ----------------------------------------------------- */
 
 static void send_ping(struct rusmi_core *core, struct conn *conn, rusm_time now,
                       struct rusmi_actions *out)

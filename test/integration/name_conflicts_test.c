@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Global names that several nodes claim, at once or on both sides of a partition: who owns them, who
- * is told, who takes over; and registrations that ask all peers first (docs/design/names.md).
+ * Global names that several nodes claim, at once or on both sides of a partition: who owns them,
+ * who is told, who takes over; and registrations that ask all peers first (docs/design/names.md).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,6 +27,7 @@ static struct support_three unlinked(void **state)
     rusm_node_config cfg = support_node_config();
     struct support_three n;
 
+    cfg.mesh = false;
 
     n = (struct support_three){.a = support_node_start_with(*state, "a", &cfg),
                                .b = support_node_start_with(*state, "b", &cfg),
@@ -423,6 +424,7 @@ static void both_sides_of_a_partition_agree_when_it_heals(void **state)
     rusm_pid owner;
 
 
+    cfg.mesh = false; /* only through the proxies */
     cfg.tick_ms = 500;
     n = (struct support_three){.a = support_node_start_with(*state, "a", &cfg),
                                .b = support_node_start_with(*state, "b", &cfg),
