@@ -98,6 +98,7 @@ rusm_err rusm_node_get_stats(rusm_node *node, rusm_node_stats *out_stats)
     rusmi_lock_give(&node->lock);
     stats.dropped_noname = get(&counters->dropped_noname);
     stats.dropped_noproc = get(&counters->dropped_noproc);
+    stats.dropped_full = get(&counters->dropped_full);
     stats.dropped_role = get(&counters->dropped_role);
     stats.dropped_nomem = get(&counters->dropped_nomem);
     stats.dropped_link = get(&counters->dropped_link);

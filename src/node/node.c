@@ -41,6 +41,7 @@ void rusm_node_config_init(rusm_node_config *cfg)
                               .requests_max = 1024,
                               .groups_max = 1048576,
                               .mailbox_high = 8192,
+                              .mailbox_bytes_max = (uint64_t)256 * 1024 * 1024,
                               .mesh = true,
                               .members_max = 4096,
                               .reconnect_min_ms = 100,
@@ -118,8 +119,8 @@ static rusm_err check_config(const rusm_node_config *cfg, struct rusmi_address *
     }
     if (cfg->tick_ms < 200 || cfg->tick_ms > 3600000 || cfg->hello_ms < 1 || cfg->peers_max < 1 ||
         cfg->handshakes_max < 1 || cfg->handshakes_source < 1 || cfg->names_max < 1 ||
-        cfg->requests_max < 1 || cfg->groups_max < 1 ||
-        cfg->mailbox_high < 4 || cfg->queue_bytes_max < 1) {
+        cfg->requests_max < 1 || cfg->groups_max < 1 || cfg->mailbox_high < 4 ||
+        cfg->queue_bytes_max < 1 || cfg->mailbox_bytes_max < 1) {
         return rusm_set_err_detail(RUSM_EINVAL,
                                    "a limit of the node's config is out of range (tick_ms: 200 to "
                                    "3,600,000; all others: at least 1, mailbox_high 4)");

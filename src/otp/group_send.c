@@ -188,6 +188,9 @@ ptrdiff_t rusm_runtime_group_deliver(rusm_runtime *rt, const char *group, size_t
         rusmi_luggage_fini(&bag, rt);
         return rusmi_group_no_memory();
     }
+    for (struct rusm_msg *copy = bag.msgs; copy != NULL; copy = copy->next) {
+        copy->flags |= msg->flags & RUSMI_MSG_FAR;
+    }
     sent = send_here(rt, name, &walk, &bag, NULL);
     rusmi_luggage_fini(&bag, rt);
     rusm_msg_del(msg);

@@ -390,6 +390,7 @@ struct rusm_runtime {
     _Atomic uint32_t router_calls;
 
     _Atomic uint32_t crowd_high, crowd_low; /* 0: off; calls are made under a crowd stripe */
+    _Atomic int64_t far_bytes_max;          /* of one mailbox */
     void (*crowd_fn)(void *arg, rusm_pid pid, bool crowded);
     void *crowd_arg;
 };

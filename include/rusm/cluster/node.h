@@ -38,6 +38,9 @@ typedef struct rusm_node_config {
                               (1,048,576) */
     uint32_t mailbox_high; /**< a mailbox above this slows remote senders down (8,192), see
                               docs/design/flow.md */
+    uint64_t mailbox_bytes_max; /**< bytes of messages from other nodes that one mailbox may hold,
+                                   their overhead too; what comes beyond is dropped and counted, and
+                                   above half of it remote senders are slowed down (256 MiB) */
     bool mesh;             /**< be linked with every member: tell peers of each other, and dial whom
                               they tell of (true) */
     const char *advertise; /**< the address at which others can reach the node, where that is not
@@ -190,6 +193,7 @@ typedef struct rusm_node_stats {
     uint64_t messages_received; /**< delivered into mailboxes or dropped below */
     uint64_t dropped_noname;    /**< received for a name that nobody has here */
     uint64_t dropped_noproc; /**< received for a process that has ended, or of a past incarnation */
+    uint64_t dropped_full;   /**< received for a mailbox that was full: see mailbox_bytes_max */
     uint64_t dropped_role;   /**< received from a peer whose role may not send */
     uint64_t dropped_nomem;  /**< received and no memory for it */
     uint64_t dropped_link;   /**< accepted for sending, unacknowledged when the link was lost */

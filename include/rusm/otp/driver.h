@@ -155,6 +155,13 @@ RUSM_API void rusm_msg_set_sender(rusm_msg *msg, rusm_pid sender);
 RUSM_API void rusm_msg_set_kind(rusm_msg *msg, rusm_msg_kind kind);
 
 /**
+ * Let a message count against the bytes from elsewhere that a mailbox may hold
+ * (rusm_runtime_watch_mailboxes()), from its delivery until it is received. Delivery can then fail
+ * with RUSM_EFULL. Threads: the owner of msg.
+ */
+RUSM_API void rusm_msg_set_far(rusm_msg *msg);
+
+/**
  * Put a message, sender set, into the mailbox of a process of rt.
  *
  * Owns:    takes msg on RUSM_OK; on any error the caller still owns it.
@@ -172,8 +179,9 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_deliver_name(rusm_runtime *rt, const char
 /**
  * Be told when a mailbox of rt becomes crowded and when it no longer is.
  *
- * fn(arg, pid, true) once a mailbox holds more than `high` messages; fn(arg, pid, false) once it is
- * down to `low` again, or its process has ended. The two alternate for a pid, and no call is lost,
+ * fn(arg, pid, true) once a mailbox holds more than `high` messages, or messages from elsewhere
+ * (rusm_msg_set_far()) of more than half of far_bytes_max bytes; fn(arg, pid, false) once it is down
+ * to `low` messages and a quarter of the bytes again, or its process has ended. The two alternate for a pid, and no call is lost,
  * but calls for one pid may come from different threads.
  *
  * fn runs on the thread that pushed or took the message and must neither block nor send.
@@ -181,6 +189,7 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_deliver_name(rusm_runtime *rt, const char
  * Threads: before the first process of rt is spawned. fn NULL switches it off.
  */
 RUSM_API void rusm_runtime_watch_mailboxes(rusm_runtime *rt, uint32_t high, uint32_t low,
+                                           uint64_t far_bytes_max,
                                            void (*fn)(void *arg, rusm_pid pid, bool crowded),
                                            void *arg);
 
