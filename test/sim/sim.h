@@ -59,6 +59,7 @@ struct sim_profile {
     size_t big_len;
     uint32_t fault_ppm; /* of steps */
     uint32_t crash_ppm; /* of faults */
+    bool mesh;          /* nodes find each other by themselves; else they are told to dial */
 };
 
 struct sim_life {

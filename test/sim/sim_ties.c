@@ -199,7 +199,7 @@ void sim_link(struct sim_proc *me, struct sim_proc *to)
     rusm_err err;
 
     /* Before: the other may hear of it, and end, before the call returns. */
-    if (!mine->active || mine->session != session) {
+    if (!mine->active || mine->session != session || to->ended) {
         mine->credits++;
     }
     if (!other->active || !was || other->session != session) {

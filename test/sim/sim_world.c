@@ -107,10 +107,19 @@ static void life_begin(struct sim_node *node)
     cfg.hello_ms = profile->hello_ms;
     cfg.queue_bytes_max = profile->queue_bytes_max;
     cfg.mailbox_high = profile->mailbox_high;
+    cfg.mesh = profile->mesh;
+    cfg.reconnect_max_ms = profile->mesh ? 10000 : 0;
     (void)sim_set_here(life);
     err = rusm_node_bind_with(&life->node, life->rt, node->name, &cfg);
-    (void)sim_set_here(NULL);
     sim_check(err == RUSM_OK, "%s can not be bound: %s", node->name, rusm_err_detail());
+    if (profile->mesh) {
+        char spec[80];
+
+        (void)snprintf(spec, sizeof(spec), "%s,%s", sim->nodes[0].address, sim->nodes[1].address);
+        err = rusm_node_join(life->node, spec);
+        sim_check(err == RUSM_OK, "%s can not join: %s", node->name, rusm_err_detail());
+    }
+    (void)sim_set_here(NULL);
     sim_trace("%s begins its life %u", node->name, life->number);
     sim_work_start(life);
 }
@@ -303,6 +312,9 @@ static void some_fault(void)
         jump_clock(life);
         break;
     case 2:
+        if (sim->profile.mesh) {
+            break; /* who disconnects does not want to find the other again */
+        }
         sim_trace("%s disconnects from somebody", sim->nodes[life->index].name);
         (void)!rusm_spawn(life->rt, disconnect_main, &sim->nodes[draw(sim->options.nodes)], NULL);
         break;
@@ -364,6 +376,7 @@ static void draw_profile(void)
     profile->big_ppm = draw(2) == 0 ? 0 : 20000;
     profile->big_len = (size_t)128 * 1024 + draw((size_t)256 * 1024);
     profile->fault_ppm = draw(4) == 0 ? 0 : 20000 + (uint32_t)draw(60000);
+    profile->mesh = draw(2) == 0;
     profile->crash_ppm = draw(2) == 0 ? 0 : 150000;
 }
 
@@ -441,6 +454,9 @@ static void world_end(void)
 /* Let nodes that do not reach each other dial. */
 static void dial_missing(uint32_t ppm)
 {
+    if (sim->profile.mesh) {
+        return;
+    }
     for (unsigned i = 0; i < sim->options.nodes; i++) {
         for (unsigned j = 0; j < i; j++) {
             struct sim_life *a = sim->nodes[i].life, *b = sim->nodes[j].life;
@@ -492,15 +508,13 @@ static void safety_phase(void)
 }
 
 /* Let time pass until nothing is left to complain of. */
-static void await(const char *(*complaint)(void), bool dial)
+static void await(const char *(*complaint)(void))
 {
     const char *why = complaint();
 
     for (int64_t ms = 0; why != NULL && ms < HEAL_MS; ms += HEAL_POLL_MS) {
         sim->step++;
-        if (dial) {
-            dial_missing(200000);
-        }
+        dial_missing(200000);
         (void)rusm_test_advance(sim->pool, HEAL_POLL_MS);
         why = complaint();
     }
@@ -515,8 +529,8 @@ static void liveness_phase(void)
     sim->quiet = true;
     sim_trace("healed");
     recover();
-    await(sim_check_converged, true);
-    await(sim_check_missing, false);
+    await(sim_check_converged);
+    await(sim_check_missing);
     (void)rusm_test_advance(sim->pool, SETTLE_MS);
     why = sim_check_converged();
     sim_check(why == NULL, "no more: %s", why);
