@@ -195,6 +195,9 @@ static rusm_time back_off(struct rusmi_core *core, unsigned failures)
 {
     rusm_time time = wait_min(core), max = wait_max(core);
 
+#ifdef RUSMI_PLANT_MESH
+    return ms(86400000);
+#endif
     for (; failures > 1 && time < max; failures--) {
         time = time > max / 2 ? max : time * 2;
     }

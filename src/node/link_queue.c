@@ -91,10 +91,12 @@ rusm_err rusmi_link_send(struct rusmi_link *link, struct rusmi_out *out, const u
             list = &link->busy_blocked;
             err = wait ? block(link, list, BUSY_WAIT_MS) : RUSM_EAGAIN;
             slowed = true;
+#ifndef RUSMI_PLANT_QUEUE
         } else if (link->queue_bytes != 0 &&
                    link->queue_bytes + bytes > link->node->cfg.queue_bytes_max) {
             list = &link->blocked;
             err = wait ? block(link, list, RUSM_INFINITY) : RUSM_EAGAIN;
+#endif
         } else {
             break;
         }
