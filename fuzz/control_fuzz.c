@@ -193,7 +193,8 @@ static void core(const uint8_t *data, size_t size)
                                     .tick_ms = 10000,
                                     .peers_max = 8,
                                     .names_max = 50,
-                                    .requests_max = 4};
+                                    .requests_max = 4,
+                                    .groups_max = 64};
     struct world world = {.now = 1000};
     struct rusmi_core_event event = {.kind = RUSMI_EVENT_TIMER};
     uint8_t mode = size == 0 ? 0 : data[0];

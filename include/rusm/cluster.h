@@ -8,6 +8,7 @@
 
 #include <rusm/cluster/app.h>
 #include <rusm/cluster/events.h>
+#include <rusm/cluster/membership.h>
 #include <rusm/cluster/names.h>
 #include <rusm/cluster/node.h>
 #include <rusm/cluster/remote.h>

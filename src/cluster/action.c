@@ -33,6 +33,8 @@ const char *rusmi_down_cause_text(enum rusmi_down_cause cause)
         return "out of memory";
     case RUSMI_DOWN_TRANSPORT:
         return "the connection was lost";
+    case RUSMI_DOWN_LEFT:
+        return "left the cluster";
     }
     return "unknown cause";
 }

@@ -8,6 +8,8 @@
  *   3. no two peers share a name or an incarnation, and none has ours
  *   4. an UP conn has no dial waiting, a conn that is not UP has no request and no claim
  *   5. every conn that is neither DIALING nor UP has a deadline
+ *   6. an address that is wanted is being dialled, or has a deadline, or its node is up, or it is
+ *      our own (core_mesh.c)
  */
 #include "cluster/core.h"
 
@@ -25,7 +27,8 @@ static bool config_valid(const struct rusmi_core_config *cfg)
            rusmi_name_valid(cfg->name, strlen(cfg->name)) && cfg->incarnation != 0 &&
            strlen(cfg->address) <= RUSMI_WIRE_ADDRESS_MAX && cfg->hello_ms != 0 &&
            cfg->tick_ms != 0 && cfg->peers_max != 0 && cfg->names_max != 0 &&
-           cfg->requests_max != 0 && cfg->version_max <= RUSMI_PROTOCOL_VERSION;
+           cfg->requests_max != 0 && cfg->groups_max != 0 &&
+           cfg->version_max <= RUSMI_PROTOCOL_VERSION;
 }
 
 rusm_err rusmi_core_new(struct rusmi_core **out_core, const struct rusmi_core_config *cfg)
@@ -44,6 +47,8 @@ rusm_err rusmi_core_new(struct rusmi_core **out_core, const struct rusmi_core_co
     (void)snprintf(core->name, sizeof(core->name), "%s", cfg->name);
     (void)snprintf(core->address, sizeof(core->address), "%s", cfg->address);
     (void)snprintf(core->software, sizeof(core->software), "%s", cfg->software);
+    core->cfg.mesh = cfg->mesh && cfg->role == RUSMI_ROLE_MEMBER;
+    core->cfg.reconnect_max_ms = cfg->role == RUSMI_ROLE_MEMBER ? cfg->reconnect_max_ms : 0;
     core->cfg.version_max = cfg->version_max == 0 ? RUSMI_PROTOCOL_VERSION : cfg->version_max;
     core->cfg.cluster = core->cluster;
     core->cfg.name = core->name;
@@ -64,6 +69,13 @@ rusm_err rusmi_core_new(struct rusmi_core **out_core, const struct rusmi_core_co
     rusmi_deadlines_init(&core->deadlines);
     rusmi_names_init(&core->names, cfg->map_seed);
     rusmi_claimant_init(&core->self, core->name, cfg->incarnation, 0);
+    rusmi_memberships_init(&core->memberships, cfg->map_seed);
+    rusmi_holder_init(&core->holder);
+    rusmi_roster_init(&core->own_members);
+    if (!rusmi_mesh_init(core)) {
+        rusmi_core_del(core);
+        return RUSM_ENOMEM;
+    }
     *out_core = core;
     return RUSM_OK;
 }
@@ -83,6 +95,23 @@ static struct conn *any_conn(struct rusmi_core *core)
     return rusmi_list_empty(list) ? NULL : rusmi_container(list->next, struct conn, in_state);
 }
 
+/* Say good-bye to every peer; version 1 has no word for it. */
+static void leave_all(struct rusmi_core *core, rusm_time now, struct rusmi_actions *out)
+{
+    core->shut_down = true;
+    rusmi_asks_shut(core, now, out);
+    while (!rusmi_list_empty(&core->links)) {
+        struct conn *conn = rusmi_container(core->links.next, struct conn, in_state);
+        struct rusmi_frame leave = {.type = RUSMI_FRAME_LEAVE};
+
+        if (conn->version < 2 || rusmi_conn_send(core, conn, &leave, now, out)) {
+            rusmi_conn_close(core, conn,
+                             conn->version < 2 ? RUSMI_CLOSE_SHUTDOWN : RUSMI_CLOSE_LEFT,
+                             RUSMI_DOWN_LEFT, now, out, "\"%s\" left the cluster", core->name);
+        }
+    }
+}
+
 static void close_all(struct rusmi_core *core, rusm_time now, struct rusmi_actions *out)
 {
     struct conn *conn;
@@ -93,6 +122,7 @@ static void close_all(struct rusmi_core *core, rusm_time now, struct rusmi_actio
         rusmi_conn_close(core, conn, RUSMI_CLOSE_SHUTDOWN, RUSMI_DOWN_SHUTDOWN, now, out,
                          "\"%s\" is shutting down", core->name);
     }
+    rusmi_mesh_clear(core);
     core->settle = false; /* there is no conn left to settle */
 }
 
@@ -108,7 +138,11 @@ void rusmi_core_del(struct rusmi_core *core)
     rusmi_actions_fini(&unwanted);
     reap(core);
     rusmi_names_forget_own(core);
+    rusmi_map_fini(&core->mesh.by_address);
     rusmi_names_fini(&core->names);
+    rusmi_groups_forget_own(core);
+    rusmi_memberships_fini(&core->memberships);
+    rusmi_roster_fini(&core->own_members);
     rusmi_map_fini(&core->conns);
     rusmi_map_fini(&core->peers_by_name);
     rusmi_map_fini(&core->peers_by_incarnation);
@@ -134,7 +168,7 @@ static void check_conn(const struct rusmi_core *core, const struct conn *conn)
 
     rusmi_assert(rusmi_conn_find(core, conn->id) == conn);
     rusmi_assert(up || (rusmi_list_empty(&conn->requests) && conn->claimant.len == 0 &&
-                        rusmi_list_empty(&conn->asks)));
+                        conn->holder.len == 0 && rusmi_list_empty(&conn->asks)));
     rusmi_assert(!up || rusmi_list_empty(&conn->dials));
     rusmi_assert((conn->deadline.place != 0) == (!up && conn->state != CONN_DIALING));
     if (up && !conn->hidden) {
@@ -169,10 +203,12 @@ static void check(const struct rusmi_core *core)
     rusmi_assert(core->conns.len == conns && core->stats.hidden == hidden);
     rusmi_assert(core->peers.live == members && core->peers_by_name.len == members &&
                  core->peers_by_incarnation.len == members);
+    rusmi_mesh_check(core);
     rusmi_assert(core->own_claims.live + core->asks.len == core->self.len);
     rusmi_assert(core->names.map.len == core->names.roster.live &&
                  core->names.owned <= core->names.map.len);
     rusmi_assert(rusmi_list_empty(&core->asks_settle));
+    rusmi_assert(core->own_members.live == core->holder.len);
 }
 #endif
 
@@ -182,6 +218,7 @@ void rusmi_core_finish(struct rusmi_core *core, rusm_time now, struct rusmi_acti
         rusmi_asks_settle(core, now, out); /* publishes, and so may close conns */
         rusmi_conns_settle(core, now, out);
     } while (!rusmi_list_empty(&core->asks_settle));
+    rusmi_mesh_settle(core, now);
     reap(core);
 #ifndef NDEBUG
     check(core);
@@ -209,6 +246,12 @@ static void expire(struct rusmi_core *core, rusm_time now, struct rusmi_actions 
         case DEADLINE_MORE:
             rusmi_deadlines_set(&core->deadlines, first, RUSMI_TIME_NEVER);
             rusmi_names_more(core, rusmi_container(first, struct conn, more), now, out);
+            break;
+        case DEADLINE_WANTED:
+            rusmi_mesh_expired(core, rusmi_container(first, struct wanted, deadline), now, out);
+            break;
+        case DEADLINE_GOSSIP:
+            rusmi_mesh_gossip(core, now, out);
             break;
         }
         rusmi_conns_settle(core, now, out);
@@ -241,6 +284,10 @@ rusm_err rusmi_core_step(struct rusmi_core *core, const struct rusmi_core_event 
     case RUSMI_EVENT_SHUTDOWN:
         close_all(core, now, out);
         break;
+    case RUSMI_EVENT_LEAVE:
+        leave_all(core, now, out);
+        close_all(core, now, out);
+        break;
     }
     rusmi_core_finish(core, now, out);
     return err;
@@ -258,13 +305,15 @@ rusm_err rusmi_core_disconnect(struct rusmi_core *core, const char *peer, rusm_t
 {
     struct conn *conn = rusmi_peer_find(core, peer);
 
-    if (conn == NULL) {
-        return RUSM_ENONODE;
+    bool wanted = rusmi_mesh_forget(core, peer, now, out);
+
+    if (conn != NULL) {
+        conn->apart = true;
+        rusmi_conn_close(core, conn, RUSMI_CLOSE_NORMAL, RUSMI_DOWN_DISCONNECTED, now, out,
+                         "\"%s\" was asked to close the link", core->name);
     }
-    rusmi_conn_close(core, conn, RUSMI_CLOSE_NORMAL, RUSMI_DOWN_DISCONNECTED, now, out,
-                     "\"%s\" was asked to close the link", core->name);
     rusmi_core_finish(core, now, out);
-    return RUSM_OK;
+    return conn != NULL || wanted ? RUSM_OK : RUSM_ENONODE;
 }
 
 void rusmi_core_close(struct rusmi_core *core, uint64_t conn_id, enum rusmi_close_code code,
@@ -335,6 +384,7 @@ static void fill_peer(const struct conn *conn, struct rusmi_core_peer *out_peer)
                                          .conn = conn->id,
                                          .incarnation = conn->incarnation,
                                          .features = conn->features,
+                                         .version = conn->version,
                                          .role = conn->cert.role,
                                          .dialed = conn->dialed,
                                          .up_since = conn->up_since};
@@ -426,5 +476,7 @@ void rusmi_core_get_stats(const struct rusmi_core *core, struct rusmi_core_stats
 {
     *out_stats = core->stats;
     out_stats->peers = core->peers.live;
+    out_stats->groups = core->memberships.members.len - core->holder.len;
     out_stats->names = core->names.owned;
+    out_stats->wanted = core->mesh.by_address.len;
 }

@@ -59,8 +59,16 @@ struct rusmi_core_config {
     uint32_t peers_max;    /* links that are up, hidden ones too; as many unfinished handshakes */
     uint32_t names_max;    /* global names of one node, ours as well */
     uint32_t requests_max; /* requests of one peer that are being worked on */
-    uint32_t version_max;  /* the highest protocol version to offer; 0: all that there are */
-    uint64_t map_seed[2];  /* random: peers fill hash tables */
+    uint32_t groups_max;   /* memberships of processes of one peer in groups */
+    bool mesh;             /* tell peers of each other, and dial whom they tell of */
+    uint32_t members_max;  /* addresses that one peer may tell of; lost members that are looked for;
+                              addresses that may be wanted */
+    uint32_t reconnect_min_ms; /* the first wait between two dials to one address */
+    uint32_t reconnect_max_ms; /* the longest; 0: lost members are not dialled again */
+    uint32_t forget_ms;        /* for so long a member that was only heard of is looked for */
+    uint64_t jitter_seed;      /* of waits */
+    uint32_t version_max;      /* the highest protocol version to offer; 0: all that there are */
+    uint64_t map_seed[2];      /* random: peers fill hash tables */
 };
 
 /* What the peer's certificate says, verified by the transport. */
@@ -84,6 +92,7 @@ enum rusmi_down_cause {
     RUSMI_DOWN_REFUSED = 8,      /* we refused the peer */
     RUSMI_DOWN_MEMORY = 9,
     RUSMI_DOWN_TRANSPORT = 10, /* anything else that the transport reports */
+    RUSMI_DOWN_LEFT = 11,      /* one of the two left the cluster on purpose */
 };
 
 /* The name of a cause for logs, such as "closed by the peer". */
@@ -95,6 +104,7 @@ enum rusmi_event_kind {
     RUSMI_EVENT_CLOSED,        /* the conn is gone, for a reason outside the core */
     RUSMI_EVENT_TIMER,         /* rusmi_core_deadline() has come */
     RUSMI_EVENT_SHUTDOWN,      /* close everything, accept nothing more */
+    RUSMI_EVENT_LEAVE,         /* the same, and peers hear that it is on purpose and for good */
 };
 
 /* Events for a conn that the core has closed or never knew are ignored. */
@@ -120,18 +130,28 @@ struct rusmi_core_event {
     } u;
 };
 
+/* A process that has joined or left a group. */
+struct rusmi_group_change {
+    const char *group; /* no NUL at the end */
+    size_t group_len;
+    uint64_t serial;
+    bool joined;
+};
+
 enum rusmi_action_kind {
-    RUSMI_ACTION_DIAL,      /* conn, text: the address. AUTHENTICATED or CLOSED must follow */
-    RUSMI_ACTION_SEND,      /* conn, bytes: onto the control stream, in order */
-    RUSMI_ACTION_CLOSE,     /* conn, code, text: CONNECTION_CLOSE after what was sent; the core has
+    RUSMI_ACTION_DIAL,       /* conn, text: the address. AUTHENTICATED or CLOSED must follow */
+    RUSMI_ACTION_SEND,       /* conn, bytes: onto the control stream, in order */
+    RUSMI_ACTION_CLOSE,      /* conn, code, text: CONNECTION_CLOSE after what was sent; the core has
                                forgotten the conn */
-    RUSMI_ACTION_DIALED,    /* ref, err, text, peer: a dial is done */
-    RUSMI_ACTION_PEER_UP,   /* conn, peer, incarnation, role, hidden: messages may flow */
-    RUSMI_ACTION_PEER_DOWN, /* conn, peer, incarnation, role, hidden, cause, text */
-    RUSMI_ACTION_REPLY,     /* ref, err, text, reply (NULL unless err is RUSM_OK), peer */
-    RUSMI_ACTION_EXECUTE,   /* conn, request_id, request, peer, role: do it and call
+    RUSMI_ACTION_DIALED,     /* ref, err, text, peer: a dial is done */
+    RUSMI_ACTION_PEER_UP,    /* conn, peer, incarnation, role, hidden, version: messages may flow */
+    RUSMI_ACTION_PEER_DOWN,  /* conn, peer, incarnation, role, hidden, cause, text */
+    RUSMI_ACTION_REPLY,      /* ref, err, text, reply (NULL unless err is RUSM_OK), peer */
+    RUSMI_ACTION_EXECUTE,    /* conn, request_id, request, peer, role: do it and call
                                rusmi_core_answer() once, also after the conn has gone */
-    RUSMI_ACTION_FLOW,      /* conn, flow: slow down (or no longer) those who send there */
+    RUSMI_ACTION_GROUPS,     /* conn, incarnation, groups, len: changes of that peer's members, in
+                               order; PEER_DOWN ends what is left */
+    RUSMI_ACTION_FLOW,       /* conn, flow: slow down (or no longer) those who send there */
     RUSMI_ACTION_REGISTERED, /* ref, err, text: a registration that asked the peers is done */
     RUSMI_ACTION_CONFLICT,   /* ref: the serial of a local process that has lost a name; text: the
                                 name; pid: the process that has it now; peer: its node */
@@ -147,7 +167,8 @@ struct rusmi_action {
     enum rusmi_close_code code;
     enum rusmi_down_cause cause;
     enum rusmi_role role;
-    bool hidden; /* the peer is an operator or observer */
+    bool hidden;      /* the peer is an operator or observer */
+    uint32_t version; /* of the protocol, which both speak */
     uint64_t incarnation;
     uint64_t request_id;
     rusm_pid pid;
@@ -158,6 +179,7 @@ struct rusmi_action {
     const struct rusmi_request *request; /* args are the action's own copy */
     const struct rusmi_reply *reply;     /* records are the action's own */
     const struct rusmi_flow *flow;
+    const struct rusmi_group_change *groups; /* len of them; with their texts the action's own */
     void *memory[2]; /* freed with the action */
 };
 
@@ -181,12 +203,16 @@ struct rusmi_core_stats {
     uint64_t timeouts;          /* conns closed because hello, accept or ready did not come */
     uint64_t names_refused;     /* names of peers over names_max or that they may not publish */
     uint64_t names_conflicts;   /* names that local processes lost to others */
+    uint64_t groups_refused;    /* memberships of peers over groups_max or that they may not have */
     uint64_t replies_late;      /* replies that nobody waits for any more */
     uint64_t requests_refused;  /* requests that the peer's role does not allow */
     uint64_t frames_ignored;    /* extension frames that we do not know */
+    uint64_t members_refused;   /* members that peers told of, over members_max */
     uint64_t peers;             /* links that are up now, hidden ones not counted */
     uint64_t hidden;            /* hidden links that are up now */
     uint64_t names;             /* global names known now */
+    uint64_t groups;            /* memberships of peers' processes known now */
+    uint64_t wanted;            /* addresses that are dialled or would be if their node was lost */
 };
 
 /* RUSM_EINVAL: a bad name, or a limit of 0; RUSM_ENOMEM. */
@@ -216,7 +242,18 @@ RUSM_MUST_CHECK rusm_err rusmi_core_dial(struct rusmi_core *core, uint64_t ref, 
                                          rusm_time deadline, rusm_time now,
                                          struct rusmi_actions *out);
 
-/* Close the link to a peer; PEER_DOWN is in out. RUSM_ENONODE. */
+/*
+ * Look for a node at an address until it answers, and again whenever it is lost; unwant takes one
+ * such wish back, and a link that is up stays. RUSM_EINVAL: the address is our own or too long;
+ * RUSM_EFULL: members_max; RUSM_ENOMEM; RUSM_ECLOSED.
+ */
+RUSM_MUST_CHECK rusm_err rusmi_core_want(struct rusmi_core *core, const char *address,
+                                         rusm_time now, struct rusmi_actions *out);
+void rusmi_core_unwant(struct rusmi_core *core, const char *address, rusm_time now,
+                       struct rusmi_actions *out);
+
+/* Close the link to a peer and no longer look for it; PEER_DOWN is in out. RUSM_ENONODE: there is
+ * no link, and it was not looked for. */
 RUSM_MUST_CHECK rusm_err rusmi_core_disconnect(struct rusmi_core *core, const char *peer,
                                                rusm_time now, struct rusmi_actions *out);
 /* Close one conn for a reason of the caller's, for instance a broken message header or a revoked
@@ -252,8 +289,8 @@ RUSM_MUST_CHECK rusm_err rusmi_core_register(struct rusmi_core *core, const char
 /*
  * The same once all members that are up now, and stay up, have agreed. Errors as
  * rusmi_core_register(), and then nothing follows. After RUSM_OK exactly one REGISTERED with this
- * ref follows, perhaps in out already: RUSM_OK: published; or not: RUSM_EEXIST (peer: the node whose
- * process has the name), RUSM_ETIMEOUT, RUSM_ENOPROC (the process has ended), RUSM_ENOMEM,
+ * ref follows, perhaps in out already: RUSM_OK: published; or not: RUSM_EEXIST (peer: the node
+ * whose process has the name), RUSM_ETIMEOUT, RUSM_ENOPROC (the process has ended), RUSM_ENOMEM,
  * RUSM_ECLOSED. ref is in use by no other registration that is not done, and the peers see it.
  */
 RUSM_MUST_CHECK rusm_err rusmi_core_register_sync(struct rusmi_core *core, uint64_t ref,
@@ -269,6 +306,14 @@ RUSM_MUST_CHECK rusm_err rusmi_core_unregister(struct rusmi_core *core, const ch
 /* Withdraw every name of a local process that has ended; returns how many there were. */
 size_t rusmi_core_owner_exited(struct rusmi_core *core, uint64_t serial, rusm_time now,
                                struct rusmi_actions *out);
+
+/*
+ * Processes of ours have joined and left groups; what is no change (joining twice) is passed over.
+ * Returns how many were taken, in order: fewer than len only when memory ran out, and then the
+ * caller comes again with the rest.
+ */
+size_t rusmi_core_groups(struct rusmi_core *core, const struct rusmi_group_change *changes,
+                         size_t len, rusm_time now, struct rusmi_actions *out);
 
 /* Lookups. The texts that they return are valid until the next call that can change the core. */
 
@@ -286,6 +331,7 @@ struct rusmi_core_peer {
     uint64_t conn;
     uint64_t incarnation;
     uint64_t features;
+    uint32_t version; /* of the protocol, which both speak */
     enum rusmi_role role;
     bool dialed;
     rusm_time up_since;

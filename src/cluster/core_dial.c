@@ -19,16 +19,20 @@ static void dial_attach(struct dial *dial, struct conn *conn)
     dial->conn = conn;
 }
 
-/* Tell the caller, and free the dial. */
+/* Tell the caller, or who wants the address, and free the dial. */
 static void dial_end(struct rusmi_core *core, struct dial *dial, rusm_err err, const char *peer,
                      const char *text, struct rusmi_actions *out)
 {
     struct rusmi_action *action = dial->done;
 
-    action->ref = dial->ref;
-    action->err = err;
-    rusmi_action_tell(action, peer, text);
-    rusmi_actions_push(out, action);
+    if (dial->wanted != NULL) {
+        rusmi_mesh_dialed(core, dial->wanted, err, peer);
+    } else {
+        action->ref = dial->ref;
+        action->err = err;
+        rusmi_action_tell(action, peer, text);
+        rusmi_actions_push(out, action);
+    }
     rusmi_list_remove(&dial->in_conn);
     rusmi_deadlines_release(&core->deadlines, &dial->deadline);
     /* In no list and no heap any more, and nobody keeps a pointer over this call. */
@@ -107,15 +111,16 @@ static struct conn *attempt_new(struct rusmi_core *core, const char *address,
     return conn;
 }
 
-static struct dial *dial_new(struct rusmi_core *core, uint64_t ref, const char *address)
+static struct dial *dial_new(struct rusmi_core *core, uint64_t ref, struct wanted *wanted,
+                             const char *address)
 {
     struct dial *dial = rusmi_zalloc(sizeof(struct dial));
 
     if (dial == NULL) {
         return NULL;
     }
-    dial->done = rusmi_action_new_told(RUSMI_ACTION_DIALED);
-    if (dial->done == NULL || !rusmi_deadlines_reserve(&core->deadlines)) {
+    dial->done = wanted != NULL ? NULL : rusmi_action_new_told(RUSMI_ACTION_DIALED);
+    if ((dial->done == NULL && wanted == NULL) || !rusmi_deadlines_reserve(&core->deadlines)) {
         rusmi_action_del(dial->done);
         rusmi_free(dial);
         return NULL;
@@ -123,28 +128,25 @@ static struct dial *dial_new(struct rusmi_core *core, uint64_t ref, const char *
     rusmi_list_init(&dial->in_conn);
     dial->deadline.kind = DEADLINE_DIAL;
     dial->ref = ref;
+    dial->wanted = wanted;
     dial->tries = 1;
     (void)snprintf(dial->address, sizeof(dial->address), "%s", address);
     return dial;
 }
 
-rusm_err rusmi_core_dial(struct rusmi_core *core, uint64_t ref, const char *address,
-                         rusm_time deadline, rusm_time now, struct rusmi_actions *out)
+/* For a caller (ref) or for wanted; only one of them is told. */
+static rusm_err dial_begin(struct rusmi_core *core, uint64_t ref, struct wanted *wanted,
+                           const char *address, rusm_time deadline, struct rusmi_actions *out)
 {
+    struct dial *dial = dial_new(core, ref, wanted, address);
     const struct conn *link;
     struct conn *conn;
-    struct dial *dial;
 
-    if (core->shut_down) {
-        return RUSM_ECLOSED;
-    }
-    if (address[0] == '\0' || strlen(address) > RUSMI_WIRE_ADDRESS_MAX ||
-        strcmp(address, core->address) == 0) {
-        return RUSM_EINVAL;
-    }
-    dial = dial_new(core, ref, address);
     if (dial == NULL) {
         return RUSM_ENOMEM;
+    }
+    if (wanted != NULL) {
+        wanted->dial = dial;
     }
     link = link_find(core, address);
     if (link != NULL) {
@@ -156,6 +158,9 @@ rusm_err rusmi_core_dial(struct rusmi_core *core, uint64_t ref, const char *addr
         conn = attempt_new(core, address, out);
     }
     if (conn == NULL) {
+        if (wanted != NULL) {
+            wanted->dial = NULL;
+        }
         rusmi_action_del(dial->done);
         rusmi_deadlines_release(&core->deadlines, &dial->deadline);
         rusmi_free(dial);
@@ -163,8 +168,53 @@ rusm_err rusmi_core_dial(struct rusmi_core *core, uint64_t ref, const char *addr
     }
     dial_attach(dial, conn);
     rusmi_deadlines_set(&core->deadlines, &dial->deadline, deadline);
-    rusmi_core_finish(core, now, out);
     return RUSM_OK;
+}
+
+rusm_err rusmi_core_dial(struct rusmi_core *core, uint64_t ref, const char *address,
+                         rusm_time deadline, rusm_time now, struct rusmi_actions *out)
+{
+    rusm_err err;
+
+    if (core->shut_down) {
+        return RUSM_ECLOSED;
+    }
+    if (address[0] == '\0' || strlen(address) > RUSMI_WIRE_ADDRESS_MAX ||
+        strcmp(address, core->address) == 0) {
+        return RUSM_EINVAL;
+    }
+    err = dial_begin(core, ref, NULL, address, deadline, out);
+    rusmi_core_finish(core, now, out);
+    return err;
+}
+
+rusm_err rusmi_dial_wanted(struct rusmi_core *core, struct wanted *wanted, rusm_time deadline,
+                           struct rusmi_actions *out)
+{
+    return dial_begin(core, 0, wanted, wanted->address, deadline, out);
+}
+
+/* Close the conn that a dial has just left, unless it is of use to others. */
+static void abandon(struct rusmi_core *core, struct conn *conn, rusm_time now,
+                    struct rusmi_actions *out)
+{
+    if (conn->dialed && rusmi_list_empty(&conn->dials)) {
+        rusmi_conn_close(core, conn, RUSMI_CLOSE_ABANDONED, RUSMI_DOWN_DISCONNECTED, now, out,
+                         "\"%s\" waits no longer for this link", core->name);
+    }
+}
+
+void rusmi_dial_cancel(struct rusmi_core *core, struct dial *dial, rusm_time now,
+                       struct rusmi_actions *out)
+{
+    struct conn *conn = dial->conn;
+
+    rusmi_assert(dial->wanted != NULL);
+    rusmi_list_remove(&dial->in_conn);
+    rusmi_deadlines_release(&core->deadlines, &dial->deadline);
+    /* As in dial_end; who wanted it has let go of it. */
+    rusmi_free(dial);
+    abandon(core, conn, now, out);
 }
 
 /* Another conn to the node that conn led to, as far as conn got to know it. */
@@ -225,8 +275,5 @@ void rusmi_dial_expired(struct rusmi_core *core, struct dial *dial, rusm_time no
     (void)snprintf(text, sizeof(text), "%s %s in time", dial->address,
                    conn->state == CONN_DIALING ? "did not answer" : "did not finish the handshake");
     dial_end(core, dial, RUSM_ETIMEOUT, conn->name, text, out);
-    if (conn->dialed && rusmi_list_empty(&conn->dials)) {
-        rusmi_conn_close(core, conn, RUSMI_CLOSE_ABANDONED, RUSMI_DOWN_DISCONNECTED, now, out,
-                         "\"%s\" waits no longer for this link", core->name);
-    }
+    abandon(core, conn, now, out);
 }

@@ -76,6 +76,7 @@ struct conn *rusmi_conn_new(struct rusmi_core *core, uint64_t id)
     rusmi_list_init(&conn->requests);
     rusmi_list_init(&conn->asks);
     rusmi_claimant_init(&conn->claimant, conn->name, 0, id);
+    rusmi_holder_init(&conn->holder);
     conn->close_action = rusmi_action_new_told(RUSMI_ACTION_CLOSE);
     conn->up_action = rusmi_action_new_told(RUSMI_ACTION_PEER_UP);
     conn->down_action = rusmi_action_new_told(RUSMI_ACTION_PEER_DOWN);
@@ -91,7 +92,7 @@ struct conn *rusmi_conn_new(struct rusmi_core *core, uint64_t id)
 void rusmi_conn_del(struct rusmi_core *core, struct conn *conn)
 {
     rusmi_assert(rusmi_list_empty(&conn->dials) && rusmi_list_empty(&conn->requests) &&
-                 conn->claimant.len == 0);
+                 conn->claimant.len == 0 && conn->holder.len == 0);
     rusmi_deadlines_release(&core->deadlines, &conn->deadline);
     rusmi_deadlines_release(&core->deadlines, &conn->more);
     rusmi_list_remove(&conn->in_state);
@@ -127,7 +128,7 @@ static struct conn *incarnation_find(const struct rusmi_core *core, uint64_t inc
 
 /* Take an UP conn out of the peer table and tell that it is down. */
 static void link_down(struct rusmi_core *core, struct conn *conn, enum rusmi_down_cause cause,
-                      const char *text, struct rusmi_actions *out)
+                      const char *text, rusm_time now, struct rusmi_actions *out)
 {
     struct rusmi_action *action = conn->down_action;
 
@@ -138,7 +139,9 @@ static void link_down(struct rusmi_core *core, struct conn *conn, enum rusmi_dow
         rusmi_map_remove(&core->peers_by_incarnation, &conn->by_incarnation);
         rusmi_roster_remove(&core->peers, conn->peer_id);
         rusmi_names_drop(&core->names, &conn->claimant);
+        rusmi_groups_drop(core, conn);
         rusmi_asks_lost(core, conn);
+        rusmi_mesh_down(core, conn, now, out);
         core->settle = true;
     }
     conn->down_action = NULL;
@@ -177,7 +180,7 @@ static void conn_end(struct rusmi_core *core, struct conn *conn, const struct en
         rusmi_actions_push(out, action);
     }
     if (was_up) {
-        link_down(core, conn, ending->cause, ending->text, out);
+        link_down(core, conn, ending->cause, ending->text, now, out);
     }
     rusmi_requests_fail(core, conn, core->shut_down ? RUSM_ECLOSED : RUSM_ENOLINK, ending->text,
                         out);
@@ -219,6 +222,7 @@ static void count_close(struct rusmi_core *core, enum rusmi_close_code code)
     case RUSMI_CLOSE_REPLACED:
     case RUSMI_CLOSE_SELF:
     case RUSMI_CLOSE_ABANDONED:
+    case RUSMI_CLOSE_LEFT:
         return;
     }
 }
@@ -269,13 +273,21 @@ void rusmi_conn_lost(struct rusmi_core *core, struct conn *conn,
     char text[RUSMI_TEXT_MAX * 2];
     struct ending ending = {.cause = event->u.closed.cause, .text = text};
 
-    (void)snprintf(text, sizeof(text), "%s%s: %.*s", who, by_peer ? " closed the link" : "",
-                   (int)rusmi_utf8_cut(reason, strlen(reason), RUSMI_TEXT_MAX), reason);
+    conn->left |= by_peer && event->u.closed.code == RUSMI_CLOSE_LEFT;
+    if (conn->left) {
+        /* However the connection ended after the good-bye: it was meant to. */
+        ending.cause = RUSMI_DOWN_LEFT;
+        (void)snprintf(text, sizeof(text), "%s: left the cluster", who);
+    } else {
+        (void)snprintf(text, sizeof(text), "%s%s: %.*s", who, by_peer ? " closed the link" : "",
+                       (int)rusmi_utf8_cut(reason, strlen(reason), RUSMI_TEXT_MAX), reason);
+    }
     if (by_peer) {
         ending.err = rusmi_close_err(event->u.closed.code);
         if (event->u.closed.code == RUSMI_CLOSE_DUPLICATE) {
             ending.code = RUSMI_CLOSE_DUPLICATE;
         }
+        conn->apart = event->u.closed.code == RUSMI_CLOSE_NORMAL;
     } else {
         ending.err = event->u.closed.err == RUSM_OK ? RUSM_ENOLINK : event->u.closed.err;
     }
@@ -337,7 +349,7 @@ static void send_hello(struct rusmi_core *core, struct conn *conn, rusm_time now
     memcpy(hello->address, core->address, sizeof(hello->address));
     memcpy(hello->software, core->software, sizeof(hello->software));
     hello->incarnation = core->cfg.incarnation;
-    hello->features = core->cfg.features;
+    hello->features = core->cfg.features | (core->cfg.mesh ? RUSMI_FEATURE_MESH : 0);
     (void)rusmi_conn_send(core, conn, &frame, now, out);
 }
 
@@ -592,6 +604,7 @@ static void go_up(struct rusmi_core *core, struct conn *conn, rusm_time now,
     action->incarnation = conn->incarnation;
     action->role = conn->cert.role;
     action->hidden = conn->hidden;
+    action->version = conn->version;
     rusmi_action_tell(action, conn->name, "");
     rusmi_actions_push(out, action);
     rusmi_dials_done(core, conn, conn->name, out);
@@ -599,6 +612,8 @@ static void go_up(struct rusmi_core *core, struct conn *conn, rusm_time now,
         core->settle = true;
         resolve_duplicates(core, conn, now, out);
         rusmi_names_sync(core, conn, now, out);
+        rusmi_groups_sync(core, conn, now, out);
+        rusmi_mesh_up(core, conn, now, out);
     }
 }
 
@@ -632,7 +647,7 @@ static void on_hello(struct rusmi_core *core, struct conn *conn, const struct ru
         return;
     }
     memcpy(conn->name, hello->name, sizeof(conn->name));
-    memcpy(conn->listen, hello->address, sizeof(conn->listen));
+    rusmi_mesh_listen_text(hello->address, conn->address, conn->listen, sizeof(conn->listen));
     conn->incarnation = hello->incarnation;
     conn->features = hello->features;
     conn->decides = member && (conn->hidden || strcmp(core->name, conn->name) < 0);
@@ -683,6 +698,7 @@ static void on_pong(struct rusmi_core *core, struct conn *old, uint64_t nonce, r
         old->sync_nonce = 0;
         rusmi_names_pong(core, old, now, out);
     }
+    rusmi_groups_pong(core, old, nonce, now, out);
     if (old->state != CONN_UP) {
         return;
     }
@@ -797,6 +813,16 @@ static void up_frame(struct rusmi_core *core, struct conn *conn, struct rusmi_fr
         action->flow = action->memory[0];
         action->conn = conn->id;
         rusmi_actions_push(out, action);
+        return;
+    case RUSMI_FRAME_GROUPS_ADD:
+    case RUSMI_FRAME_GROUPS_DEL:
+        rusmi_groups_frame(core, conn, frame, now, out);
+        return;
+    case RUSMI_FRAME_MEMBERS:
+        rusmi_mesh_frame(core, conn, frame, now);
+        return;
+    case RUSMI_FRAME_LEAVE:
+        conn->left = true; /* what it sent before may still be on its way; its close follows */
         return;
     case RUSMI_FRAME_HELLO:
     case RUSMI_FRAME_ACCEPT:

@@ -263,7 +263,7 @@ void rusmi_names_forget_own(struct rusmi_core *core)
     rusmi_names_drop(&core->names, &core->self);
 }
 
-/* ---- telling a peer, and hearing from it ------------------------------------------------------ */
+/* ---- telling a peer, and hearing from it ----------------------------------------------------- */
 
 static void send_ping(struct rusmi_core *core, struct conn *conn, rusm_time now,
                       struct rusmi_actions *out)
@@ -361,6 +361,10 @@ static void tell_conflict(struct rusmi_core *core, struct rusmi_action *action,
 {
     const struct rusmi_claimant *claimant = winner->claimant;
 
+#ifdef RUSMI_PLANT_NAMES_CONFLICT
+    rusmi_action_del(action);
+    return;
+#endif
     core->stats.names_conflicts++;
     action->ref = own->serial;
     action->pid = (rusm_pid){claimant->incarnation, winner->serial};
@@ -423,6 +427,9 @@ static void names_add(struct rusmi_core *core, struct conn *conn, const struct r
 static void names_del(struct rusmi_core *core, struct conn *conn, const struct rusmi_frame *frame,
                       rusm_time now, struct rusmi_actions *out)
 {
+#ifdef RUSMI_PLANT_NAMES_DEL
+    return;
+#endif
     for (size_t i = 0; i < frame->u.names.len; i++) {
         const struct rusmi_name_entry *entry = &frame->u.names.entries[i];
         const struct rusmi_name *name =

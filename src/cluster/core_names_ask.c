@@ -134,6 +134,9 @@ static void ask_add_waits(struct rusmi_core *core, struct ask *ask)
         if (conn->hidden || conn->version < 2) {
             continue;
         }
+#ifdef RUSMI_PLANT_NAMES_ASK
+        break;
+#endif
         len++;
         wait->ask = ask;
         wait->conn = conn;

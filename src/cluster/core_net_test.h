@@ -63,6 +63,8 @@ struct told {
     struct rusmi_action *reply; /* a REPLY with a payload */
 };
 
+struct net;
+
 struct node {
     struct rusmi_core *core;
     struct rusmi_core_cert cert;
@@ -75,6 +77,8 @@ struct node {
     char last_text[RUSMI_TEXT_MAX];
     char last_closed[RUSMI_TEXT_MAX]; /* of the last CLOSE action */
     enum rusmi_close_code last_code;
+    /* looks at GROUPS and PEER_DOWN */
+    void (*groups)(struct net *net, int i, const struct rusmi_action *action);
     unsigned executes;
     bool hold; /* keep EXECUTEs instead of answering them */
     struct rusmi_actions held;
@@ -117,6 +121,7 @@ static inline struct rusmi_core_config net_config(const char *name, uint64_t inc
                                       .peers_max = 100,
                                       .names_max = 10000,
                                       .requests_max = 8,
+                                      .groups_max = 10000,
                                       .map_seed = {1, 2}};
 }
 
@@ -342,7 +347,15 @@ static inline bool net_do(struct net *net, int i, struct rusmi_action *action,
     case RUSMI_ACTION_PEER_UP:
         node->ups++;
         return false;
+    case RUSMI_ACTION_GROUPS:
+        if (node->groups != NULL) {
+            node->groups(net, i, action);
+        }
+        return false;
     case RUSMI_ACTION_PEER_DOWN:
+        if (node->groups != NULL) {
+            node->groups(net, i, action);
+        }
         node->downs++;
         node->last_cause = action->cause;
         (void)snprintf(node->last_text, sizeof(node->last_text), "%s", action->text);

@@ -5,8 +5,10 @@
  *   core.c          making, events, timers, lookups, the invariant
  *   core_link.c     the life of a conn: hello, who decides, probing, up, the end
  *   core_dial.c     dials and what completes them
+ *   core_mesh.c     who is to be dialled again and again, and what members tell of each other
  *   core_names.c    registration and gossip
  *   core_names_ask.c  registration that asks first
+ *   core_groups.c   gossip about members of groups
  *   core_request.c  requests and replies, both sides
  *   action.c        the list of actions
  *
@@ -19,8 +21,10 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "base/prng.h"
 #include "cluster/core.h"
 #include "cluster/deadlines.h"
+#include "cluster/groups.h"
 #include "cluster/names.h"
 #include "cluster/roster.h"
 
@@ -28,6 +32,14 @@
 #define RUSMI_DIAL_TRIES 3u
 /* A probe waits a quarter of the tick, at most so long. */
 #define RUSMI_PROBE_MAX_MS 1000u
+/* Changes among the members are gathered for so long before the others hear of them. */
+#define RUSMI_GOSSIP_MS 50u
+/* Addresses that one peer told of and that are being dialled at a time. */
+#define RUSMI_HEARD_DIALS 8u
+/* Incarnations remembered that left or that we were asked to stay apart from. */
+#define RUSMI_APART_MAX 256u
+/* A link that was up for less does not count as success: its loss goes on with the back-off. */
+#define RUSMI_PROVEN_MS 1000u
 /* Frames of names sent to a new peer before it must have answered a ping. */
 #define RUSMI_SYNC_FRAMES 8u
 /* A peer that had names refused is asked for them again at most so often. */
@@ -51,6 +63,8 @@ enum deadline_kind {
     DEADLINE_REQUEST,
     DEADLINE_ASK,
     DEADLINE_MORE,
+    DEADLINE_WANTED,
+    DEADLINE_GOSSIP,
 };
 
 struct conn {
@@ -71,8 +85,8 @@ struct conn {
     uint64_t incarnation;
     uint64_t features;
     uint32_t version; /* the highest that both speak; 0 before the hello was accepted */
-    bool hidden;  /* the peer is no member */
-    bool decides; /* this side decides which link stays */
+    bool hidden;      /* the peer is no member */
+    bool decides;     /* this side decides which link stays */
 
     /* PROBING: the link that was asked for a sign of life, and with what nonce. */
     uint64_t probe_conn, probe_nonce;
@@ -84,11 +98,19 @@ struct conn {
     struct rusmi_claimant claimant;
     uint64_t sync_after; /* our names up to this id were sent; UINT64_MAX: all */
     uint64_t sync_nonce; /* the sync goes on when this pong comes */
+    struct rusmi_holder holder; /* its processes that are in groups */
+    uint64_t groups_after;      /* as sync_after and sync_nonce, for our memberships */
+    uint64_t groups_nonce;
     bool relisting;      /* all our names are being sent anew, and were not yet read */
     bool relist_again;   /* it was asked for meanwhile */
     bool refused;        /* names of it were, and it was not asked for them again since */
     rusm_time more_at;   /* when it may be asked for them */
     struct rusmi_deadline more;
+
+    uint64_t members_after; /* it was told of the peers up to this peer_id */
+    size_t heard_len;       /* entries of core->mesh that only this peer told of */
+    bool left;              /* the peer has said that it leaves the cluster */
+    bool apart;             /* the link is closed on request: it is not to come again by itself */
 
     struct rusmi_list dials;    /* that wait for this conn */
     struct rusmi_list requests; /* of ours, in flight */
@@ -104,7 +126,44 @@ struct dial {
     uint64_t ref;
     unsigned tries;
     char address[RUSMI_WIRE_ADDRESS_MAX + 1];
-    struct rusmi_action *done;
+    struct rusmi_action *done; /* NULL if it is made for `wanted` */
+    struct wanted *wanted;
+};
+
+/*
+ * An address at which a peer is wanted, for one or more of three reasons: the user said so, a member
+ * that was up listened there, or a peer told of a member there. It is being dialled (dial), or waits
+ * for its deadline, or has neither because the node of that name is up.
+ */
+struct wanted {
+    struct rusmi_map_entry by_address;
+    struct rusmi_list in_all, in_dialing; /* in mesh.dialing or mesh.ended */
+    struct rusmi_deadline deadline;
+    char address[RUSMI_WIRE_ADDRESS_MAX + 1];
+    char name[RUSM_NAME_MAX + 1]; /* who answered there, or who is said to; empty: unknown */
+    uint64_t incarnation;         /* the same; 0: unknown */
+    struct dial *dial;
+    rusm_err err;       /* of the last dial */
+    unsigned failures;  /* in a row */
+    rusm_time tried_at; /* when the last dial ended */
+    unsigned configured;
+    bool known;
+    bool heard;
+    bool self;           /* the address is this node's own */
+    uint64_t source;     /* heard: the conn of the peer that told, 0 when that has gone */
+    rusm_time forget_at; /* heard and nothing else */
+};
+
+struct mesh {
+    struct rusmi_prng prng;
+    struct rusmi_map by_address;
+    struct rusmi_list all;     /* oldest first */
+    struct rusmi_list dialing; /* being dialled */
+    struct rusmi_list ended;   /* whose dial is over, until the end of the step */
+    size_t configured_len, known_len, orphans_len;
+    struct rusmi_deadline gossip;
+    uint64_t apart[RUSMI_APART_MAX];
+    size_t apart_next;
 };
 
 struct pending {
@@ -147,6 +206,13 @@ struct rusmi_core {
     struct rusmi_map owners;
     struct rusmi_map asks;
     struct rusmi_list asks_settle; /* to be published at the end of the step */
+
+    struct mesh mesh;
+
+    struct rusmi_memberships memberships;
+    struct rusmi_holder holder; /* of our own memberships */
+    struct rusmi_roster own_members;
+    uint64_t member_last;
 
     struct rusmi_core_stats stats;
 };
@@ -201,6 +267,44 @@ void rusmi_dials_move(struct rusmi_core *core, struct conn *conn, rusm_time now,
 void rusmi_dial_expired(struct rusmi_core *core, struct dial *dial, rusm_time now,
                         struct rusmi_actions *out);
 
+/* Dial for `wanted`, which must not be dialling; rusmi_mesh_dialed() follows, perhaps at once. */
+rusm_err rusmi_dial_wanted(struct rusmi_core *core, struct wanted *wanted, rusm_time deadline,
+                           struct rusmi_actions *out);
+/* Take a dial of `wanted` back, and its conn if nobody else waits for it. */
+void rusmi_dial_cancel(struct rusmi_core *core, struct dial *dial, rusm_time now,
+                       struct rusmi_actions *out);
+
+/* core_mesh.c */
+/* False when memory ran out. */
+bool rusmi_mesh_init(struct rusmi_core *core);
+/* Want nothing any more; no conn is left. */
+void rusmi_mesh_clear(struct rusmi_core *core);
+/* A member's link is up, in the peer table. */
+void rusmi_mesh_up(struct rusmi_core *core, struct conn *conn, rusm_time now,
+                   struct rusmi_actions *out);
+/* It has just been taken out of the table. */
+void rusmi_mesh_down(struct rusmi_core *core, struct conn *conn, rusm_time now,
+                     struct rusmi_actions *out);
+/* A dial for `wanted` is over; peer is the node's name if err is RUSM_OK. */
+void rusmi_mesh_dialed(struct rusmi_core *core, struct wanted *wanted, rusm_err err,
+                       const char *peer);
+/* Stop looking for a node; true if it was looked for. */
+bool rusmi_mesh_forget(struct rusmi_core *core, const char *name, rusm_time now,
+                       struct rusmi_actions *out);
+void rusmi_mesh_frame(struct rusmi_core *core, struct conn *conn, const struct rusmi_frame *frame,
+                      rusm_time now);
+void rusmi_mesh_expired(struct rusmi_core *core, struct wanted *wanted, rusm_time now,
+                        struct rusmi_actions *out);
+/* Tell every peer of the members that it was not told of. */
+void rusmi_mesh_gossip(struct rusmi_core *core, rusm_time now, struct rusmi_actions *out);
+/* The end of every step: decide what follows from the dials that are over. */
+void rusmi_mesh_settle(struct rusmi_core *core, rusm_time now);
+/* Where a peer can be dialled: what it says, with the address that we see if it listens on all. */
+void rusmi_mesh_listen_text(const char *says, const char *seen, char *buf, size_t buf_len);
+#ifndef NDEBUG
+void rusmi_mesh_check(const struct rusmi_core *core);
+#endif
+
 /* core_names.c */
 void rusmi_names_frame(struct rusmi_core *core, struct conn *conn, const struct rusmi_frame *frame,
                        rusm_time now, struct rusmi_actions *out);
@@ -245,6 +349,18 @@ void rusmi_ask_beaten(struct rusmi_core *core, const struct rusmi_claim *claim, 
  * back. */
 void rusmi_ask_ownerless(struct rusmi_core *core, const struct rusmi_claim *claim,
                          struct rusmi_actions *out);
+
+/* core_groups.c */
+void rusmi_groups_frame(struct rusmi_core *core, struct conn *conn,
+                        const struct rusmi_frame *frame, rusm_time now, struct rusmi_actions *out);
+/* Send a new peer more of our memberships; and again when it has read what it got. */
+void rusmi_groups_sync(struct rusmi_core *core, struct conn *conn, rusm_time now,
+                       struct rusmi_actions *out);
+void rusmi_groups_pong(struct rusmi_core *core, struct conn *conn, uint64_t nonce, rusm_time now,
+                       struct rusmi_actions *out);
+/* The peer is lost, and with it its members. */
+void rusmi_groups_drop(struct rusmi_core *core, struct conn *conn);
+void rusmi_groups_forget_own(struct rusmi_core *core);
 
 /* core_request.c */
 void rusmi_request_frame(struct rusmi_core *core, struct conn *conn,

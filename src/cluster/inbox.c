@@ -184,8 +184,22 @@ static void entry_remove(struct rusmi_inbox *ib, struct rusmi_inbox_entry *entry
 static void entry_deliver(struct rusmi_inbox *ib, struct rusmi_inbox_entry *entry)
 {
     ib->credit += entry->received;
+#ifdef RUSMI_PLANT_LOSS
+    if (entry->seq % 64 == 33) {
+        rusm_msg_del(entry->msg);
+        entry->msg = NULL;
+    }
+#endif
     if (entry->msg != NULL) {
         ib->delivered_count++;
+#ifdef RUSMI_PLANT_TWICE
+        rusm_msg *again;
+
+        if (entry->seq % 64 == 33 && rusm_msg_new(&again, rusm_msg_len(entry->msg)) == RUSM_OK) {
+            memcpy(rusm_msg_data(again), rusm_msg_data(entry->msg), rusm_msg_len(again));
+            ib->cfg.deliver(ib->cfg.arg, &entry->head, again);
+        }
+#endif
         ib->cfg.deliver(ib->cfg.arg, &entry->head, entry->msg);
     }
     entry_remove(ib, entry);
@@ -231,6 +245,9 @@ static rusm_err entry_complete(struct rusmi_inbox *ib, struct rusmi_inbox_entry 
     uint64_t seq = entry->seq;
     struct rusmi_inbox_slot *before;
 
+#ifdef RUSMI_PLANT_ORDER
+    entry->head.prev = 0;
+#endif
     if (predecessor_is_delivered(ib, seq, entry->head.prev)) {
         entry_deliver(ib, entry);
         finish(ib, seq);
@@ -242,6 +259,9 @@ static rusm_err entry_complete(struct rusmi_inbox *ib, struct rusmi_inbox_entry 
     }
     before->waiter = slot_of(ib, seq)->own;
     entry->state = ENTRY_PARKED;
+#ifdef RUSMI_PLANT_CREDIT
+    ib->credit += entry->received;
+#endif
     ib->unfinished_count--;
     ib->parked_count++;
     ib->parked_total++;

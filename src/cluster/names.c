@@ -110,6 +110,11 @@ static void name_del(struct rusmi_names *names, struct rusmi_name *name)
 
 bool rusmi_claim_beats(uint64_t time, const char *node, const struct rusmi_claim *other)
 {
+#ifdef RUSMI_PLANT_NAMES_WINNER
+    if (other->claimant->conn == 0) {
+        return false;
+    }
+#endif
     if (time != other->time) {
         return time < other->time;
     }

@@ -182,12 +182,12 @@ void rusmi_crowd_forget(rusm_node *node, uint64_t conn)
 void rusmi_crowd_init(rusm_node *node)
 {
     rusm_runtime_watch_mailboxes(node->runtime, node->cfg.mailbox_high, node->cfg.mailbox_high / 4,
-                                 on_crowd, node);
+                                 node->cfg.mailbox_bytes_max, on_crowd, node);
 }
 
 void rusmi_crowd_fini(rusm_node *node)
 {
-    rusm_runtime_watch_mailboxes(node->runtime, 0, 0, NULL, NULL);
+    rusm_runtime_watch_mailboxes(node->runtime, 0, 0, 0, NULL, NULL);
     rusmi_map_each(&node->crowded, entry, position, following)
     {
         struct crowded *crowded = rusmi_container(entry, struct crowded, entry);

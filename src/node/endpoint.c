@@ -7,6 +7,7 @@
  */
 #include "base/assert.h"
 #include "base/mem.h"
+#include "node/groups.h"
 #include "node/link.h"
 #include "node/link_io.h"
 
@@ -300,7 +301,7 @@ static void endpoint_run(void *arg, rusm_time now)
 {
     rusm_node *node = arg;
     struct rusmi_core_event timer = {.kind = RUSMI_EVENT_TIMER};
-    uint64_t deadline;
+    uint64_t deadline, again;
 
     if (node->fd < 0) {
         return;
@@ -317,7 +318,9 @@ static void endpoint_run(void *arg, rusm_time now)
         rusm_driver_close(node->endpoint);
         return;
     }
+    again = rusmi_groups_drain(node, now);
     deadline = atomic_load(&node->core_deadline);
+    deadline = again < deadline ? again : deadline;
     rusm_driver_set_timer(node->endpoint, deadline == RUSMI_TIME_NEVER ? 0 : deadline);
 }
 

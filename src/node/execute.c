@@ -113,6 +113,7 @@ static void answer_peers(rusm_node *node, const struct rusmi_request *request,
                                                 .cert_not_after = from->cert_not_after};
         memcpy(records[i].name, from->name, sizeof(records[i].name));
         memcpy(records[i].address, from->address, sizeof(records[i].address));
+        memcpy(records[i].listen, from->listen, sizeof(records[i].listen));
     }
     reply->records_len = got < 0 ? 0 : (size_t)got;
     rusmi_free(infos);

@@ -23,6 +23,7 @@ static void fill(rusm_node *node, const struct rusmi_core_peer *peer, rusm_peer_
         .up_ms = now > peer->up_since ? (int64_t)((now - peer->up_since) / 1000000) : 0};
     memcpy(info->name, peer->name, strlen(peer->name) + 1);
     memcpy(info->address, peer->address, strlen(peer->address) + 1);
+    memcpy(info->listen, peer->listen, strlen(peer->listen) + 1);
     if (entry != NULL) {
         struct rusmi_link *link = rusmi_container(entry, struct rusmi_link, by_id);
 
@@ -97,6 +98,7 @@ rusm_err rusm_node_get_stats(rusm_node *node, rusm_node_stats *out_stats)
     rusmi_lock_give(&node->lock);
     stats.dropped_noname = get(&counters->dropped_noname);
     stats.dropped_noproc = get(&counters->dropped_noproc);
+    stats.dropped_full = get(&counters->dropped_full);
     stats.dropped_role = get(&counters->dropped_role);
     stats.dropped_nomem = get(&counters->dropped_nomem);
     stats.dropped_link = get(&counters->dropped_link);
@@ -107,6 +109,8 @@ rusm_err rusm_node_get_stats(rusm_node *node, rusm_node_stats *out_stats)
     stats.protocol_errors = get(&counters->protocol_errors) + core.protocol_errors;
     stats.timeouts = get(&counters->timeouts) + core.timeouts;
     stats.datagrams_stray = get(&counters->stray);
+    stats.members_refused = core.members_refused;
+    stats.groups_refused = core.groups_refused;
     stats.names_refused = core.names_refused;
     stats.names_conflicts = core.names_conflicts;
     *out_stats = stats;

@@ -141,10 +141,12 @@ rusm_err rusmi_link_send(struct rusmi_link *link, struct rusmi_out *out, const u
                             : block(link, &link->busy_blocked,
                                     left > 0 && left < BUSY_WAIT_MS ? left : BUSY_WAIT_MS);
             slowed = true;
+#ifndef RUSMI_PLANT_QUEUE
         } else if (link->queue_bytes != 0 &&
                    link->queue_bytes + bytes > link->node->cfg.queue_bytes_max) {
             left = left_ms(until, timeout_ms);
             err = left == 0 ? late : block(link, &link->blocked, left);
+#endif
         } else {
             break;
         }

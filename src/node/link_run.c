@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "node/groups.h"
 #include "node/link.h"
 #include "node/link_io.h"
 #include "node/signal.h"
@@ -24,6 +25,9 @@
 
 /* While the socket is full its readiness drives the link; timers may be late by so much. */
 #define FULL_SOCKET_NS ((rusm_time)1000 * 1000)
+
+/* Messages of so many bytes count against mailbox_bytes_max wherever they go. */
+#define FAR_MIN 1024
 
 /* A message that arrived before the link was up here: `ready` was overtaken by the messages that
  * followed it. */
@@ -91,6 +95,16 @@ static void deliver_now(struct rusmi_link *link, const struct rusmi_message_head
         return;
     }
     rusm_msg_set_sender(msg, head->sender == 0 ? RUSM_PID_NONE : sender);
+    /* relaxed: a hint. Small messages count from a crowded mailbox on: fewer than mailbox_high are
+     * not worth a count each. */
+    if (rusm_msg_len(msg) >= FAR_MIN ||
+        atomic_load_explicit(&node->crowded_len, memory_order_relaxed) != 0) {
+        rusm_msg_set_far(msg);
+    }
+    if (head->kind == RUSMI_MESSAGE_TO_GROUP) {
+        rusmi_groups_deliver(node, head, msg);
+        return;
+    }
     if (rusmi_message_by_name(head->kind)) {
         err = rusm_deliver_name(node->runtime, head->name, head->name_len, msg, &pid);
     } else {
@@ -98,12 +112,10 @@ static void deliver_now(struct rusmi_link *link, const struct rusmi_message_head
         err = rusm_deliver(node->runtime, head->serial, msg);
     }
     if (err != RUSM_OK) {
-        /* What a full mailbox refuses is counted by the runtime: sends_full. */
-        if (err != RUSM_EFULL) {
-            rusmi_count(err == RUSM_ENONAME ? &node->counters.dropped_noname
-                                            : &node->counters.dropped_noproc,
-                        1);
-        }
+        rusmi_count(err == RUSM_ENONAME ? &node->counters.dropped_noname
+                    : err == RUSM_EFULL ? &node->counters.dropped_full
+                                        : &node->counters.dropped_noproc,
+                    1);
         rusm_msg_del(msg);
         return;
     }

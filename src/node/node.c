@@ -4,11 +4,15 @@
  */
 #include "node/node.h"
 
+#include <rusm/cluster/membership.h>
+
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "node/call.h"
+#include "node/discover.h"
 #include "node/execute.h"
+#include "node/groups.h"
 #include "node/link.h"
 #include "node/send.h"
 #include "node/signal.h"
@@ -36,7 +40,15 @@ void rusm_node_config_init(rusm_node_config *cfg)
                               .queue_bytes_max = (size_t)16 * 1024 * 1024,
                               .names_max = 1048576,
                               .requests_max = 1024,
+                              .groups_max = 1048576,
                               .mailbox_high = 8192,
+                              .mailbox_bytes_max = (uint64_t)256 * 1024 * 1024,
+                              .mesh = true,
+                              .members_max = 4096,
+                              .reconnect_min_ms = 100,
+                              .reconnect_max_ms = 30000,
+                              .forget_ms = 600000,
+                              .discover_ms = 5000,
                               .watches_max = 1048576};
 }
 
@@ -81,6 +93,26 @@ const char *rusm_node_address(const rusm_node *node)
 
 /* ---- bind ------------------------------------------------------------------------------------ */
 
+static rusm_err check_membership(const rusm_node_config *cfg)
+{
+    struct rusmi_address address;
+
+    if (cfg->members_max < 1 || cfg->reconnect_min_ms < 1 || cfg->discover_ms < 10 ||
+        (cfg->reconnect_max_ms != 0 && cfg->reconnect_max_ms < cfg->reconnect_min_ms)) {
+        return rusm_set_err_detail(RUSM_EINVAL,
+                                   "a setting of membership is out of range (members_max and "
+                                   "reconnect_min_ms: at least 1; reconnect_max_ms: 0, or at least "
+                                   "reconnect_min_ms; discover_ms: at least 10)");
+    }
+    if (cfg->advertise != NULL && !rusmi_address_parse(cfg->advertise, &address)) {
+        return rusm_set_err_detail(
+            RUSM_EINVAL,
+            "%s can not be advertised: it is no numeric \"IPv4:port\" or \"[IPv6]:port\"",
+            cfg->advertise);
+    }
+    return RUSM_OK;
+}
+
 static rusm_err check_config(const rusm_node_config *cfg, struct rusmi_address *out_address)
 {
     if (cfg == NULL || cfg->size != sizeof(*cfg) || cfg->identity == NULL || cfg->listen == NULL) {
@@ -89,8 +121,8 @@ static rusm_err check_config(const rusm_node_config *cfg, struct rusmi_address *
     }
     if (cfg->tick_ms < 200 || cfg->tick_ms > 3600000 || cfg->hello_ms < 1 || cfg->peers_max < 1 ||
         cfg->handshakes_max < 1 || cfg->handshakes_source < 1 || cfg->names_max < 1 ||
-        cfg->requests_max < 1 || cfg->watches_max < 1 || cfg->mailbox_high < 4 ||
-        cfg->queue_bytes_max < 1) {
+        cfg->requests_max < 1 || cfg->groups_max < 1 || cfg->watches_max < 1 ||
+        cfg->mailbox_high < 4 || cfg->queue_bytes_max < 1 || cfg->mailbox_bytes_max < 1) {
         return rusm_set_err_detail(RUSM_EINVAL,
                                    "a limit of the node's config is out of range (tick_ms: 200 to "
                                    "3,600,000; all others: at least 1, mailbox_high 4)");
@@ -99,7 +131,7 @@ static rusm_err check_config(const rusm_node_config *cfg, struct rusmi_address *
         return rusm_set_err_detail(
             RUSM_EINVAL, "%s is no numeric address: \"IPv4:port\" or \"[IPv6]:port\"", cfg->listen);
     }
-    return RUSM_OK;
+    return check_membership(cfg);
 }
 
 /* The node's name: the one asked for, if the certificate allows it. */
@@ -146,6 +178,7 @@ static void maps_init(rusm_node *node, const uint64_t seed[2])
     rusmi_map_init(&node->last, seed[0], seed[1]);
     rusmi_sources_init(&node->sources, seed, node->cfg.handshakes_source);
     rusmi_list_init(&node->todo);
+    rusmi_list_init(&node->joins);
     rusmi_list_init(&node->strays);
     rusmi_lock_init(&node->lock);
     rusmi_lock_init(&node->peers_lock);
@@ -160,6 +193,7 @@ static void node_free(rusm_node *node)
 
     rusmi_core_del(node->core);
     rusmi_factories_fini(node);
+    rusmi_joins_fini(node);
     while ((first = rusmi_list_pop(&node->todo)) != NULL) {
         rusmi_action_del(rusmi_container(first, struct rusmi_action, link));
     }
@@ -184,21 +218,47 @@ static void node_free(rusm_node *node)
     rusmi_free(node);
 }
 
+/* What the hello says about where we listen: an advertised port of 0 is the real one. */
+static void advertised(const rusm_node *node, char *buf, size_t buf_len)
+{
+    struct rusmi_address address;
+    char text[RUSM_ADDRESS_MAX];
+    const char *port;
+
+    if (node->cfg.advertise == NULL || !rusmi_address_parse(node->cfg.advertise, &address)) {
+        (void)snprintf(buf, buf_len, "%s", node->address_text);
+        return;
+    }
+    rusmi_address_format(&address, text, sizeof(text));
+    port = strrchr(text, ':');
+    (void)snprintf(buf, buf_len, "%.*s%s", (int)(port - text), text,
+                   strcmp(port, ":0") == 0 ? strrchr(node->address_text, ':') : port);
+}
+
 static rusm_err core_init(rusm_node *node, const uint64_t seed[2])
 {
+    char address[RUSM_ADDRESS_MAX];
     struct rusmi_core_config cfg = {.cluster = node->cluster,
                                     .name = node->name,
                                     .incarnation = node->incarnation,
                                     .role = (enum rusmi_role)node->role,
-                                    .address = node->address_text,
+                                    .address = address,
                                     .software = "rusm 0.1",
                                     .hello_ms = node->cfg.hello_ms,
                                     .tick_ms = node->cfg.tick_ms,
                                     .peers_max = node->cfg.peers_max,
                                     .names_max = node->cfg.names_max,
                                     .requests_max = node->cfg.requests_max,
+                                    .groups_max = node->cfg.groups_max,
+                                    .mesh = node->cfg.mesh,
+                                    .members_max = node->cfg.members_max,
+                                    .reconnect_min_ms = node->cfg.reconnect_min_ms,
+                                    .reconnect_max_ms = node->cfg.reconnect_max_ms,
+                                    .forget_ms = node->cfg.forget_ms,
+                                    .jitter_seed = node->incarnation,
                                     .map_seed = {seed[0], seed[1]}};
 
+    advertised(node, address, sizeof(address));
     return rusmi_core_new(&node->core, &cfg);
 }
 
@@ -292,6 +352,7 @@ rusm_err rusm_node_bind_with(rusm_node **out_node, rusm_runtime *rt, const char 
     }
     rusmi_crowd_init(node);
     rusmi_router_install(node);
+    rusmi_groups_open(node);
     rusm_runtime_set_owner(rt, node);
     *out_node = node;
     return RUSM_OK;
@@ -335,6 +396,43 @@ static void links_post(rusm_node *node)
     rusmi_lock_give(&node->lock);
 }
 
+rusm_err rusm_node_leave(rusm_node *node, int64_t timeout_ms)
+{
+    struct rusmi_core_event event = {.kind = RUSMI_EVENT_LEAVE};
+    rusm_time until = rusmi_call_deadline(timeout_ms), now;
+    rusm_err err = RUSM_OK;
+    bool late;
+
+    node = rusmi_node_resolve(node);
+    if (node == NULL) {
+        return RUSM_ENOCONTEXT;
+    }
+    rusmi_lock_take(&node->lock);
+    now = rusm_now();
+    if (node->closing) {
+        err = RUSM_ECLOSED;
+    } else {
+        node->closing = true;
+        /* A link that is to close at once still says good-bye. */
+        node->leave_ns = until > now ? until - now : 1;
+    }
+    rusmi_lock_give(&node->lock);
+    if (err != RUSM_OK) {
+        return rusm_set_err_detail(err, "node %s has left before", node->name);
+    }
+    (void)rusmi_node_step(node, &event); /* a LEAVE event never fails */
+    while (err != RUSM_EKILLED && rusm_now() < until && links_flushing(node)) {
+        err = rusm_waiter_wait(node->gone, 10); /* a time-out looks again */
+    }
+    late = links_flushing(node);
+    if (err == RUSM_EKILLED) {
+        rusm_checkpoint();
+    }
+    return late ? rusm_set_err_detail(RUSM_ETIMEOUT,
+                                      "not everything that was sent was acknowledged in time")
+                : RUSM_OK;
+}
+
 void rusm_node_del(rusm_node *node)
 {
     struct rusmi_core_event event = {.kind = RUSMI_EVENT_SHUTDOWN};
@@ -358,6 +456,7 @@ void rusm_node_del(rusm_node *node)
     links_post(node);
     wait_gone(node);
     rusm_runtime_set_router(node->runtime, NULL, NULL);
+    rusmi_groups_close(node);
     rusm_runtime_set_owner(node->runtime, NULL);
     rusmi_crowd_fini(node);
     node_free(node);

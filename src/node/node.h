@@ -43,7 +43,18 @@ struct rusmi_link;
 struct rusmi_node_counters {
     _Atomic uint64_t messages_sent, messages_received;
     _Atomic uint64_t dropped_noname, dropped_noproc, dropped_role, dropped_nomem, dropped_link;
+    _Atomic uint64_t dropped_full;
     _Atomic uint64_t handshakes, refused_auth, refused_full, protocol_errors, timeouts, stray;
+};
+
+/* What the runtime said of members of groups, see groups.c. */
+#define RUSMI_NEWS_MAX 32u
+
+struct rusmi_group_news {
+    _Atomic bool pending; /* there is something to be taken, or to be told */
+    /* the endpoint's driver */
+    rusm_group_change changes[RUSMI_NEWS_MAX];
+    size_t len, told; /* taken; told to the core */
 };
 
 struct rusm_node {
@@ -73,7 +84,10 @@ struct rusm_node {
     struct rusmi_map last;      /* incarnation of each node that had a link, see signal.c */
     struct rusmi_list todo;     /* requests of peers to be executed, see step.c */
     uint64_t next_ref;
+    struct rusmi_list joins;    /* specs of rusm_node_join, see discover.c */
+    size_t joins_len;
     bool closing;
+    rusm_time leave_ns; /* leaving: links may drain for so long */
     _Atomic uint64_t core_deadline; /* when the core wants its TIMER; written under lock */
 
     struct rusmi_lock peers_lock;
@@ -96,6 +110,7 @@ struct rusm_node {
     _Atomic uint32_t links_alive; /* drivers not yet closed, the endpoint's too */
     _Atomic uint32_t handshakes_open; /* accepted and not yet authenticated */
     struct rusmi_sources sources;     /* of those, who has proven its address */
+    struct rusmi_group_news groups;
     struct rusmi_node_counters counters;
 };
 

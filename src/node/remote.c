@@ -190,6 +190,7 @@ static void copy_peer(void *infos, size_t at, const struct rusmi_reply *reply, s
                                     .cert_not_after = from->cert_not_after};
     memcpy(info->name, from->name, sizeof(info->name));
     memcpy(info->address, from->address, sizeof(info->address));
+    memcpy(info->listen, from->listen, sizeof(info->listen));
 }
 
 static void copy_name(void *infos, size_t at, const struct rusmi_reply *reply, size_t i)

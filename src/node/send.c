@@ -7,6 +7,7 @@
 
 #include "base/utf8.h"
 #include "node/call.h"
+#include "node/groups.h"
 #include "node/link.h"
 #include "node/signal.h"
 
@@ -271,8 +272,11 @@ static bool route_name(void *arg, uint64_t incarnation, char *buf, size_t buf_le
 
 void rusmi_router_install(rusm_node *node)
 {
-    static const struct rusm_router router = {
-        .send = route_send, .signal = rusmi_signal_route, .node_name = route_name};
+    static const struct rusm_router router = {.send = route_send,
+                                              .signal = rusmi_signal_route,
+                                              .node_name = route_name,
+                                              .groups_changed = rusmi_groups_news,
+                                              .group_send = rusmi_groups_send};
 
     rusm_runtime_set_router(node->runtime, &router, node);
 }

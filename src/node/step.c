@@ -10,6 +10,7 @@
 #include "base/utf8.h"
 #include "node/call.h"
 #include "node/execute.h"
+#include "node/groups.h"
 #include "node/link.h"
 #include "node/link_io.h"
 #include "node/signal.h"
@@ -112,8 +113,11 @@ static void peer_down(struct rusmi_link *link, const struct rusmi_action *action
     rusmi_events_down(link, action->cause, action->text);
 }
 
-static rusm_time flush_time(enum rusmi_close_code code)
+static rusm_time flush_time(const rusm_node *node, enum rusmi_close_code code)
 {
+    if (code == RUSMI_CLOSE_LEFT || (code == RUSMI_CLOSE_SHUTDOWN && node->leave_ns != 0)) {
+        return node->leave_ns;
+    }
     return code == RUSMI_CLOSE_NORMAL || code == RUSMI_CLOSE_SHUTDOWN ? FLUSH_NS : 0;
 }
 
@@ -142,7 +146,7 @@ static bool carry_out(rusm_node *node, struct rusmi_action *action, struct rusmi
         break;
     case RUSMI_ACTION_CLOSE:
         if (link != NULL) {
-            rusmi_link_close(link, action->code, action->text, flush_time(action->code));
+            rusmi_link_close(link, action->code, action->text, flush_time(node, action->code));
         }
         break;
     case RUSMI_ACTION_PEER_UP:
@@ -154,6 +158,7 @@ static bool carry_out(rusm_node *node, struct rusmi_action *action, struct rusmi
         if (link != NULL) {
             peer_down(link, action);
         }
+        rusmi_groups_peer_down(node, action->incarnation);
         break;
     case RUSMI_ACTION_DIALED:
     case RUSMI_ACTION_REPLY:
@@ -162,6 +167,9 @@ static bool carry_out(rusm_node *node, struct rusmi_action *action, struct rusmi
     case RUSMI_ACTION_EXECUTE:
         rusmi_list_push(&node->todo, &action->link);
         return true;
+    case RUSMI_ACTION_GROUPS:
+        rusmi_groups_carry_out(node, action, more);
+        break;
     case RUSMI_ACTION_FLOW:
         if (link != NULL) {
             flow(link, action->flow);

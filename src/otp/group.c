@@ -1,67 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#include "otp/group.h"
+#include "otp/group_state.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/utf8.h"
-#include "otp/roll.h"
-#include "otp/sched.h"
 #include "otp/trace.h"
 
-#include <rusm/otp/link.h>
-
 #include <string.h>
-
-/* What one turn under the lock does at most, of what may be many. */
-#define STEP 64u
-
-struct rusmi_group {
-    struct rusmi_map_entry by_name;
-    size_t place; /* in the runtime's list */
-    struct rusmi_roll roll;
-    struct rusmi_list monitors; /* struct rusmi_group_monitor */
-    size_t monitors_len;
-    struct rusm_msg *leaves; /* at least one for each member and monitor */
-    size_t leaves_len;
-    size_t name_len;
-    char name[];
-};
-
-struct member_key {
-    const struct rusmi_group *group;
-    uint64_t serial;
-};
-
-struct member {
-    struct rusmi_map_entry entry; /* by key */
-    struct member_key key;
-    struct rusmi_list of_process; /* in its groups */
-    struct rusmi_group *group;
-    struct rusmi_roll_place place;
-    rusm_pid pid;
-};
-
-struct rusmi_group_monitor {
-    struct rusmi_map_entry entry; /* by number */
-    uint64_t number;
-    struct rusmi_process *proc; /* outlives it: see rusmi_groups_end() */
-    struct rusmi_group *group;
-    struct rusmi_list of_group;
-    struct rusmi_group_monitor *next, **at; /* in its process's list */
-};
-
-/* What a call brings along, so that nothing is allocated under the lock; what it takes away, to
- * free it afterwards, is there too. */
-struct luggage {
-    struct rusmi_group *group;
-    struct member *member;
-    struct rusmi_group_monitor *monitor;
-    struct rusmi_shared *name; /* the bytes of the messages */
-    struct rusm_msg *msgs, *last;
-    size_t msgs_len;
-    size_t wanted;            /* so many are needed */
-    struct rusmi_group *dead; /* a group that is in no table any more */
-};
 
 /* ---- luggage --------------------------------------------------------------------------------- */
 
@@ -79,24 +24,30 @@ static void group_free(struct rusmi_group *group)
 {
     if (group != NULL) {
         free_msgs(group->leaves);
-        rusmi_roll_fini(&group->roll);
+        rusmi_roll_fini(&group->local);
+        rusmi_roll_fini(&group->remote);
         rusmi_free(group);
     }
 }
 
-static void luggage_fini(struct luggage *bag)
+void rusmi_luggage_fini(struct rusmi_luggage *bag, rusm_runtime *rt)
 {
     free_msgs(bag->msgs);
-    if (bag->name != NULL) {
-        rusmi_shared_drop(bag->name);
+    if (bag->shared != NULL) {
+        rusmi_shared_drop(bag->shared);
     }
     group_free(bag->group);
     group_free(bag->dead);
     rusmi_free(bag->member);
+    rusmi_free(bag->share);
+    rusmi_free(bag->node);
     rusmi_free(bag->monitor);
+    if (bag->news) {
+        rusmi_route_groups_changed(rt);
+    }
 }
 
-static void bag_push(struct luggage *bag, struct rusm_msg *msg)
+void rusmi_luggage_push(struct rusmi_luggage *bag, struct rusm_msg *msg)
 {
     msg->next = bag->msgs;
     if (bag->msgs == NULL) {
@@ -106,7 +57,7 @@ static void bag_push(struct luggage *bag, struct rusm_msg *msg)
     bag->msgs_len++;
 }
 
-static struct rusm_msg *bag_pop(struct luggage *bag)
+struct rusm_msg *rusmi_luggage_pop(struct rusmi_luggage *bag)
 {
     struct rusm_msg *msg = bag->msgs;
 
@@ -115,58 +66,82 @@ static struct rusm_msg *bag_pop(struct luggage *bag)
     return msg;
 }
 
-static struct rusmi_group *group_new(const char *name)
+static struct rusmi_group *group_new(const char *name, size_t len)
 {
-    size_t len = strlen(name);
     struct rusmi_group *group = rusmi_zalloc(sizeof(*group) + len + 1);
 
     if (group != NULL) {
         rusmi_list_init(&group->monitors);
+        rusmi_list_init(&group->shares);
         memcpy(group->name, name, len);
         group->name_len = len;
     }
     return group;
 }
 
-/* Pack what was found to be missing under the lock. False without memory. */
-static bool pack(struct luggage *bag, const char *name)
+/* What only members of other nodes need. */
+static bool pack_remote(struct rusmi_luggage *bag)
+{
+    if (bag->wants_share && bag->share == NULL) {
+        bag->share = rusmi_zalloc(sizeof(*bag->share));
+    }
+    if (bag->wants_node && bag->node == NULL) {
+        bag->node = rusmi_zalloc(sizeof(*bag->node));
+    }
+    return (!bag->wants_share || bag->share != NULL) && (!bag->wants_node || bag->node != NULL);
+}
+
+bool rusmi_luggage_pack(struct rusmi_luggage *bag, const char *name, size_t name_len)
 {
     if (bag->group == NULL) {
-        bag->group = group_new(name);
+        bag->group = group_new(name, name_len);
     }
-    if (bag->name == NULL && bag->wanted != 0) {
-        bag->name = rusmi_shared_new(name, strlen(name));
+    if (bag->shared == NULL && bag->wanted != 0) {
+        bag->shared = rusmi_shared_new(name, name_len);
     }
-    if (bag->group == NULL || (bag->name == NULL && bag->wanted != 0)) {
+    if (bag->group == NULL || (bag->shared == NULL && bag->wanted != 0) || !pack_remote(bag)) {
         return false;
     }
     while (bag->msgs_len < bag->wanted) {
         struct rusm_msg *msg;
 
-        if (rusmi_msg_share(&msg, RUSM_MSG_LEAVE, bag->name) != RUSM_OK) {
+        if (rusmi_msg_share(&msg, RUSM_MSG_LEAVE, bag->shared) != RUSM_OK) {
             return false;
         }
-        bag_push(bag, msg);
+        rusmi_luggage_push(bag, msg);
     }
     return true;
 }
 
 /* ---- the table, under its lock --------------------------------------------------------------- */
 
-static struct rusmi_group *find(struct rusmi_groups *groups, const char *name)
+struct rusmi_group *rusmi_group_find(struct rusmi_groups *groups, const char *name, size_t len)
 {
-    struct rusmi_map_entry *entry = rusmi_map_find(&groups->by_name, name, strlen(name));
+    struct rusmi_map_entry *entry = rusmi_map_find(&groups->by_name, name, len);
 
     return entry == NULL ? NULL : rusmi_container(entry, struct rusmi_group, by_name);
 }
 
-static struct member *find_member(struct rusmi_groups *groups, const struct rusmi_group *group,
-                                  uint64_t serial)
+struct rusmi_map_entry *rusmi_group_lookup(struct rusmi_groups *groups,
+                                           const struct rusmi_group *group, uint64_t incarnation,
+                                           uint64_t serial)
 {
-    const struct member_key key = {group, serial};
-    struct rusmi_map_entry *entry = rusmi_map_find(&groups->members, &key, sizeof(key));
+    const struct rusmi_group_key key = {group, incarnation, serial};
 
-    return entry == NULL ? NULL : rusmi_container(entry, struct member, entry);
+    return rusmi_map_find(&groups->members, &key, sizeof(key));
+}
+
+static struct rusmi_member *find_member(struct rusmi_groups *groups,
+                                        const struct rusmi_group *group, rusm_pid pid)
+{
+    struct rusmi_map_entry *entry = rusmi_group_lookup(groups, group, pid.incarnation, pid.serial);
+
+    return entry == NULL ? NULL : rusmi_container(entry, struct rusmi_member, entry);
+}
+
+static size_t members_of(const struct rusmi_group *group)
+{
+    return group->local.len + group->remote.len;
 }
 
 /* A place in the list; false without memory. */
@@ -199,28 +174,27 @@ static void give_place(struct rusmi_groups *groups, const struct rusmi_group *gr
     groups->place_free = group->place + 1;
 }
 
-/* Put the group that the luggage has into the tables. False without memory. */
-static bool add_group(struct rusmi_groups *groups, struct luggage *bag)
+struct rusmi_group *rusmi_group_publish(struct rusmi_groups *groups, struct rusmi_luggage *bag)
 {
     struct rusmi_group *group = bag->group;
 
     if (!take_place(groups, group)) {
-        return false;
+        return NULL;
     }
     if (!rusmi_map_insert(&groups->by_name, &group->by_name, group->name, group->name_len)) {
         give_place(groups, group);
-        return false;
+        return NULL;
     }
     bag->group = NULL;
-    return true;
+    return group;
 }
 
-/* A group goes with the last that needs it, and messages for which there are no pairs any more. */
-static void tidy(struct rusmi_groups *groups, struct rusmi_group *group, struct luggage *bag)
+void rusmi_group_tidy(struct rusmi_groups *groups, struct rusmi_group *group,
+                      struct rusmi_luggage *bag)
 {
-    size_t needed = group->roll.len * group->monitors_len;
+    size_t needed = members_of(group) * group->monitors_len;
 
-    if (group->roll.len == 0 && group->monitors_len == 0) {
+    if (members_of(group) == 0 && group->monitors_len == 0 && group->news == 0) {
         rusmi_map_remove(&groups->by_name, &group->by_name);
         give_place(groups, group);
         bag->dead = group;
@@ -231,12 +205,12 @@ static void tidy(struct rusmi_groups *groups, struct rusmi_group *group, struct 
         group->leaves = NULL;
         group->leaves_len = 0;
     }
-    for (unsigned i = 0; i < STEP && group->leaves_len > needed; i++) {
+    for (unsigned i = 0; i < RUSMI_GROUP_STEP && group->leaves_len > needed; i++) {
         struct rusm_msg *msg = group->leaves;
 
         group->leaves = msg->next;
         group->leaves_len--;
-        bag_push(bag, msg);
+        rusmi_luggage_push(bag, msg);
     }
 }
 
@@ -265,15 +239,21 @@ static void tell(const struct rusmi_group_monitor *monitor, struct rusm_msg *msg
     }
 }
 
-static void remove_member(struct rusmi_groups *groups, struct member *member, struct luggage *bag)
+void rusmi_group_remove(struct rusmi_groups *groups, struct rusmi_member *member,
+                        struct rusmi_luggage *bag)
 {
     struct rusmi_group *group = member->group;
+    struct rusmi_list *node;
 
-    rusmi_roll_remove(&group->roll, &member->place);
+    bag->member = member;
     rusmi_map_remove(&groups->members, &member->entry);
-    rusmi_list_remove(&member->of_process);
-    for (struct rusmi_list *node = group->monitors.next; node != &group->monitors;
-         node = node->next) {
+    rusmi_list_remove(&member->in_owner);
+    if (member->share == NULL) {
+        rusmi_roll_remove(&group->local, &member->place);
+    } else {
+        rusmi_roll_remove(&group->remote, &member->place);
+    }
+    for (node = group->monitors.next; node != &group->monitors; node = node->next) {
         struct rusm_msg *msg = group->leaves;
 
         group->leaves = msg->next;
@@ -281,11 +261,16 @@ static void remove_member(struct rusmi_groups *groups, struct member *member, st
         tell(rusmi_container(node, struct rusmi_group_monitor, of_group), msg, RUSM_MSG_LEAVE,
              member->pid);
     }
-    tidy(groups, group, bag);
+    if (member->share == NULL) {
+        rusmi_group_news_leave(groups, member, bag);
+    } else {
+        rusmi_group_share_put(groups, group, member->share, bag);
+    }
+    rusmi_group_tidy(groups, group, bag);
 }
 
 static void remove_monitor(struct rusmi_groups *groups, struct rusmi_group_monitor *monitor,
-                           struct luggage *bag)
+                           struct rusmi_luggage *bag)
 {
     struct rusmi_group *group = monitor->group;
 
@@ -296,7 +281,7 @@ static void remove_monitor(struct rusmi_groups *groups, struct rusmi_group_monit
     if (monitor->next != NULL) {
         monitor->next->at = monitor->at;
     }
-    tidy(groups, group, bag);
+    rusmi_group_tidy(groups, group, bag);
 }
 
 /* The messages that a group has to have more, for that many members and monitors. */
@@ -307,95 +292,93 @@ static size_t missing(const struct rusmi_group *group, size_t members, size_t mo
     return needed > there ? needed - there : 0;
 }
 
-/* ---- joining --------------------------------------------------------------------------------- */
-
-/* Outcomes of a try under the lock beside those of the call. */
-enum outcome {
-    DONE,
-    AGAIN, /* the luggage lacks what it now says is wanted */
-    GONE,  /* no such process */
-    NOMEM
-};
-
-/* Everything is there but memory for the tables. */
-static enum outcome add_member(struct rusmi_groups *groups, struct rusmi_group *group,
-                               struct rusmi_process *proc, rusm_pid pid, struct luggage *bag)
+size_t rusmi_group_wants(const struct rusmi_group *group)
 {
-    struct member *member = bag->member;
-    size_t lacking = missing(group, group->roll.len + 1, group->monitors_len);
+    return group == NULL
+               ? 0
+               : group->monitors_len + missing(group, members_of(group) + 1, group->monitors_len);
+}
 
-    member->key = (struct member_key){group, pid.serial};
+bool rusmi_group_add(struct rusmi_groups *groups, struct rusmi_group *group,
+                     struct rusmi_list *owner, rusm_pid pid, struct rusmi_luggage *bag)
+{
+    struct rusmi_member *member = bag->member;
+    struct rusmi_roll *roll = member->share == NULL ? &group->local : &group->remote;
+    size_t lacking = missing(group, members_of(group) + 1, group->monitors_len);
+    struct rusmi_list *node;
+
+    member->key = (struct rusmi_group_key){group, pid.incarnation, pid.serial};
     member->group = group;
     member->pid = pid;
-    if (!rusmi_roll_add(&group->roll, &member->place, ++groups->number, pid)) {
-        return NOMEM;
+    if (!rusmi_roll_add(roll, &member->place, ++groups->number, pid)) {
+        return false;
     }
     if (!rusmi_map_insert(&groups->members, &member->entry, &member->key, sizeof(member->key))) {
-        rusmi_roll_remove(&group->roll, &member->place);
-        return NOMEM;
+        rusmi_roll_remove(roll, &member->place);
+        return false;
     }
     bag->member = NULL;
-    rusmi_list_push(&proc->groups, &member->of_process);
+    rusmi_list_push(owner, &member->in_owner);
     for (; lacking > 0; lacking--) {
-        struct rusm_msg *msg = bag_pop(bag);
+        struct rusm_msg *msg = rusmi_luggage_pop(bag);
 
         msg->next = group->leaves;
         group->leaves = msg;
         group->leaves_len++;
     }
-    for (struct rusmi_list *node = group->monitors.next; node != &group->monitors;
-         node = node->next) {
-        tell(rusmi_container(node, struct rusmi_group_monitor, of_group), bag_pop(bag),
+    for (node = group->monitors.next; node != &group->monitors; node = node->next) {
+        tell(rusmi_container(node, struct rusmi_group_monitor, of_group), rusmi_luggage_pop(bag),
              RUSM_MSG_JOIN, pid);
     }
-    return DONE;
+    if (member->share == NULL) {
+        rusmi_group_news_join(groups, member, bag);
+    }
+    return true;
 }
 
-static enum outcome try_join(rusm_runtime *rt, const char *name, rusm_pid pid, struct luggage *bag)
+/* ---- joining --------------------------------------------------------------------------------- */
+
+static enum rusmi_group_outcome try_join(rusm_runtime *rt, const char *name, size_t name_len,
+                                         rusm_pid pid, struct rusmi_luggage *bag)
 {
     struct rusmi_groups *groups = &rt->groups;
     struct rusmi_process *proc = rusmi_process_find(rt->pool, pid.serial);
-    struct rusmi_group *group = find(groups, name);
-    enum outcome outcome;
+    struct rusmi_group *group = rusmi_group_find(groups, name, name_len);
 
     if (proc == NULL) {
-        return GONE;
+        return RUSMI_GROUP_GONE;
     }
     /* In this order: see the header. */
     atomic_store(&proc->grouped, 1);
     if (!rusmi_process_is(proc, pid)) {
-        return GONE;
+        return RUSMI_GROUP_GONE;
     }
-    if (group != NULL && find_member(groups, group, pid.serial) != NULL) {
-        return DONE;
+    if (group != NULL && find_member(groups, group, pid) != NULL) {
+        return RUSMI_GROUP_DONE;
     }
-    if (group != NULL) {
-        bag->wanted =
-            group->monitors_len + missing(group, group->roll.len + 1, group->monitors_len);
-    }
+    bag->wanted = rusmi_group_wants(group);
     if (bag->msgs_len < bag->wanted || (group == NULL && bag->group == NULL)) {
-        return AGAIN;
+        return RUSMI_GROUP_AGAIN;
     }
     if (group == NULL) {
-        group = bag->group;
-        if (!add_group(groups, bag)) {
-            return NOMEM;
+        group = rusmi_group_publish(groups, bag);
+        if (group == NULL) {
+            return RUSMI_GROUP_NOMEM;
         }
     }
-    outcome = add_member(groups, group, proc, pid, bag);
-    if (outcome != DONE) {
-        tidy(groups, group, bag);
+    if (!rusmi_group_add(groups, group, &proc->groups, pid, bag)) {
+        rusmi_group_tidy(groups, group, bag);
+        return RUSMI_GROUP_NOMEM;
     }
-    return outcome;
+    return RUSMI_GROUP_DONE;
 }
 
-static rusm_err no_memory(void)
+rusm_err rusmi_group_no_memory(void)
 {
     return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");
 }
 
-/* The runtime of a call, if that and the name are valid; else NULL and the error. */
-static rusm_runtime *check(rusm_runtime *rt, const char *name, rusm_err *out_err)
+rusm_runtime *rusmi_group_check(rusm_runtime *rt, const char *name, rusm_err *out_err)
 {
     rt = rusmi_runtime_resolve(rt);
     if (rt == NULL) {
@@ -422,11 +405,12 @@ static rusm_err check_pid(const rusm_runtime *rt, rusm_pid pid)
 
 rusm_err rusm_group_join(rusm_runtime *rt, const char *name, rusm_pid pid)
 {
-    struct luggage bag = {.wanted = 0};
-    enum outcome outcome;
+    struct rusmi_luggage bag = {.wanted = 0};
+    enum rusmi_group_outcome outcome;
+    size_t name_len;
     rusm_err err;
 
-    rt = check(rt, name, &err);
+    rt = rusmi_group_check(rt, name, &err);
     if (rt == NULL) {
         return err;
     }
@@ -434,33 +418,36 @@ rusm_err rusm_group_join(rusm_runtime *rt, const char *name, rusm_pid pid)
     if (err != RUSM_OK) {
         return err;
     }
+    name_len = strlen(name);
     bag.member = rusmi_zalloc(sizeof(*bag.member));
     if (bag.member == NULL) {
-        return no_memory();
+        return rusmi_group_no_memory();
     }
-    rusmi_list_init(&bag.member->of_process);
+    rusmi_list_init(&bag.member->in_owner);
+    rusmi_list_init(&bag.member->news);
     do {
         rusmi_lock_take(&rt->groups.lock);
-        outcome = try_join(rt, name, pid, &bag);
+        outcome = try_join(rt, name, name_len, pid, &bag);
         rusmi_lock_give(&rt->groups.lock);
-        if (outcome == AGAIN && !pack(&bag, name)) {
-            outcome = NOMEM;
+        if (outcome == RUSMI_GROUP_AGAIN && !rusmi_luggage_pack(&bag, name, name_len)) {
+            outcome = RUSMI_GROUP_NOMEM;
         }
-    } while (outcome == AGAIN);
-    luggage_fini(&bag);
-    if (outcome == GONE) {
+    } while (outcome == RUSMI_GROUP_AGAIN);
+    rusmi_luggage_fini(&bag, rt);
+    if (outcome == RUSMI_GROUP_GONE) {
         return rusm_set_err_detail(RUSM_ENOPROC, "%s", rusm_err_text(RUSM_ENOPROC));
     }
-    return outcome == DONE ? RUSM_OK : no_memory();
+    return outcome == RUSMI_GROUP_DONE ? RUSM_OK : rusmi_group_no_memory();
 }
 
 rusm_err rusm_group_leave(rusm_runtime *rt, const char *name, rusm_pid pid)
 {
-    struct luggage bag = {.wanted = 0};
+    struct rusmi_luggage bag = {.wanted = 0};
+    struct rusmi_member *member = NULL;
     struct rusmi_group *group;
     rusm_err err;
 
-    rt = check(rt, name, &err);
+    rt = rusmi_group_check(rt, name, &err);
     if (rt == NULL) {
         return err;
     }
@@ -469,31 +456,29 @@ rusm_err rusm_group_leave(rusm_runtime *rt, const char *name, rusm_pid pid)
         return err;
     }
     rusmi_lock_take(&rt->groups.lock);
-    group = find(&rt->groups, name);
-    bag.member = group == NULL ? NULL : find_member(&rt->groups, group, pid.serial);
-    if (bag.member != NULL) {
-        remove_member(&rt->groups, bag.member, &bag);
-    } else {
-        err = RUSM_ENONAME;
+    group = rusmi_group_find(&rt->groups, name, strlen(name));
+    member = group == NULL ? NULL : find_member(&rt->groups, group, pid);
+    if (member != NULL) {
+        rusmi_group_remove(&rt->groups, member, &bag);
     }
     rusmi_lock_give(&rt->groups.lock);
-    luggage_fini(&bag);
-    return err == RUSM_OK
-               ? RUSM_OK
-               : rusm_set_err_detail(err, "the process is no member of the group %s", name);
+    rusmi_luggage_fini(&bag, rt);
+    return member != NULL ? RUSM_OK
+                          : rusm_set_err_detail(RUSM_ENONAME,
+                                                "the process is no member of the group %s", name);
 }
 
 /* One turn of the end: true if there is nothing left. */
 static bool end_some(struct rusmi_process *proc)
 {
     struct rusmi_groups *groups = &proc->runtime->groups;
-    struct luggage bag = {.wanted = 0};
+    struct rusmi_luggage bag = {.wanted = 0};
     bool done = false;
 
     rusmi_lock_take(&groups->lock);
     if (!rusmi_list_empty(&proc->groups)) {
-        bag.member = rusmi_container(proc->groups.next, struct member, of_process);
-        remove_member(groups, bag.member, &bag);
+        rusmi_group_remove(groups,
+                           rusmi_container(proc->groups.next, struct rusmi_member, in_owner), &bag);
     } else if (proc->extra != NULL && proc->extra->group_monitors != NULL) {
         bag.monitor = proc->extra->group_monitors;
         remove_monitor(groups, bag.monitor, &bag);
@@ -501,7 +486,7 @@ static bool end_some(struct rusmi_process *proc)
         done = true;
     }
     rusmi_lock_give(&groups->lock);
-    luggage_fini(&bag);
+    rusmi_luggage_fini(&bag, proc->runtime);
     return done;
 }
 
@@ -518,15 +503,24 @@ void rusmi_groups_end(struct rusmi_process *proc)
 /* ---- looking --------------------------------------------------------------------------------- */
 
 /* All members of one moment, as far as there is room. Under the lock. */
-static ptrdiff_t copy_all(const struct rusmi_group *group, rusm_pid *pids, size_t pids_max)
+static ptrdiff_t copy_all(const struct rusmi_group *group, bool local, rusm_pid *pids,
+                          size_t pids_max)
 {
     uint64_t after = 0;
+    size_t count;
 
     if (group == NULL) {
         return 0;
     }
-    (void)rusmi_roll_copy(&group->roll, &after, UINT64_MAX, pids, pids_max);
-    return (ptrdiff_t)group->roll.len;
+    count = rusmi_roll_copy(&group->local, &after, UINT64_MAX, pids, pids_max);
+    if (local) {
+        return (ptrdiff_t)group->local.len;
+    }
+    if (count < pids_max) {
+        after = 0;
+        (void)rusmi_roll_copy(&group->remote, &after, UINT64_MAX, pids + count, pids_max - count);
+    }
+    return (ptrdiff_t)members_of(group);
 }
 
 static rusm_err no_room(void)
@@ -534,12 +528,13 @@ static rusm_err no_room(void)
     return rusm_set_err_detail(RUSM_EINVAL, "there is nowhere to put the members");
 }
 
-ptrdiff_t rusm_group_members(rusm_runtime *rt, const char *name, rusm_pid *pids, size_t pids_max)
+static ptrdiff_t get_members(rusm_runtime *rt, const char *name, bool local, rusm_pid *pids,
+                             size_t pids_max)
 {
     ptrdiff_t count;
     rusm_err err;
 
-    rt = check(rt, name, &err);
+    rt = rusmi_group_check(rt, name, &err);
     if (rt == NULL) {
         return err;
     }
@@ -547,9 +542,20 @@ ptrdiff_t rusm_group_members(rusm_runtime *rt, const char *name, rusm_pid *pids,
         return no_room();
     }
     rusmi_lock_take(&rt->groups.lock);
-    count = copy_all(find(&rt->groups, name), pids, pids_max);
+    count = copy_all(rusmi_group_find(&rt->groups, name, strlen(name)), local, pids, pids_max);
     rusmi_lock_give(&rt->groups.lock);
     return count;
+}
+
+ptrdiff_t rusm_group_members(rusm_runtime *rt, const char *name, rusm_pid *pids, size_t pids_max)
+{
+    return get_members(rt, name, false, pids, pids_max);
+}
+
+ptrdiff_t rusm_group_local_members(rusm_runtime *rt, const char *name, rusm_pid *pids,
+                                   size_t pids_max)
+{
+    return get_members(rt, name, true, pids, pids_max);
 }
 
 ptrdiff_t rusm_group_list(rusm_runtime *rt, uint64_t *cursor, char (*names)[RUSM_NAME_MAX + 1],
@@ -568,10 +574,11 @@ ptrdiff_t rusm_group_list(rusm_runtime *rt, uint64_t *cursor, char (*names)[RUSM
     place = (size_t)*cursor;
     while (more && count < names_max) {
         rusmi_lock_take(&rt->groups.lock);
-        for (unsigned i = 0; i < STEP && count < names_max && place < rt->groups.places_len; i++) {
+        for (unsigned i = 0;
+             i < RUSMI_GROUP_STEP && count < names_max && place < rt->groups.places_len; i++) {
             const struct rusmi_group *group = rt->groups.places[place++].group;
 
-            if (group != NULL && group->roll.len != 0) {
+            if (group != NULL && members_of(group) != 0) {
                 memcpy(names[count++], group->name, group->name_len + 1);
             }
         }
@@ -584,27 +591,28 @@ ptrdiff_t rusm_group_list(rusm_runtime *rt, uint64_t *cursor, char (*names)[RUSM
 
 /* ---- monitors -------------------------------------------------------------------------------- */
 
-static enum outcome try_monitor(rusm_runtime *rt, const char *name, struct luggage *bag)
+static enum rusmi_group_outcome try_monitor(rusm_runtime *rt, const char *name,
+                                            struct rusmi_luggage *bag)
 {
     struct rusmi_groups *groups = &rt->groups;
-    struct rusmi_group *group = find(groups, name);
+    struct rusmi_group *group = rusmi_group_find(groups, name, strlen(name));
     struct rusmi_group_monitor *monitor = bag->monitor;
 
     if (group != NULL) {
-        bag->wanted = missing(group, group->roll.len, group->monitors_len + 1);
+        bag->wanted = missing(group, members_of(group), group->monitors_len + 1);
     }
     if (bag->msgs_len < bag->wanted || (group == NULL && bag->group == NULL)) {
-        return AGAIN;
+        return RUSMI_GROUP_AGAIN;
     }
     if (!rusmi_map_insert(&groups->monitors, &monitor->entry, &monitor->number,
                           sizeof(monitor->number))) {
-        return NOMEM;
+        return RUSMI_GROUP_NOMEM;
     }
     if (group == NULL) {
-        group = bag->group;
-        if (!add_group(groups, bag)) {
+        group = rusmi_group_publish(groups, bag);
+        if (group == NULL) {
             rusmi_map_remove(&groups->monitors, &monitor->entry);
-            return NOMEM;
+            return RUSMI_GROUP_NOMEM;
         }
     }
     monitor->group = group;
@@ -618,7 +626,7 @@ static enum outcome try_monitor(rusm_runtime *rt, const char *name, struct lugga
         bag->msgs_len = 0;
     }
     bag->monitor = NULL;
-    return DONE;
+    return RUSMI_GROUP_DONE;
 }
 
 /* Put it into its process's list, where the end of the process finds it. */
@@ -638,13 +646,13 @@ static void own(struct rusmi_process *self, struct rusmi_group_monitor *monitor)
 ptrdiff_t rusm_group_monitor(const char *name, rusm_ref *out_ref, rusm_pid *pids, size_t pids_max)
 {
     struct rusmi_process *self = rusmi_process_self();
-    struct luggage bag = {.wanted = 0};
+    struct rusmi_luggage bag = {.wanted = 0};
     struct rusmi_group_monitor *monitor;
-    enum outcome outcome;
+    enum rusmi_group_outcome outcome;
     ptrdiff_t count = 0;
     rusm_ref ref;
     rusm_err err;
-    rusm_runtime *rt = check(NULL, name, &err);
+    rusm_runtime *rt = rusmi_group_check(NULL, name, &err);
 
     if (rt == NULL) {
         return err;
@@ -654,8 +662,8 @@ ptrdiff_t rusm_group_monitor(const char *name, rusm_ref *out_ref, rusm_pid *pids
     }
     monitor = bag.monitor = rusmi_zalloc(sizeof(*monitor));
     if (monitor == NULL || rusmi_process_extra(self) == NULL) {
-        luggage_fini(&bag);
-        return no_memory();
+        rusmi_luggage_fini(&bag, rt);
+        return rusmi_group_no_memory();
     }
     ref = (rusm_ref){rt->incarnation, rusmi_ref_new()};
     monitor->number = ref.number;
@@ -664,18 +672,18 @@ ptrdiff_t rusm_group_monitor(const char *name, rusm_ref *out_ref, rusm_pid *pids
     do {
         rusmi_lock_take(&rt->groups.lock);
         outcome = try_monitor(rt, name, &bag);
-        if (outcome == DONE) {
+        if (outcome == RUSMI_GROUP_DONE) {
             own(self, monitor);
-            count = copy_all(monitor->group, pids, pids_max);
+            count = copy_all(monitor->group, false, pids, pids_max);
         }
         rusmi_lock_give(&rt->groups.lock);
-        if (outcome == AGAIN && !pack(&bag, name)) {
-            outcome = NOMEM;
+        if (outcome == RUSMI_GROUP_AGAIN && !rusmi_luggage_pack(&bag, name, strlen(name))) {
+            outcome = RUSMI_GROUP_NOMEM;
         }
-    } while (outcome == AGAIN);
-    luggage_fini(&bag);
-    if (outcome != DONE) {
-        return no_memory();
+    } while (outcome == RUSMI_GROUP_AGAIN);
+    rusmi_luggage_fini(&bag, rt);
+    if (outcome != RUSMI_GROUP_DONE) {
+        return rusmi_group_no_memory();
     }
     *out_ref = ref;
     return count;
@@ -684,7 +692,7 @@ ptrdiff_t rusm_group_monitor(const char *name, rusm_ref *out_ref, rusm_pid *pids
 void rusm_group_demonitor(rusm_ref ref)
 {
     struct rusmi_process *self = rusmi_process_self();
-    struct luggage bag = {.wanted = 0};
+    struct rusmi_luggage bag = {.wanted = 0};
     struct rusmi_map_entry *entry;
     struct rusmi_groups *groups;
 
@@ -699,171 +707,7 @@ void rusm_group_demonitor(rusm_ref ref)
         remove_monitor(groups, bag.monitor, &bag);
     }
     rusmi_lock_give(&groups->lock);
-    luggage_fini(&bag);
-}
-
-/* ---- sending to all -------------------------------------------------------------------------- */
-
-/* The next members, in joining order, whose joins have numbers above *after and up to `until`. */
-static size_t next_members(rusm_runtime *rt, const char *name, uint64_t *after, uint64_t until,
-                           rusm_pid *pids)
-{
-    const struct rusmi_group *group;
-    size_t count = 0;
-
-    if (*after < until) {
-        rusmi_lock_take(&rt->groups.lock);
-        group = find(&rt->groups, name);
-        count = group == NULL ? 0 : rusmi_roll_copy(&group->roll, after, until, pids, STEP);
-        rusmi_lock_give(&rt->groups.lock);
-    }
-    return count;
-}
-
-/* How many members there are, and the number of the last join that counts for this call. */
-static size_t begin(rusm_runtime *rt, const char *name, uint64_t *out_until)
-{
-    const struct rusmi_group *group;
-    size_t count;
-
-    rusmi_lock_take(&rt->groups.lock);
-    group = find(&rt->groups, name);
-    count = group == NULL ? 0 : group->roll.len;
-    *out_until = rt->groups.number;
-    rusmi_lock_give(&rt->groups.lock);
-    return count;
-}
-
-/* So many messages that show the bytes. False without memory. */
-static bool make_copies(struct luggage *bag, size_t count, const void *data, size_t len,
-                        rusm_pid sender)
-{
-    bag->name = rusmi_shared_new(data, len);
-    if (bag->name == NULL) {
-        return false;
-    }
-    while (bag->msgs_len < count) {
-        struct rusm_msg *msg;
-
-        if (rusmi_msg_share(&msg, RUSM_MSG_DATA, bag->name) != RUSM_OK) {
-            return false;
-        }
-        msg->sender = sender;
-        bag_push(bag, msg);
-    }
-    return true;
-}
-
-/* Hand one message to each of these members, as far as there are messages. Returns to how many. */
-static size_t hand_out(rusm_runtime *rt, struct luggage *bag, const rusm_pid *pids, size_t len,
-                       struct rusmi_process *self)
-{
-    size_t sent = 0, bytes = bag->name->len;
-
-    for (size_t i = 0; i < len && bag->msgs != NULL; i++) {
-        struct rusm_msg *msg = bag_pop(bag);
-
-        msg->next = NULL;
-        if (rusmi_deliver(rt, pids[i].serial, msg) != RUSM_OK) {
-            bag_push(bag, msg); /* it has left, or wants nothing more: on to the next */
-            continue;
-        }
-        sent++;
-        if (self != NULL && rusmi_traced(self)) {
-            rusmi_trace_send(self, pids[i], RUSM_MSG_DATA, bytes);
-        }
-    }
-    return sent;
-}
-
-/*
- * Let others run, if so many sends have used up the caller's budget. It does not end here if it has
- * been killed, since there is luggage: it first sends what is left.
- */
-static void give_way(struct rusmi_process *self, size_t sent)
-{
-    struct rusmi_worker *worker = rusmi_worker_self();
-
-    if (self == NULL || self->is_thread) {
-        return;
-    }
-    worker->budget -= (int)sent;
-    if (worker->budget <= 0 || (self->pool->kit != NULL && rusmi_kit_interrupts(self->pool))) {
-        atomic_store_explicit(&self->doing, RUSM_PROCESS_RUNNABLE,
-                              memory_order_relaxed); /* relaxed: for lists */
-        rusmi_sched_leave(self, RUSMI_LEAVE_YIELD);
-    }
-}
-
-ptrdiff_t rusm_group_send(rusm_runtime *rt, const char *name, const void *data, size_t len)
-{
-    struct rusmi_process *self = rusmi_process_self();
-    struct luggage bag = {.wanted = 0};
-    rusm_pid pids[STEP];
-    uint64_t after = 0, until;
-    size_t count, sent = 0;
-    rusm_err err;
-
-    rt = check(rt, name, &err);
-    if (rt == NULL) {
-        return err;
-    }
-    if (data == NULL && len != 0) {
-        return rusm_set_err_detail(RUSM_EINVAL, "a message of %zu bytes needs bytes", len);
-    }
-    rusmi_checkpoint(); /* before anything is allocated */
-    count = begin(rt, name, &until);
-    if (count == 0) {
-        return 0;
-    }
-    if (!make_copies(&bag, count, data, len, rusm_self())) {
-        luggage_fini(&bag);
-        return no_memory();
-    }
-    while (bag.msgs != NULL && (count = next_members(rt, name, &after, until, pids)) != 0) {
-        count = hand_out(rt, &bag, pids, count, self);
-        sent += count;
-        give_way(self, count);
-    }
-    luggage_fini(&bag);
-    rusm_bump_reductions(1);
-    return (ptrdiff_t)sent;
-}
-
-ptrdiff_t rusm_group_terminate(rusm_runtime *rt, const char *name, const rusm_reason *reason)
-{
-    rusm_pid pids[STEP], self = rusm_self();
-    uint64_t after = 0, until;
-    size_t count, sent = 0;
-    bool nomem = false, own_turn = false;
-    rusm_err err;
-
-    rt = check(rt, name, &err);
-    if (rt == NULL) {
-        return err;
-    }
-    if (reason == NULL || (unsigned)reason->kind > (unsigned)RUSM_REASON_STACK_OVERFLOW ||
-        memchr(reason->text, '\0', sizeof(reason->text)) == NULL) {
-        return rusm_set_err_detail(RUSM_EINVAL, "an exit signal needs a reason");
-    }
-    (void)begin(rt, name, &until);
-    while ((count = next_members(rt, name, &after, until, pids)) != 0) {
-        for (size_t i = 0; i < count; i++) {
-            if (rusm_pid_equal(pids[i], self)) {
-                own_turn = true; /* after all others: it may end here */
-                continue;
-            }
-            err = rusm_exit_process(pids[i], reason);
-            sent += err == RUSM_OK ? 1 : 0;
-            nomem = nomem || err == RUSM_ENOMEM;
-        }
-    }
-    if (own_turn) {
-        err = rusm_exit_process(self, reason);
-        sent += err == RUSM_OK ? 1 : 0;
-        nomem = nomem || err == RUSM_ENOMEM;
-    }
-    return nomem ? no_memory() : (ptrdiff_t)sent;
+    rusmi_luggage_fini(&bag, self->runtime);
 }
 
 /* ---- beginning and end ----------------------------------------------------------------------- */
@@ -874,14 +718,17 @@ void rusmi_groups_init(struct rusmi_groups *groups, uint64_t seed0, uint64_t see
     rusmi_map_init(&groups->by_name, seed0, seed1);
     rusmi_map_init(&groups->members, seed0, seed1);
     rusmi_map_init(&groups->monitors, seed0, seed1);
+    rusmi_map_init(&groups->nodes, seed0, seed1);
+    rusmi_list_init(&groups->news);
 }
 
 void rusmi_groups_fini(struct rusmi_groups *groups)
 {
-    rusmi_assert(groups->by_name.len == 0);
+    rusmi_assert(groups->by_name.len == 0 && groups->nodes.len == 0);
     rusmi_map_fini(&groups->by_name);
     rusmi_map_fini(&groups->members);
     rusmi_map_fini(&groups->monitors);
+    rusmi_map_fini(&groups->nodes);
     rusmi_free(groups->places);
     rusmi_lock_fini(&groups->lock);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The groups of one runtime: see rusm/otp/group.h and docs/design/looking.md.
+ * The groups of one runtime: see rusm/otp/group.h, docs/design/looking.md, and for members on other
+ * nodes docs/design/groups.md.
  *
  * All is under one lock: the table of groups, the members of each in joining order, and who
  * monitors them. Who changes a group pushes the messages about it under that lock, so that each
@@ -9,7 +10,7 @@
  * fail: a group keeps as many messages as it has pairs of a member and a monitor.
  *
  * Under the lock the work is bounded, except for the copy that rusm_group_members() and
- * rusm_group_monitor() make of one moment. Memory is allocated before it is taken, and freed after.
+ * rusm_group_monitor() make of one moment, and for telling all when a node begins. Memory is allocated before it is taken, and freed after.
  *
  * The end of a process: it sets its serial to 0 and then looks at `grouped`; who makes it a member
  * sets `grouped` and then looks at its serial. Both in sequentially consistent order, so one of
@@ -18,6 +19,7 @@
 #ifndef RUSMI_OTP_GROUP_H
 #define RUSMI_OTP_GROUP_H
 
+#include "base/list.h"
 #include "base/map.h"
 #include "platform/lock.h"
 
@@ -36,11 +38,14 @@ struct rusmi_groups {
     struct rusmi_lock lock;
     /* under lock */
     struct rusmi_map by_name;
-    struct rusmi_map members;  /* by group and process */
+    struct rusmi_map members;  /* by group and process; what nodes have in a group, too */
+    struct rusmi_map nodes;    /* other nodes with members, by incarnation */
     struct rusmi_map monitors; /* by reference */
     uint64_t number;           /* of the last join */
     struct rusmi_group_place *places;
     size_t places_len, places_cap, place_free;
+    bool followed;          /* a node takes the news */
+    struct rusmi_list news; /* struct rusmi_member */
 };
 
 void rusmi_groups_init(struct rusmi_groups *groups, uint64_t seed0, uint64_t seed1);

@@ -134,6 +134,7 @@ rusm_err rusm_runtime_get_stats(rusm_runtime *rt, rusm_runtime_stats *out_stats)
                                       .sends_noproc = atomic_load(&rt->noproc),
                                       .sends_noname = atomic_load(&rt->noname),
                                       .sends_full = atomic_load(&rt->full),
+                                      .copies_skipped = atomic_load(&rt->copies_skipped),
                                       .replies_late = atomic_load(&rt->late),
                                       .messages_unexpected = atomic_load(&rt->unexpected),
                                       .timers_skipped = atomic_load(&rt->timers_skipped),

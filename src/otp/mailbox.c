@@ -104,6 +104,17 @@ bool rusmi_mailbox_waits(const struct rusmi_mailbox *box)
     return rusmi_box_is_waiting(atomic_load(&box->head));
 }
 
+/* A message leaves the mailbox. */
+static void leave(struct rusmi_mailbox *box, struct rusm_msg *msg)
+{
+    if ((msg->flags & RUSMI_MSG_FAR) != 0) {
+        msg->flags &= ~(unsigned)RUSMI_MSG_FAR & 15u;
+        /* relaxed: a count */
+        (void)atomic_fetch_sub_explicit(&box->far_bytes, rusmi_msg_far_bytes(msg),
+                                        memory_order_relaxed);
+    }
+}
+
 static void unlink_msg(struct rusmi_mailbox *box, struct rusm_msg **at)
 {
     struct rusm_msg *msg = *at;
@@ -119,6 +130,7 @@ static void unlink_msg(struct rusmi_mailbox *box, struct rusm_msg **at)
         box->seen = at;
     }
     msg->next = NULL;
+    leave(box, msg);
     if (rusmi_box_bound(box) != 0 && is_bounded(msg)) {
         (void)atomic_fetch_sub_explicit(&box->room, 1, memory_order_relaxed); /* a count */
     }
@@ -332,6 +344,7 @@ static uint64_t free_list(struct rusmi_mailbox *box, struct rusm_msg *msg)
         if (bounded && is_bounded(msg)) {
             (void)atomic_fetch_sub_explicit(&box->room, 1, memory_order_relaxed); /* a count */
         }
+        leave(box, msg);
         rusm_msg_del(msg);
         msg = next;
         freed++;

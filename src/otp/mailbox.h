@@ -47,6 +47,7 @@ enum {
     RUSMI_MSG_CAUSE = 1,  /* data begins with a struct rusmi_cause pointer, one reference */
     RUSMI_MSG_SHARED = 2, /* data begins with a struct rusmi_shared pointer: there are the bytes */
     RUSMI_MSG_OBJECT = 4, /* data begins with a struct rusmi_attached; the bytes come behind */
+    RUSMI_MSG_FAR = 8,    /* it is, or is to be, counted in the mailbox's far_bytes */
 };
 
 struct rusm_msg {
@@ -123,6 +124,10 @@ struct rusmi_mailbox {
     /* of a bounded mailbox */
     _Atomic int64_t room; /* messages in it that are not signals */
     _Atomic uint64_t dropped;
+
+    /* any thread: bytes of its messages that came from elsewhere; a sum of reservations that are
+     * each taken back, so it is right across the lives of a slot */
+    _Atomic int64_t far_bytes;
 };
 
 _Static_assert(offsetof(struct rusmi_mailbox, inbox_len) == 32,
@@ -184,6 +189,12 @@ uint64_t rusmi_mailbox_close(struct rusmi_mailbox *box);
 /* Messages that were pushed and not taken. Any thread; a push that is just being made may not be
  * counted. */
 uint64_t rusmi_mailbox_depth(const struct rusmi_mailbox *box);
+
+/* What a message counts in far_bytes. */
+static inline int64_t rusmi_msg_far_bytes(const struct rusm_msg *msg)
+{
+    return (int64_t)(sizeof(*msg) + msg->len);
+}
 
 /* ---- message.c ---- */
 

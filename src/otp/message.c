@@ -135,6 +135,11 @@ void rusm_msg_set_kind(rusm_msg *msg, rusm_msg_kind kind, uint64_t ref_number)
     msg->ref = ref_number;
 }
 
+void rusm_msg_set_far(rusm_msg *msg)
+{
+    msg->flags |= RUSMI_MSG_FAR;
+}
+
 rusm_msg_kind rusm_msg_get_kind(const rusm_msg *msg)
 {
     return (rusm_msg_kind)msg->kind;

@@ -529,6 +529,7 @@ void rusm_runtime_set_router(rusm_runtime *rt, const rusm_router *router, void *
 }
 
 void rusm_runtime_watch_mailboxes(rusm_runtime *rt, uint32_t high, uint32_t low,
+                                  uint64_t far_bytes_max,
                                   void (*fn)(void *arg, rusm_pid pid, bool crowded), void *arg)
 {
     if (fn == NULL) {
@@ -540,6 +541,10 @@ void rusm_runtime_watch_mailboxes(rusm_runtime *rt, uint32_t high, uint32_t low,
         }
         return;
     }
+    /* relaxed: before the first process */
+    atomic_store_explicit(&rt->far_bytes_max,
+                          far_bytes_max > INT64_MAX ? INT64_MAX : (int64_t)far_bytes_max,
+                          memory_order_relaxed);
     rt->crowd_fn = fn;
     rt->crowd_arg = arg;
     atomic_store(&rt->crowd_low, low);

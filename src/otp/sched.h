@@ -382,6 +382,7 @@ struct rusm_runtime {
     struct rusmi_shard *shards; /* of the workers, and one more */
     _Atomic uint32_t left;      /* what rusm_runtime_stop() sleeps on: changes when one has gone */
     _Atomic uint64_t noproc, noname;
+    _Atomic uint64_t copies_skipped;
     _Atomic uint64_t full, late, unexpected, timers_skipped, stream_dropped, accepts_delayed, held;
     _Atomic uint32_t drivers; /* not yet closed */
 
@@ -391,6 +392,7 @@ struct rusm_runtime {
     _Atomic uint32_t router_calls;
 
     _Atomic uint32_t crowd_high, crowd_low; /* 0: off; calls are made under a crowd stripe */
+    _Atomic int64_t far_bytes_max;          /* of one mailbox */
     void (*crowd_fn)(void *arg, rusm_pid pid, bool crowded);
     void *crowd_arg;
 };
@@ -436,6 +438,10 @@ rusm_err rusmi_route_signal(rusm_runtime *rt, const rusm_signal *signal);
 rusm_err rusmi_send_far(struct rusmi_process *self, rusm_pid to, rusm_msg *msg, int64_t timeout_ms);
 /* Ask it for the name of a node; false if it is not known. */
 bool rusmi_route_name(struct rusmi_process *self, uint64_t incarnation, char *buf, size_t buf_len);
+/* As the router's functions of the same name; RUSM_ENONODE without a router that has it. */
+void rusmi_route_groups_changed(rusm_runtime *rt);
+rusm_err rusmi_route_group_send(rusm_runtime *rt, uint64_t incarnation, const char *group,
+                                const void *data, size_t len, bool wait);
 /* A message was taken from proc's mailbox, or it was closed: look whether it is no longer crowded.
  */
 void rusmi_crowd_taken(struct rusmi_process *proc, bool closed);

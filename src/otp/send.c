@@ -27,19 +27,35 @@ static struct rusmi_lock *crowd_stripe(const struct rusmi_process *proc)
  * taken the last ones after we counted and before we set the mark, and then looks no more: so we
  * count again after that. Sequentially consistent on both sides, one of us sees the other.
  */
+static bool is_crowded(const struct rusmi_process *proc, const rusm_runtime *rt)
+{
+    uint32_t high = atomic_load(&rt->crowd_high);
+
+    /* relaxed: a count, and a limit that changes before the first process */
+    return high != 0 && (rusmi_mailbox_depth(&proc->mailbox) > high ||
+                         atomic_load_explicit(&proc->mailbox.far_bytes, memory_order_relaxed) >
+                             atomic_load_explicit(&rt->far_bytes_max, memory_order_relaxed) / 2);
+}
+
+static bool is_emptied(const struct rusmi_process *proc, const rusm_runtime *rt)
+{
+    /* relaxed: as above */
+    return rusmi_mailbox_depth(&proc->mailbox) <= atomic_load(&rt->crowd_low) &&
+           atomic_load_explicit(&proc->mailbox.far_bytes, memory_order_relaxed) <=
+               atomic_load_explicit(&rt->far_bytes_max, memory_order_relaxed) / 4;
+}
+
 static void crowd_pushed(struct rusmi_process *proc, rusm_runtime *rt, uint64_t serial)
 {
     rusm_pid pid = {rt->incarnation, serial};
-    uint32_t high;
 
     rusmi_lock_take(crowd_stripe(proc));
-    high = atomic_load(&rt->crowd_high);
-    if (high != 0 && atomic_load(&proc->crowded) == 0 && atomic_load(&proc->serial) == serial &&
-        rusmi_mailbox_depth(&proc->mailbox) > high) {
+    if (atomic_load(&proc->crowded) == 0 && atomic_load(&proc->serial) == serial &&
+        is_crowded(proc, rt)) {
         atomic_store(&proc->crowded, 1);
         rt->crowd_fn(rt->crowd_arg, pid, true);
         atomic_thread_fence(memory_order_seq_cst);
-        if (rusmi_mailbox_depth(&proc->mailbox) <= atomic_load(&rt->crowd_low)) {
+        if (is_emptied(proc, rt)) {
             atomic_store(&proc->crowded, 0);
             rt->crowd_fn(rt->crowd_arg, pid, false);
         }
@@ -55,8 +71,7 @@ void rusmi_crowd_taken(struct rusmi_process *proc, bool closed)
         return;
     }
     atomic_thread_fence(memory_order_seq_cst); /* between counting and looking, see crowd_pushed */
-    if (!closed && (atomic_load(&proc->crowded) == 0 ||
-                    rusmi_mailbox_depth(&proc->mailbox) > atomic_load(&rt->crowd_low))) {
+    if (!closed && (atomic_load(&proc->crowded) == 0 || !is_emptied(proc, rt))) {
         return;
     }
     rusmi_lock_take(crowd_stripe(proc));
@@ -69,10 +84,48 @@ void rusmi_crowd_taken(struct rusmi_process *proc, bool closed)
 
 /* ---- delivery -------------------------------------------------------------------------------- */
 
+/*
+ * Make room for a message that counts; false if there is none. One always fits, so that no limit
+ * makes a message impossible.
+ */
+static bool far_reserve(struct rusmi_process *proc, const rusm_runtime *rt, int64_t bytes)
+{
+    /* relaxed, all: counts */
+    int64_t before =
+        atomic_fetch_add_explicit(&proc->mailbox.far_bytes, bytes, memory_order_relaxed);
+
+    if (before > 0 &&
+        before + bytes > atomic_load_explicit(&rt->far_bytes_max, memory_order_relaxed)) {
+        (void)atomic_fetch_sub_explicit(&proc->mailbox.far_bytes, bytes, memory_order_relaxed);
+        return false;
+    }
+    return true;
+}
+
+/* rusmi_push_to(), for any message. */
+static enum rusmi_push push(struct rusmi_process *proc, rusm_runtime *rt, uint64_t serial,
+                            rusm_msg *msg)
+{
+    int64_t bytes = (msg->flags & RUSMI_MSG_FAR) != 0 ? rusmi_msg_far_bytes(msg) : 0;
+    enum rusmi_push result;
+
+    if (bytes == 0) {
+        return rusmi_push_to(proc, serial, msg);
+    }
+    if (!far_reserve(proc, rt, bytes)) {
+        return RUSMI_PUSH_FULL;
+    }
+    result = rusmi_push_to(proc, serial, msg);
+    if (result == RUSMI_PUSH_GONE || result == RUSMI_PUSH_FULL || result == RUSMI_PUSH_SHED) {
+        /* relaxed: a count */
+        (void)atomic_fetch_sub_explicit(&proc->mailbox.far_bytes, bytes, memory_order_relaxed);
+    }
+    return result;
+}
+
 rusm_err rusmi_deliver(rusm_runtime *rt, uint64_t serial, rusm_msg *msg)
 {
     struct rusmi_process *proc = rusmi_process_find(rt->pool, serial);
-    uint32_t high;
 
     rusmi_msg_let(msg);
     /* The slot may change its holder at any time: what holds is the generation that the push
@@ -80,7 +133,7 @@ rusm_err rusmi_deliver(rusm_runtime *rt, uint64_t serial, rusm_msg *msg)
     if (proc == NULL || !rusmi_process_is(proc, (rusm_pid){rt->incarnation, serial})) {
         return RUSM_ENOPROC;
     }
-    switch (rusmi_push_to(proc, serial, msg)) {
+    switch (push(proc, rt, serial, msg)) {
     case RUSMI_PUSH_GONE:
         return RUSM_ENOPROC;
     case RUSMI_PUSH_FULL:
@@ -102,10 +155,8 @@ rusm_err rusmi_deliver(rusm_runtime *rt, uint64_t serial, rusm_msg *msg)
     case RUSMI_PUSHED:
         break;
     }
-    high = atomic_load(&rt->crowd_high);
     /* relaxed: a hint, decided in crowd_pushed */
-    if (high != 0 && atomic_load_explicit(&proc->crowded, memory_order_relaxed) == 0 &&
-        rusmi_mailbox_depth(&proc->mailbox) > high) {
+    if (atomic_load_explicit(&proc->crowded, memory_order_relaxed) == 0 && is_crowded(proc, rt)) {
         crowd_pushed(proc, rt, serial);
     }
     return RUSM_OK;
@@ -206,6 +257,33 @@ bool rusmi_route_name(struct rusmi_process *self, uint64_t incarnation, char *bu
     }
     router_drop(self->runtime);
     return known;
+}
+
+void rusmi_route_groups_changed(rusm_runtime *rt)
+{
+    const struct rusm_router *router;
+
+    (void)atomic_fetch_add(&rt->router_calls, 1);
+    router = atomic_load(&rt->router);
+    if (router != NULL && router->groups_changed != NULL) {
+        router->groups_changed(rt->router_arg);
+    }
+    router_drop(rt);
+}
+
+rusm_err rusmi_route_group_send(rusm_runtime *rt, uint64_t incarnation, const char *group,
+                                const void *data, size_t len, bool wait)
+{
+    const struct rusm_router *router;
+    rusm_err err = RUSM_ENONODE;
+
+    (void)atomic_fetch_add(&rt->router_calls, 1);
+    router = atomic_load(&rt->router);
+    if (router != NULL && router->group_send != NULL) {
+        err = router->group_send(rt->router_arg, rusm_self(), incarnation, group, data, len, wait);
+    }
+    router_drop(rt);
+    return err;
 }
 
 /* Give back what was to be handed over: to the process, which holds it again. */

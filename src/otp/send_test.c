@@ -423,7 +423,7 @@ static void test_crowded_mailbox_is_told_above_high_and_at_low(void **state)
     struct fixture *fixture = *state;
     struct crowd crowd = {.fixture = fixture};
 
-    rusm_runtime_watch_mailboxes(fixture->rt, 10, 4, on_crowd, &crowd);
+    rusm_runtime_watch_mailboxes(fixture->rt, 10, 4, 0, on_crowd, &crowd);
     enter(fixture);
     for (uint64_t i = 0; i < 10; i++) {
         send_number(rusm_self(), i);
@@ -447,7 +447,53 @@ static void test_crowded_mailbox_is_told_above_high_and_at_low(void **state)
     rusm_thread_leave(); /* its end is the end of the crowd */
     assert_int_equal(atomic_load(&crowd.off), 2);
     assert_int_equal(atomic_load(&crowd.wrong), 0);
-    rusm_runtime_watch_mailboxes(fixture->rt, 0, 0, NULL, NULL);
+    rusm_runtime_watch_mailboxes(fixture->rt, 0, 0, 0, NULL, NULL);
+}
+
+static rusm_err deliver_far(struct fixture *fixture, rusm_pid to, size_t len)
+{
+    rusm_msg *msg;
+    rusm_err err;
+
+    assert_int_equal(rusm_msg_new(&msg, len), RUSM_OK);
+    rusm_msg_set_far(msg);
+    err = rusm_deliver(fixture->rt, to.serial, msg);
+    if (err != RUSM_OK) {
+        rusm_msg_del(msg);
+    }
+    return err;
+}
+
+/* What is sent here passes, and what was received makes room; one message always fits. */
+static void test_bytes_from_elsewhere_are_bounded(void **state)
+{
+    struct fixture *fixture = *state;
+    struct crowd crowd = {.fixture = fixture};
+    rusm_msg *msg;
+
+    rusm_runtime_watch_mailboxes(fixture->rt, 1000, 250, 10000, on_crowd, &crowd);
+    enter(fixture);
+    assert_int_equal(deliver_far(fixture, rusm_self(), 20000), RUSM_OK);
+    assert_int_equal(atomic_load(&crowd.on), 1);
+    assert_int_equal(deliver_far(fixture, rusm_self(), 10), RUSM_EFULL);
+    send_number(rusm_self(), 7);
+    assert_int_equal(rusm_receive(&msg, 0), RUSM_OK);
+    assert_int_equal(atomic_load(&crowd.off), 1);
+    rusm_msg_del(msg);
+    assert_int_equal(receive_number(), 7);
+    for (int i = 0; i < 9; i++) {
+        assert_int_equal(deliver_far(fixture, rusm_self(), 1000), RUSM_OK);
+    }
+    assert_int_equal(deliver_far(fixture, rusm_self(), 1000), RUSM_EFULL);
+    assert_int_equal(atomic_load(&crowd.on), 2);
+    rusm_thread_leave(); /* frees what is there and gives its bytes back */
+    enter(fixture);      /* into the same slot */
+    for (int i = 0; i < 9; i++) {
+        assert_int_equal(deliver_far(fixture, rusm_self(), 1000), RUSM_OK);
+    }
+    rusm_thread_leave();
+    assert_int_equal(atomic_load(&crowd.wrong), 0);
+    rusm_runtime_watch_mailboxes(fixture->rt, 0, 0, 0, NULL, NULL);
 }
 
 static void test_crowd_calls_alternate_under_a_storm(void **state)
@@ -458,7 +504,7 @@ static void test_crowd_calls_alternate_under_a_storm(void **state)
     pthread_t threads[STORM_THREADS];
     rusm_pid sink;
 
-    rusm_runtime_watch_mailboxes(fixture->rt, 8, 2, on_crowd, &crowd);
+    rusm_runtime_watch_mailboxes(fixture->rt, 8, 2, 0, on_crowd, &crowd);
     sink = spawn(fixture, body_storm_sink, fixture);
     for (uint64_t i = 0; i < STORM_THREADS; i++) {
         storms[i] = (struct storm){fixture, sink, i};
@@ -527,7 +573,8 @@ static bool route_name(void *arg, uint64_t incarnation, char *buf, size_t buf_le
     return incarnation == 77;
 }
 
-static const rusm_router router = {route_send, route_signal, route_name};
+static const rusm_router router = {
+    .send = route_send, .signal = route_signal, .node_name = route_name};
 
 static void test_other_incarnations_go_to_the_router(void **state)
 {
@@ -642,6 +689,7 @@ int main(void)
         fixture_test(test_send_storm_from_threads_arrives_once_and_in_order),
         fixture_test(test_messages_to_an_ending_process_are_all_accounted_for),
         fixture_test(test_crowded_mailbox_is_told_above_high_and_at_low),
+        fixture_test(test_bytes_from_elsewhere_are_bounded),
         fixture_test(test_crowd_calls_alternate_under_a_storm),
         fixture_test(test_other_incarnations_go_to_the_router),
         fixture_test(test_kill_inside_the_router_loses_nothing),

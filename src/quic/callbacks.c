@@ -148,7 +148,7 @@ static int on_handshake_completed(ngtcp2_conn *ng, void *user_data)
         }
         conn->control_greet = true;
     }
-    ngtcp2_conn_set_keep_alive_timeout(ng, conn->cfg.tick_ns / 4);
+    ngtcp2_conn_set_keep_alive_timeout(ng, conn->cfg.tick_ns / QUIC_KEEP_ALIVE);
     conn->due = true;
     return 0;
 }

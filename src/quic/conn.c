@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "quic/core.h"
+#include "wire/control.h"
 
 #define MS ((rusm_time)1000000)
 
@@ -103,8 +104,8 @@ static void fill_params(const struct rusmi_quic_conn *conn, ngtcp2_transport_par
     params->initial_max_streams_uni = cfg->streams_max;
     params->initial_max_streams_bidi = conn->server ? 1 : 0;
     params->disable_active_migration = 1;
-    /* Silence is noticed by rusmi_quic_conn_timer after one tick. QUIC's own timeout stands behind
-     * it, and must not cut a handshake short when the tick is. */
+    /* Silence is noticed by rusmi_quic_conn_timer. QUIC's own timeout stands behind it, and must not
+     * cut a handshake short when the tick is. */
     params->max_idle_timeout = idle > cfg->handshake_ns ? idle : cfg->handshake_ns;
 }
 
@@ -510,9 +511,19 @@ rusm_err rusmi_quic_conn_recv(struct rusmi_quic_conn *conn, const struct rusmi_q
     return conn->end.err;
 }
 
+/*
+ * When a peer that was last heard at conn->heard is given up. A peer that dies was last heard up to a
+ * keep-alive and a round trip before that; the quarter beside the tick covers both, so that it is
+ * noticed between 1 and 1.25 ticks after its death, and never sooner.
+ */
+static rusm_time silent_at(const struct rusmi_quic_conn *conn)
+{
+    return conn->heard + conn->cfg.tick_ns + conn->cfg.tick_ns / 4;
+}
+
 rusm_time rusmi_quic_conn_deadline(const struct rusmi_quic_conn *conn)
 {
-    rusm_time at, silent = conn->heard + conn->cfg.tick_ns;
+    rusm_time at, silent = silent_at(conn);
 
     switch (conn->state) {
     case RUSMI_QUIC_HANDSHAKE:
@@ -537,12 +548,13 @@ rusm_time rusmi_quic_conn_deadline(const struct rusmi_quic_conn *conn)
 
 static void timer_silence(struct rusmi_quic_conn *conn)
 {
+    unsigned long long tenths = (unsigned long long)((conn->now - conn->heard) / (100 * MS));
     struct rusmi_quic_end end;
 
-    rusmi_quic_end_set(&end, RUSMI_QUIC_TIMEOUT, 0, "the peer was silent for %llu ms",
-                       (unsigned long long)(conn->cfg.tick_ns / MS));
+    rusmi_quic_end_set(&end, RUSMI_QUIC_TIMEOUT, 0, "time-out, last heard %llu.%llu s ago",
+                       tenths / 10, tenths % 10);
     /* It may only have been stopped for a while: then it learns why it is alone. */
-    rusmi_quic_stop(conn, &end, NGTCP2_CCERR_TYPE_TRANSPORT, NGTCP2_NO_ERROR, false);
+    rusmi_quic_stop(conn, &end, NGTCP2_CCERR_TYPE_APPLICATION, RUSMI_CLOSE_SILENT, true);
 }
 
 rusm_err rusmi_quic_conn_timer(struct rusmi_quic_conn *conn, rusm_time now)
@@ -556,7 +568,7 @@ rusm_err rusmi_quic_conn_timer(struct rusmi_quic_conn *conn, rusm_time now)
         }
         return conn->end.err;
     }
-    if (conn->state == RUSMI_QUIC_UP && now >= conn->heard + conn->cfg.tick_ns) {
+    if (conn->state == RUSMI_QUIC_UP && now >= silent_at(conn)) {
         timer_silence(conn);
         return conn->end.err;
     }

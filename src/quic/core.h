@@ -21,6 +21,9 @@
 
 #define QUIC_NEVER UINT64_MAX
 
+/* An idle link has an exchange that often in a tick: see silent_at() in conn.c. */
+#define QUIC_KEEP_ALIVE 5
+
 /* An Initial packet of a client is at least so large (RFC 9000 14.1), and so may be its close. */
 #define QUIC_CLOSE_MAX 1280
 

@@ -27,12 +27,18 @@
 #define RUSMI_PROTOCOL_VERSION_MIN 1u
 /* Versions that a hello may list. */
 #define RUSMI_VERSIONS_MAX 16u
+/* Feature bits of a hello: "I tell of members and want to be told of them". */
+#define RUSMI_FEATURE_MESH ((uint64_t)1)
 /* Frame types from here on are extensions: who does not know one ignores it. */
 #define RUSMI_FRAME_EXTENSION 64u
 /* Records in one page of a list, chosen so that a page of the longest records fits a frame. */
 #define RUSMI_PAGE_MAX 96u
 /* Names in one names_add or names_del frame, by the same rule. */
 #define RUSMI_NAMES_MAX 200u
+/* Memberships in one groups_add or groups_del frame, by the same rule. */
+#define RUSMI_GROUPS_MAX 200u
+/* Members in one members frame, by the same rule. */
+#define RUSMI_MEMBERS_MAX 128u
 /* Bytes of an address, a software text and a detail text, without a NUL. */
 #define RUSMI_WIRE_ADDRESS_MAX 127u
 #define RUSMI_SOFTWARE_MAX     255u
@@ -62,7 +68,8 @@
     X(RUSMI_CLOSE_ABANDONED, 14, RUSM_ENOLINK, "the dialer gave up")                               \
     X(RUSMI_CLOSE_SILENT, 15, RUSM_ETIMEOUT, "the peer was silent for too long")                   \
     X(RUSMI_CLOSE_REVOKED, 16, RUSM_EAUTH, "the certificate is no longer trusted")                 \
-    X(RUSMI_CLOSE_INCARNATION, 17, RUSM_EREFUSED, "the incarnation is in use by another node")
+    X(RUSMI_CLOSE_INCARNATION, 17, RUSM_EREFUSED, "the incarnation is in use by another node")     \
+    X(RUSMI_CLOSE_LEFT, 18, RUSM_EREFUSED, "the node has left the cluster")
 
 enum rusmi_close_code {
 #define X(name, value, err, text) name = value,
@@ -85,8 +92,12 @@ enum rusmi_frame_type {
     RUSMI_FRAME_NAMES_DEL = 7,
     RUSMI_FRAME_REQUEST = 8,
     RUSMI_FRAME_REPLY = 9,
-    RUSMI_FRAME_FLOW = 10,
+    RUSMI_FRAME_FLOW = 10, /* the last one of version 1 */
     /* from version 2 on */
+    RUSMI_FRAME_MEMBERS = 11,
+    RUSMI_FRAME_LEAVE = 12,       /* "I leave the cluster: do not look for me" */
+    RUSMI_FRAME_GROUPS_ADD = 13,  /* processes of the sender that are members of groups */
+    RUSMI_FRAME_GROUPS_DEL = 14,
     RUSMI_FRAME_NAMES_ASK = 15,   /* "may a process of mine have this name?" */
     RUSMI_FRAME_NAMES_AGREE = 16, /* the answer */
     RUSMI_FRAME_NAMES_MORE = 17,  /* "list your names anew: there is room for more" */
@@ -127,6 +138,22 @@ struct rusmi_name_entry {
     uint64_t time;   /* logical time of the registration; unused in names_del */
 };
 
+/* A process of the sender and a group that it is in. In a decoded frame the text points into it. */
+struct rusmi_group_entry {
+    const char *group; /* no NUL at the end */
+    size_t group_len;
+    uint64_t serial; /* not 0 */
+};
+
+/* A member that the sender has a link with. In a decoded frame the texts point into the frame. */
+struct rusmi_member_entry {
+    const char *name; /* no NUL at the end */
+    size_t name_len;
+    uint64_t incarnation; /* not 0 */
+    const char *address;  /* where it listens, as far as the sender knows; no NUL at the end */
+    size_t address_len;   /* 1 to RUSMI_WIRE_ADDRESS_MAX */
+};
+
 struct rusmi_request {
     uint32_t kind;                /* enum rusmi_request_kind; a decoded one may be unknown */
     char name[RUSM_NAME_MAX + 1]; /* spawn: factory; whereis: name */
@@ -163,6 +190,7 @@ struct rusmi_peer_record {
     uint64_t queue_bytes;
     int64_t up_ms;
     int64_t cert_not_after;
+    char listen[RUSMI_WIRE_ADDRESS_MAX + 1]; /* where it can be dialled; may be empty */
 };
 
 struct rusmi_name_record {
@@ -215,6 +243,14 @@ struct rusmi_frame {
             struct rusmi_name_entry *entries;
             size_t len;
         } names;
+        struct {
+            struct rusmi_member_entry *entries;
+            size_t len;
+        } members;
+        struct {
+            struct rusmi_group_entry *entries;
+            size_t len;
+        } groups;
         struct rusmi_request request;
         struct rusmi_reply reply;
         struct rusmi_flow flow;

@@ -241,6 +241,128 @@ static bool names_field(struct decoder *decoder, uint64_t key, void *record)
     return true;
 }
 
+static bool group_entry(struct decoder *decoder, struct rusmi_group_entry *entry)
+{
+    const uint8_t *bytes;
+    uint64_t elements;
+
+    if (!rusmi_cbor_get_head(&decoder->reader, RUSMI_CBOR_ARRAY, &elements)) {
+        return false;
+    }
+    if (elements < 2) {
+        return fail(decoder, "a membership has fewer than two elements");
+    }
+    if (!rusmi_cbor_get_string(&decoder->reader, RUSMI_CBOR_TEXT, &bytes, &entry->group_len)) {
+        return false;
+    }
+    entry->group = (const char *)bytes;
+    if (!rusmi_name_valid(entry->group, entry->group_len)) {
+        return fail(decoder, "a name is empty, too long, or not printable UTF-8");
+    }
+    if (!get_nonzero(decoder, &entry->serial)) {
+        return false;
+    }
+    for (; elements > 2; elements--) {
+        if (!rusmi_cbor_skip(&decoder->reader)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool groups_field(struct decoder *decoder, uint64_t key, void *record)
+{
+    struct rusmi_frame *frame = decoder->frame;
+    uint64_t len;
+
+    if (key != 1) {
+        return nothing_field(decoder, key, record);
+    }
+    if (!rusmi_cbor_get_head(&decoder->reader, RUSMI_CBOR_ARRAY, &len)) {
+        return false;
+    }
+    if (len == 0 || len > RUSMI_GROUPS_MAX) {
+        return fail(decoder, "no memberships, or too many in one frame");
+    }
+    frame->memory = rusmi_zalloc_array((size_t)len, sizeof(struct rusmi_group_entry));
+    if (frame->memory == NULL) {
+        decoder->no_memory = true;
+        return fail(decoder, "out of memory");
+    }
+    frame->u.groups.entries = frame->memory;
+    frame->u.groups.len = (size_t)len;
+    for (size_t i = 0; i < len; i++) {
+        if (!group_entry(decoder, &frame->u.groups.entries[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool member_entry(struct decoder *decoder, struct rusmi_member_entry *entry)
+{
+    const uint8_t *bytes;
+    uint64_t elements;
+
+    if (!rusmi_cbor_get_head(&decoder->reader, RUSMI_CBOR_ARRAY, &elements)) {
+        return false;
+    }
+    if (elements < 3) {
+        return fail(decoder, "a member entry has fewer than three elements");
+    }
+    if (!rusmi_cbor_get_string(&decoder->reader, RUSMI_CBOR_TEXT, &bytes, &entry->name_len)) {
+        return false;
+    }
+    entry->name = (const char *)bytes;
+    if (!rusmi_name_valid(entry->name, entry->name_len)) {
+        return fail(decoder, "a name is empty, too long, or not printable UTF-8");
+    }
+    if (!get_nonzero(decoder, &entry->incarnation) ||
+        !rusmi_cbor_get_string(&decoder->reader, RUSMI_CBOR_TEXT, &bytes, &entry->address_len)) {
+        return false;
+    }
+    entry->address = (const char *)bytes;
+    if (entry->address_len > RUSMI_WIRE_ADDRESS_MAX ||
+        !rusmi_name_valid(entry->address, entry->address_len)) {
+        return fail(decoder, "an address is empty, too long, or not printable UTF-8");
+    }
+    for (; elements > 3; elements--) {
+        if (!rusmi_cbor_skip(&decoder->reader)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool members_field(struct decoder *decoder, uint64_t key, void *record)
+{
+    struct rusmi_frame *frame = decoder->frame;
+    uint64_t len;
+
+    if (key != 1) {
+        return nothing_field(decoder, key, record);
+    }
+    if (!rusmi_cbor_get_head(&decoder->reader, RUSMI_CBOR_ARRAY, &len)) {
+        return false;
+    }
+    if (len == 0 || len > RUSMI_MEMBERS_MAX) {
+        return fail(decoder, "no members, or too many in one frame");
+    }
+    frame->memory = rusmi_zalloc_array((size_t)len, sizeof(struct rusmi_member_entry));
+    if (frame->memory == NULL) {
+        decoder->no_memory = true;
+        return fail(decoder, "out of memory");
+    }
+    frame->u.members.entries = frame->memory;
+    frame->u.members.len = (size_t)len;
+    for (size_t i = 0; i < len; i++) {
+        if (!member_entry(decoder, &frame->u.members.entries[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool request_max(struct decoder *decoder, struct rusmi_request *request)
 {
     uint64_t max;
@@ -372,6 +494,8 @@ static bool peer_field(struct decoder *decoder, uint64_t key, void *record)
         return rusmi_cbor_get_int(&decoder->reader, &peer->up_ms);
     case 14:
         return rusmi_cbor_get_int(&decoder->reader, &peer->cert_not_after);
+    case 15:
+        return get_text(decoder, peer->listen, RUSMI_WIRE_ADDRESS_MAX);
     }
     return nothing_field(decoder, key, record);
 }
@@ -589,6 +713,7 @@ static bool decode_body(struct decoder *decoder, uint64_t pairs)
                require(decoder, seen, KEY(1) | KEY(2) | KEY(3) | KEY(4));
     case RUSMI_FRAME_ACCEPT:
     case RUSMI_FRAME_READY:
+    case RUSMI_FRAME_LEAVE:
     case RUSMI_FRAME_NAMES_MORE:
         return get_pairs(decoder, pairs, 0, nothing_field, NULL, &seen);
     case RUSMI_FRAME_PING:
@@ -608,6 +733,13 @@ static bool decode_body(struct decoder *decoder, uint64_t pairs)
     case RUSMI_FRAME_FLOW:
         return get_pairs(decoder, pairs, 0, flow_field, &frame->u.flow, &seen) &&
                flow_required(decoder, seen);
+    case RUSMI_FRAME_MEMBERS:
+        return get_pairs(decoder, pairs, 0, members_field, NULL, &seen) &&
+               require(decoder, seen, KEY(1));
+    case RUSMI_FRAME_GROUPS_ADD:
+    case RUSMI_FRAME_GROUPS_DEL:
+        return get_pairs(decoder, pairs, 0, groups_field, NULL, &seen) &&
+               require(decoder, seen, KEY(1));
     case RUSMI_FRAME_NAMES_ASK:
         return get_pairs(decoder, pairs, 0, names_ask_field, &frame->u.names_ask, &seen) &&
                require(decoder, seen, KEY(1) | KEY(2) | KEY(3) | KEY(4));

@@ -11,13 +11,14 @@
 #include <string.h>
 
 /* The longest records and entries, so that a full page always fits (docs/wire.md 3.3). */
-#define INT_BYTES  9u                            /* head of an integer */
-#define TEXT_BYTES (2u + RUSM_NAME_MAX)          /* head and bytes of the longest name */
-#define PAGE_BYTES (64u + 3u + RUSMI_DETAIL_MAX) /* around the records, generously */
+#define INT_BYTES     9u                   /* head of an integer */
+#define TEXT_BYTES    (2u + RUSM_NAME_MAX) /* head and bytes of the longest name */
+#define ADDRESS_BYTES (2u + RUSMI_WIRE_ADDRESS_MAX)
+#define PAGE_BYTES    (64u + 3u + RUSMI_DETAIL_MAX) /* around the records, generously */
 _Static_assert(RUSMI_PAGE_MAX *(1 + 8 + 6 * INT_BYTES + 2 * TEXT_BYTES) + PAGE_BYTES <=
                    RUSMI_FRAME_MAX,
                "a page of the longest process records fits a frame");
-_Static_assert(RUSMI_PAGE_MAX *(1 + 14 + 11 * INT_BYTES + 1 + 2 * TEXT_BYTES) + PAGE_BYTES <=
+_Static_assert(RUSMI_PAGE_MAX *(1 + 15 + 11 * INT_BYTES + 1 + TEXT_BYTES + 2 * ADDRESS_BYTES) + PAGE_BYTES <=
                    RUSMI_FRAME_MAX,
                "a page of the longest peer records fits a frame");
 _Static_assert(RUSMI_PAGE_MAX *(1 + 4 + 2 * INT_BYTES + 2 * TEXT_BYTES) + PAGE_BYTES <=
@@ -25,6 +26,11 @@ _Static_assert(RUSMI_PAGE_MAX *(1 + 4 + 2 * INT_BYTES + 2 * TEXT_BYTES) + PAGE_B
                "a page of the longest name records fits a frame");
 _Static_assert(RUSMI_NAMES_MAX *(1 + 2 * INT_BYTES + TEXT_BYTES) + PAGE_BYTES <= RUSMI_FRAME_MAX,
                "a frame of the longest names fits");
+_Static_assert(RUSMI_GROUPS_MAX *(1 + INT_BYTES + TEXT_BYTES) + PAGE_BYTES <= RUSMI_FRAME_MAX,
+               "a frame of the longest groups fits");
+_Static_assert(RUSMI_MEMBERS_MAX *(1 + INT_BYTES + TEXT_BYTES + ADDRESS_BYTES) + PAGE_BYTES <=
+                   RUSMI_FRAME_MAX,
+               "a frame of the longest members fits");
 _Static_assert(RUSMI_SPAWN_ARGS_MAX + TEXT_BYTES + PAGE_BYTES <= RUSMI_FRAME_MAX,
                "a spawn request with the longest arguments fits");
 
@@ -176,6 +182,51 @@ static void encode_names(struct encoder *encoder, const struct rusmi_frame *fram
     }
 }
 
+static void encode_groups(struct encoder *encoder, const struct rusmi_frame *frame)
+{
+    size_t len = frame->u.groups.len;
+
+    if (len == 0 || len > RUSMI_GROUPS_MAX) {
+        encoder->invalid = true;
+        return;
+    }
+    begin(encoder, frame->type, 1);
+    rusmi_cbor_put_uint(&encoder->writer, 1);
+    rusmi_cbor_put_array(&encoder->writer, len);
+    for (size_t i = 0; i < len; i++) {
+        const struct rusmi_group_entry *entry = &frame->u.groups.entries[i];
+
+        rusmi_cbor_put_array(&encoder->writer, 2);
+        put_name_len(encoder, entry->group, entry->group_len);
+        encoder->invalid |= entry->serial == 0;
+        rusmi_cbor_put_uint(&encoder->writer, entry->serial);
+    }
+}
+
+static void encode_members(struct encoder *encoder, const struct rusmi_frame *frame)
+{
+    size_t len = frame->u.members.len;
+
+    if (len == 0 || len > RUSMI_MEMBERS_MAX) {
+        encoder->invalid = true;
+        return;
+    }
+    begin(encoder, RUSMI_FRAME_MEMBERS, 1);
+    rusmi_cbor_put_uint(&encoder->writer, 1);
+    rusmi_cbor_put_array(&encoder->writer, len);
+    for (size_t i = 0; i < len; i++) {
+        const struct rusmi_member_entry *entry = &frame->u.members.entries[i];
+
+        rusmi_cbor_put_array(&encoder->writer, 3);
+        put_name_len(encoder, entry->name, entry->name_len);
+        encoder->invalid |= entry->incarnation == 0 ||
+                            !rusmi_name_valid(entry->address, entry->address_len) ||
+                            entry->address_len > RUSMI_WIRE_ADDRESS_MAX;
+        rusmi_cbor_put_uint(&encoder->writer, entry->incarnation);
+        rusmi_cbor_put_text(&encoder->writer, entry->address, entry->address_len);
+    }
+}
+
 static void encode_spawn(struct encoder *encoder, const struct rusmi_request *request)
 {
     put_key_name(encoder, 3, request->name);
@@ -251,7 +302,7 @@ static void encode_process(struct encoder *encoder, const struct rusmi_process_r
 
 static void encode_peer(struct encoder *encoder, const struct rusmi_peer_record *peer)
 {
-    rusmi_cbor_put_map(&encoder->writer, 13 + filled(peer->address));
+    rusmi_cbor_put_map(&encoder->writer, 13 + filled(peer->address) + filled(peer->listen));
     put_key_name(encoder, 1, peer->name);
     put_key_nonzero(encoder, 2, peer->incarnation);
     put_key_uint(encoder, 3, peer->role);
@@ -268,6 +319,9 @@ static void encode_peer(struct encoder *encoder, const struct rusmi_peer_record 
     put_key_uint(encoder, 12, peer->queue_bytes);
     put_key_int(encoder, 13, peer->up_ms);
     put_key_int(encoder, 14, peer->cert_not_after);
+    if (filled(peer->listen)) {
+        put_key_text(encoder, 15, peer->listen, RUSMI_WIRE_ADDRESS_MAX);
+    }
 }
 
 static void encode_name(struct encoder *encoder, const struct rusmi_name_record *name)
@@ -381,6 +435,7 @@ static void encode_body(struct encoder *encoder, const struct rusmi_frame *frame
         return;
     case RUSMI_FRAME_ACCEPT:
     case RUSMI_FRAME_READY:
+    case RUSMI_FRAME_LEAVE:
     case RUSMI_FRAME_NAMES_MORE:
         begin(encoder, frame->type, 0);
         return;
@@ -401,6 +456,13 @@ static void encode_body(struct encoder *encoder, const struct rusmi_frame *frame
         return;
     case RUSMI_FRAME_FLOW:
         encode_flow(encoder, &frame->u.flow);
+        return;
+    case RUSMI_FRAME_MEMBERS:
+        encode_members(encoder, frame);
+        return;
+    case RUSMI_FRAME_GROUPS_ADD:
+    case RUSMI_FRAME_GROUPS_DEL:
+        encode_groups(encoder, frame);
         return;
     case RUSMI_FRAME_NAMES_ASK:
         encode_names_ask(encoder, frame);

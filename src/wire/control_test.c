@@ -66,11 +66,12 @@ static void test_hello_is_what_the_page_says(void **state)
 static void test_bare_and_numbered_frames(void **state)
 {
     static const enum rusmi_frame_type types[] = {RUSMI_FRAME_ACCEPT, RUSMI_FRAME_READY,
-                                                  RUSMI_FRAME_PING, RUSMI_FRAME_PONG};
+                                                  RUSMI_FRAME_LEAVE, RUSMI_FRAME_PING,
+                                                  RUSMI_FRAME_PONG};
 
     (void)state;
-    for (size_t i = 0; i < 4; i++) {
-        struct rusmi_frame frame = {.type = types[i], .id = i < 2 ? 0 : UINT64_MAX}, back;
+    for (size_t i = 0; i < 5; i++) {
+        struct rusmi_frame frame = {.type = types[i], .id = i < 3 ? 0 : UINT64_MAX}, back;
         struct rusmi_buf buf;
 
         back = there_and_back(&buf, &frame);
@@ -108,6 +109,44 @@ static void test_full_names_frame(void **state)
 
     frame.u.names.len = RUSMI_NAMES_MAX + 1;
     rusmi_buf_init(&buf);
+    assert_int_equal(rusmi_control_encode(&buf, &frame), RUSM_EINVAL);
+    assert_int_equal(buf.len, 0);
+    rusmi_buf_fini(&buf);
+}
+
+/* As many of the longest members as a frame may carry. */
+static void test_full_members_frame(void **state)
+{
+    static char texts[RUSMI_MEMBERS_MAX][RUSM_NAME_MAX];
+    static struct rusmi_member_entry entries[RUSMI_MEMBERS_MAX];
+    struct rusmi_frame frame = {.type = RUSMI_FRAME_MEMBERS}, back;
+    struct rusmi_buf buf;
+
+    (void)state;
+    for (size_t i = 0; i < RUSMI_MEMBERS_MAX; i++) {
+        memset(texts[i], 'a' + (int)(i % 26), RUSM_NAME_MAX);
+        entries[i] = (struct rusmi_member_entry){texts[i], RUSM_NAME_MAX, UINT64_MAX - i, texts[i],
+                                                 RUSMI_WIRE_ADDRESS_MAX};
+    }
+    frame.u.members.entries = entries;
+    frame.u.members.len = RUSMI_MEMBERS_MAX;
+    back = there_and_back(&buf, &frame);
+    assert_int_equal(back.u.members.len, RUSMI_MEMBERS_MAX);
+    assert_int_equal(back.u.members.entries[9].incarnation, UINT64_MAX - 9);
+    assert_int_equal(back.u.members.entries[9].address_len, RUSMI_WIRE_ADDRESS_MAX);
+    assert_memory_equal(back.u.members.entries[7].name, texts[7], RUSM_NAME_MAX);
+    done(&buf, &back);
+
+    rusmi_buf_init(&buf);
+    frame.u.members.len = RUSMI_MEMBERS_MAX + 1;
+    assert_int_equal(rusmi_control_encode(&buf, &frame), RUSM_EINVAL);
+    frame.u.members.len = 1;
+    entries[0].address_len = 0;
+    assert_int_equal(rusmi_control_encode(&buf, &frame), RUSM_EINVAL);
+    entries[0].address_len = RUSMI_WIRE_ADDRESS_MAX + 1;
+    assert_int_equal(rusmi_control_encode(&buf, &frame), RUSM_EINVAL);
+    entries[0].address_len = 1;
+    entries[0].incarnation = 0;
     assert_int_equal(rusmi_control_encode(&buf, &frame), RUSM_EINVAL);
     assert_int_equal(buf.len, 0);
     rusmi_buf_fini(&buf);
@@ -183,7 +222,9 @@ static void test_full_pages(void **state)
         peers[i].up_ms = INT64_MIN;
         memset(peers[i].name, 'p', sizeof(peers[i].name));
         memset(peers[i].address, 'a', sizeof(peers[i].address));
+        memset(peers[i].listen, 'l', sizeof(peers[i].listen));
         peers[i].name[RUSM_NAME_MAX] = peers[i].address[RUSMI_WIRE_ADDRESS_MAX] = '\0';
+        peers[i].listen[RUSMI_WIRE_ADDRESS_MAX] = '\0';
         memset(names[i].name, 'n', RUSM_NAME_MAX);
         memset(names[i].node, 'o', RUSM_NAME_MAX);
         names[i].pid = (rusm_pid){UINT64_MAX, i + 1};
@@ -206,6 +247,7 @@ static void test_full_pages(void **state)
     for (size_t i = 0; i < RUSMI_PAGE_MAX; i++) {
         assert_string_equal(back.u.reply.records.peers[i].name, peers[i].name);
         assert_string_equal(back.u.reply.records.peers[i].address, peers[i].address);
+        assert_string_equal(back.u.reply.records.peers[i].listen, peers[i].listen);
         assert_true(back.u.reply.records.peers[i].up_ms == INT64_MIN);
         assert_true(back.u.reply.records.peers[i].cert_not_after == -1);
         assert_true(back.u.reply.records.peers[i].queue_bytes == UINT64_MAX);
@@ -392,8 +434,17 @@ static const struct malformed malformed_cases[] = {
     BAD("map keys are not in ascending order", "\xa3\x00\x04\x02\x02\x01\x02"),
     BAD("bytes follow the map in the frame", "\xa1\x00\x02\x00"),
     BAD("an unknown frame type", "\xa1\x00\x00"),
-    BAD("an unknown frame type", "\xa1\x00\x0b"),
+    BAD("an unknown frame type", "\xa1\x00\x18\x3e"),
     BAD("an unknown frame type", "\xa1\x00\x18\x3f"),
+    BAD("a required field is missing", "\xa1\x00\x0b"),
+    BAD("no members, or too many in one frame", "\xa2\x00\x0b\x01\x80"),
+    BAD("no members, or too many in one frame", "\xa2\x00\x0b\x01\x98\x81"),
+    BAD("a member entry has fewer than three elements", "\xa2\x00\x0b\x01\x81\x82\x61\x61\x01"),
+    BAD("a name is empty, too long, or not printable UTF-8",
+        "\xa2\x00\x0b\x01\x81\x83\x60\x01\x61\x61"),
+    BAD("an incarnation or serial is 0", "\xa2\x00\x0b\x01\x81\x83\x61\x61\x00\x61\x61"),
+    BAD("an address is empty, too long, or not printable UTF-8",
+        "\xa2\x00\x0b\x01\x81\x83\x61\x61\x01\x60"),
     BAD("a required field is missing", "\xa1\x00\x04"),
     BAD("a required field is missing", "\xa1\x00\x01"),
     BAD("a required field is missing", "\xa1\x00\x06"),
@@ -562,6 +613,7 @@ int main(void)
         cmocka_unit_test(test_hello_is_what_the_page_says),
         cmocka_unit_test(test_bare_and_numbered_frames),
         cmocka_unit_test(test_full_names_frame),
+        cmocka_unit_test(test_full_members_frame),
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_request_max_is_clipped),
         cmocka_unit_test(test_full_pages),

@@ -44,6 +44,8 @@ static int setup(void **state)
     cfg.hello_ms = SUPPORT_DEADLINE_MS; /* nothing here may be a matter of time */
     cfg.names_max = NAMES_MAX;
     cfg.requests_max = 64;
+    cfg.mailbox_high = 1000;
+    cfg.mailbox_bytes_max = (uint64_t)16 << 20;
     return support_scene_setup(state, &cfg);
 }
 
@@ -52,6 +54,8 @@ struct liar {
     void (*say)(struct support_scene *scene, struct liar *liar, struct support_raw *raw);
     uint64_t number;     /* goes up with everything said */
     uint64_t links_lost; /* to a close by the target */
+    int64_t begun_id;    /* a stream that waits to be begun */
+    bool begun;
     char last_words[RUSMI_QUIC_TEXT_MAX];
 };
 
@@ -76,6 +80,7 @@ static void turn_liar(struct support_scene *scene, void *arg)
                        rusmi_quic_conn_end(scene->raws[0]->conn)->text);
         support_raw_del(scene->raws[0]);
         scene->raws[0] = NULL;
+        liar->begun = false;
     }
     if (scene->raws[0] == NULL) {
         come_in(scene, liar);
@@ -354,6 +359,146 @@ static void messages_to_nobody_are_dropped(void **state)
     support_expect_harm(scene, (struct support_harm){0});
 }
 
+static void sleep_for_ever(void *arg)
+{
+    (void)arg;
+    (void)!rusm_sleep(RUSM_INFINITY);
+}
+
+static void start_sleeper(struct support_scene *scene)
+{
+    rusm_pid pid;
+
+    assert_int_equal(rusm_spawn(scene->target->runtime, sleep_for_ever, NULL, &pid), RUSM_OK);
+    assert_int_equal(rusm_register(scene->target->runtime, "sleeper", pid), RUSM_OK);
+}
+
+static void say_small(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+{
+    (void)liar;
+    say_messages(scene, raw, "sleeper", 10, 500);
+}
+
+static void say_big(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+{
+    (void)liar;
+    say_messages(scene, raw, "sleeper", 65536, 8);
+}
+
+/* The process never reads, and the peer does not slow down when asked to. */
+static void flooded_mailbox(struct support_scene *scene, const char *what, struct liar *liar,
+                            uint64_t bad_min)
+{
+    start_sleeper(scene);
+    lie(scene, what, liar, bad_min, (size_t)64 << 20);
+    assert_int_equal(liar->links_lost, 0);
+    assert_true(scene->raws[0]->frames[RUSMI_FRAME_FLOW] > 0); /* it was asked to */
+    assert_true(support_stats(scene->target).dropped_full > 0);
+    support_expect_harm(scene, (struct support_harm){0});
+}
+
+static void one_mailbox_flooded_with_small_messages_is_bounded(void **state)
+{
+    struct support_scene *scene = *state;
+    struct liar liar = {.say = say_small};
+
+    flooded_mailbox(scene, "small messages to one mailbox", &liar, 400000);
+}
+
+static void one_mailbox_flooded_with_big_messages_is_bounded(void **state)
+{
+    struct support_scene *scene = *state;
+    struct liar liar = {.say = say_big};
+
+    flooded_mailbox(scene, "messages of 64 KiB to one mailbox", &liar, 3000);
+}
+
+/* Messages of which a part comes, and then nothing more: as many as there may be at a time. */
+static void say_begun_of(struct support_scene *scene, struct liar *liar, struct support_raw *raw,
+                         size_t body_len, size_t part)
+{
+    static uint8_t data[70000], body[65536], packet[1500];
+    ngtcp2_vec vec = {.base = data, .len = part};
+
+    (void)support_raw_message(data + 1, sizeof(data) - 1, "echo", body, body_len);
+    data[0] = 0; /* `previous` */
+    for (int i = 0; i < 200; i++) {
+        ngtcp2_ssize taken = 0, written;
+
+        if (!liar->begun &&
+            ngtcp2_conn_open_uni_stream(raw->conn->ng, &liar->begun_id, NULL) != 0) {
+            return; /* as many as it may */
+        }
+        liar->begun = true;
+        written = ngtcp2_conn_writev_stream(raw->conn->ng, NULL, NULL, packet, sizeof(packet),
+                                            &taken, 0, liar->begun_id, &vec, 1, rusm_now());
+        if (written <= 0) {
+            return; /* the network has no room; or the target has closed */
+        }
+        (void)rusmi_udp_send(raw->fd, &raw->remote, packet, (size_t)written, (size_t)written);
+        liar->begun = false;
+        scene->bad++;
+    }
+}
+
+static void say_begun(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+{
+    say_begun_of(scene, liar, raw, 1000, 600);
+}
+
+/* They stay within the window: nothing is wrong with them, they only never end. */
+static void streams_that_are_begun_and_stall_are_bounded(void **state)
+{
+    struct support_scene *scene = *state;
+    struct liar liar = {.say = say_begun};
+
+    lie(scene, "streams that stall", &liar, 16384, (size_t)64 << 20);
+    assert_int_equal(liar.links_lost, 0);
+    support_expect_harm(scene, (struct support_harm){0});
+}
+
+static void say_promises(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+{
+    say_begun_of(scene, liar, raw, 65536, 100);
+}
+
+/* Together they declare more than the window has. */
+static void messages_that_declare_more_than_the_window_lose_the_link(void **state)
+{
+    struct support_scene *scene = *state;
+    struct liar liar = {.say = say_promises};
+
+    lie(scene, "messages beyond the window", &liar, 5000, (size_t)128 << 20);
+    assert_true(liar.links_lost > 0);
+    assert_true(support_stats(scene->target).protocol_errors >= liar.links_lost);
+}
+
+/* Streams that begin and are reset at once. */
+static void say_resets(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+{
+    (void)liar;
+    for (int i = 0; i < 200; i++) {
+        int64_t id;
+
+        if (ngtcp2_conn_open_uni_stream(raw->conn->ng, &id, NULL) != 0 ||
+            ngtcp2_conn_shutdown_stream_write(raw->conn->ng, 0, id, 1) != 0) {
+            return;
+        }
+        raw->conn->due = true;
+        scene->bad++;
+    }
+}
+
+static void streams_that_are_reset_at_once_are_bounded(void **state)
+{
+    struct support_scene *scene = *state;
+    struct liar liar = {.say = say_resets};
+
+    lie(scene, "streams that are reset", &liar, 50000, (size_t)32 << 20);
+    assert_int_equal(liar.links_lost, 0);
+    support_expect_harm(scene, (struct support_harm){0});
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, support_scene_teardown)
@@ -368,6 +513,11 @@ int main(void)
         CASE(a_million_names_are_bounded),
         CASE(names_that_come_and_go_are_bounded),
         CASE(messages_to_nobody_are_dropped),
+        CASE(one_mailbox_flooded_with_small_messages_is_bounded),
+        CASE(one_mailbox_flooded_with_big_messages_is_bounded),
+        CASE(streams_that_are_begun_and_stall_are_bounded),
+        CASE(messages_that_declare_more_than_the_window_lose_the_link),
+        CASE(streams_that_are_reset_at_once_are_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

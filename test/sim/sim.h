@@ -33,6 +33,7 @@
 #define SIM_S         ((rusm_time)1000000000)
 #define SIM_NAME_LEN  24
 
+struct rusmi_quic_conn;
 struct sim_life;
 struct sim_pair;
 struct sim_worker;
@@ -58,6 +59,7 @@ struct sim_profile {
     size_t big_len;
     uint32_t fault_ppm; /* of steps */
     uint32_t crash_ppm; /* of faults */
+    bool mesh;          /* nodes find each other by themselves; else they are told to dial */
 };
 
 struct sim_life {
@@ -99,6 +101,10 @@ struct sim_world {
     bool healed;               /* no more faults */
     bool quiet;                /* no more work */
     uint64_t step;
+    /* What there was: printed when many seeds have passed. */
+    struct sim_totals {
+        uint64_t messages, lost, links, crashes, faults, downs, exits, calls, conflicts, datagrams;
+    } totals;
 };
 
 extern struct sim_world *sim;
@@ -165,6 +171,11 @@ void sim_net_start(void);
 void sim_net_stop(void);
 struct sim_path *sim_net_path(unsigned from, unsigned to);
 void sim_net_send(struct sim_address from, struct sim_address to, const void *data, size_t len);
+
+/* ---- sim_quic.c ------------------------------------------------------------------------------ */
+
+/* A number that both ends of a connection have alike, and no other connection has. */
+uint64_t sim_conn_key(const struct rusmi_quic_conn *conn);
 
 /* ---- sim_udp.c: sockets ---------------------------------------------------------------------- */
 
@@ -243,20 +254,50 @@ struct sim_ticket sim_sending(struct sim_proc *me, enum sim_way way, const struc
                               const char *node, const char *name, uint8_t *data, size_t len);
 /* It was sent, or not. */
 void sim_sent(struct sim_proc *me, struct sim_ticket ticket, rusm_err err);
+/* It was a call, which returned so. */
+void sim_called(struct sim_ticket ticket, rusm_err err);
 /* The shortest message that has room for its place in the ledger. */
 #define SIM_MESSAGE_MIN 24u
 void sim_received(struct sim_proc *me, const rusm_msg *msg);
-/* A global name was registered for me, or given up. */
-void sim_registered(struct sim_proc *me, const char *name);
-void sim_unregistered(struct sim_proc *me, const char *name);
-/* The number of the link between two nodes as `from` sees it: 0 if there is none. */
+/* The number of the link between two nodes, the same on both sides; 0: `from` lists none. */
 uint64_t sim_session(const struct sim_life *from, const struct sim_life *to);
+/* me was told of the end of a process while that link was up: all that it sent me came before. */
+void sim_check_before_end(const struct sim_proc *ended, const struct sim_proc *me,
+                          uint64_t session);
+/* me was told that the link to a process is lost: what was sent on it does not come any more. */
+void sim_check_cut(const struct sim_proc *gone, const struct sim_proc *me, uint64_t session);
+
+/* ---- sim_names.c: who claims which global name ----------------------------------------------- */
+
+void sim_names_stop(void);
+/* me is about to register a name, and did or did not; sync: all peers were asked. */
+void sim_registering(struct sim_proc *me, const char *name);
+void sim_registered(struct sim_proc *me, const char *name, bool sync, rusm_err err);
+void sim_unregistering(struct sim_proc *me, const char *name);
+/* me was told that it lost a name. */
+void sim_conflict(struct sim_proc *me, const rusm_msg *msg);
+const char *sim_check_names(void);
+
+/* ---- sim_ties.c: monitors, links, kills ------------------------------------------------------ */
+
+void sim_ties_stop(void);
+void sim_monitor(struct sim_proc *me, struct sim_proc *to);
+void sim_demonitor(struct sim_proc *me);
+void sim_link(struct sim_proc *me, struct sim_proc *to);
+void sim_unlink(struct sim_proc *me);
+void sim_kill(struct sim_proc *me, struct sim_proc *to);
+/* A message of kind DOWN or EXIT. */
+void sim_down(struct sim_proc *me, const rusm_msg *msg);
+void sim_exit(struct sim_proc *me, const rusm_msg *msg);
+const char *sim_check_ties(void);
+
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 /* Looked at all through a run. */
 void sim_check_budgets(void);
 /* After the heal, with no work going on: NULL, or what does not hold yet. */
 const char *sim_check_converged(void);
-/* Then, once: nothing is missing. */
-void sim_check_final(void);
+/* Then: NULL, or what has not come yet of what must come. */
+const char *sim_check_missing(void);
 
 #endif

@@ -57,6 +57,7 @@ struct sim_pair {
     struct record *records;
     uint64_t len, cap;
     struct receiver *receivers;
+    uint64_t cut_session; /* the receiver was told of its end; 0: of none */
 };
 
 /* What a message says of itself. */
@@ -68,23 +69,16 @@ struct label {
 
 _Static_assert(sizeof(struct label) == SIM_MESSAGE_MIN, "a label fits");
 
-struct claim {
-    struct claim *next;
-    struct sim_proc *proc;
-    char name[SIM_NAME_LEN];
-};
-
 static struct {
     struct sim_proc *procs, *proc_chains[PROC_CHAINS];
     unsigned procs_len;
     struct sim_pair *pairs, *pair_chains[PAIR_CHAINS];
     struct sim_pair **by_id;
     uint32_t pairs_len, pairs_cap;
-    uint64_t sessions;
+    uint64_t *keys; /* of connections that were links, by their number - 1 */
+    uint64_t keys_len, keys_cap;
     uint64_t session[SIM_NODES_MAX][SIM_NODES_MAX];
     struct sim_life *seen[SIM_NODES_MAX][SIM_NODES_MAX]; /* which life that session is with */
-    struct claim *claims;
-    uint64_t received, lost;
 } ledger;
 
 /* ---- processes ------------------------------------------------------------------------------- */
@@ -175,6 +169,23 @@ void __wrap_rusmi_peers_add(struct rusmi_link *link);
 void __real_rusmi_peers_remove(struct rusmi_link *link);
 void __wrap_rusmi_peers_remove(struct rusmi_link *link);
 
+/* The number of a connection. */
+static uint64_t number_of(uint64_t key)
+{
+    for (uint64_t i = 0; i < ledger.keys_len; i++) {
+        if (ledger.keys[i] == key) {
+            return i + 1;
+        }
+    }
+    if (ledger.keys_len == ledger.keys_cap) {
+        ledger.keys_cap = ledger.keys_cap == 0 ? 64 : ledger.keys_cap * 2;
+        ledger.keys = rusmi_realloc(ledger.keys, ledger.keys_cap * sizeof(uint64_t));
+        rusmi_assert(ledger.keys != NULL);
+    }
+    ledger.keys[ledger.keys_len++] = key;
+    return ledger.keys_len;
+}
+
 void __wrap_rusmi_peers_add(struct rusmi_link *link)
 {
     struct sim_life *life = sim_life_of(link->node->runtime);
@@ -182,11 +193,14 @@ void __wrap_rusmi_peers_add(struct rusmi_link *link)
 
     __real_rusmi_peers_add(link);
     if (link->listed) {
+        uint64_t session = number_of(sim_conn_key(link->conn));
+
         rusmi_assert(life != NULL && peer != NULL);
-        ledger.session[life->index][peer->index] = ++ledger.sessions;
+        ledger.session[life->index][peer->index] = session;
         ledger.seen[life->index][peer->index] = peer;
-        sim_trace("%s: link %llu to %s is up", link->node->name,
-                  (unsigned long long)ledger.sessions, link->name);
+        sim->totals.links++;
+        sim_trace("%s: link %llu to %s is up", link->node->name, (unsigned long long)session,
+                  link->name);
     }
 }
 
@@ -318,6 +332,18 @@ void sim_sent(struct sim_proc *me, struct sim_ticket ticket, rusm_err err)
               (unsigned long long)record->first_session);
 }
 
+void sim_called(struct sim_ticket ticket, rusm_err err)
+{
+    struct record *record = &ticket.pair->records[ticket.number];
+
+    record->last_session = session_now(ticket.pair);
+    /* Of a call that failed nobody knows whether its request arrived, unless time ran out. */
+    if (err == RUSM_OK || err == RUSM_ETIMEOUT) {
+        record->fate = ACCEPTED;
+    }
+    sim_check(err != RUSM_OK || record->received, "an answer to what nobody has asked");
+}
+
 /* Messages of a pair that should have come before one that has come now. */
 static void check_gap(const struct sim_pair *pair, uint64_t from, uint64_t number)
 {
@@ -336,7 +362,7 @@ static void check_gap(const struct sim_pair *pair, uint64_t from, uint64_t numbe
                   "%llu, which is up",
                   (unsigned long long)i, pair->from->id, pair->to->id, (unsigned long long)number,
                   (unsigned long long)now->first_session);
-        ledger.lost++;
+        sim->totals.lost++;
     }
 }
 
@@ -392,7 +418,13 @@ void sim_received(struct sim_proc *me, const rusm_msg *msg)
               (unsigned long long)label.number, pair->from->id,
               pair->to == NULL ? pair->key : "process ", pair->to == NULL ? 0 : pair->to->id);
     record->received = true;
-    ledger.received++;
+    sim->totals.messages++;
+    sim_check(
+        pair->cut_session == 0 || record->first_session != pair->cut_session ||
+            record->last_session != pair->cut_session,
+        "message %llu of process %u came to process %u after it was told that link %llu is lost",
+        (unsigned long long)label.number, pair->from->id, me->id,
+        (unsigned long long)pair->cut_session);
     receiver = find_receiver(pair, me);
     sim_check(label.number >= receiver->last,
               "message %llu of process %u (pair %u) came to process %u after number %llu",
@@ -404,145 +436,63 @@ void sim_received(struct sim_proc *me, const rusm_msg *msg)
     receiver->last = label.number + 1;
 }
 
-/* At the end: what was accepted on a link that is still up has arrived. */
-static void check_pair_final(const struct sim_pair *pair)
+static struct sim_pair *pair_between(const struct sim_proc *from, const struct sim_proc *to)
 {
+    struct sim_pair *pair = ledger.pairs;
+
+    while (pair != NULL && (pair->way != SIM_TO_PID || pair->from != from || pair->to != to)) {
+        pair = pair->next;
+    }
+    return pair;
+}
+
+void sim_check_before_end(const struct sim_proc *ended, const struct sim_proc *me, uint64_t session)
+{
+    struct sim_pair *pair = pair_between(ended, me);
+    bool here = ended->life == me->life;
+
+    for (uint64_t i = 0; pair != NULL && i < pair->len; i++) {
+        const struct record *record = &pair->records[i];
+
+        sim_check(record->fate != ACCEPTED || record->received ||
+                      (!here && (session == 0 || record->first_session != session ||
+                                 record->last_session != session)),
+                  "process %u heard of the end of process %u before its message %llu", me->id,
+                  ended->id, (unsigned long long)i);
+    }
+}
+
+void sim_check_cut(const struct sim_proc *gone, const struct sim_proc *me, uint64_t session)
+{
+    struct sim_pair *pair = pair_between(gone, me);
+
+    if (pair != NULL && session != 0) {
+        pair->cut_session = session;
+    }
+}
+
+/* What was accepted on a link that is still up arrives. */
+static const char *check_pair(const struct sim_pair *pair)
+{
+    static char text[200];
+
     if (pair->way != SIM_TO_PID || pair->to->ended || pair->to->life->cut ||
         pair->from->life->cut) {
-        return;
+        return NULL;
     }
     for (uint64_t i = 0; i < pair->len; i++) {
         const struct record *record = &pair->records[i];
         bool here = pair->to->life == pair->from->life;
 
-        if (record->fate != ACCEPTED || record->received) {
-            continue;
-        }
-        sim_check(!here && (record->first_session == 0 ||
-                            record->first_session != record->last_session ||
-                            record->last_session != session_now(pair)),
-                  "message %llu of process %u to process %u never arrived, though link %llu is up",
-                  (unsigned long long)i, pair->from->id, pair->to->id,
-                  (unsigned long long)record->first_session);
-    }
-}
-
-/* ---- names ----------------------------------------------------------------------------------- */
-
-void sim_registered(struct sim_proc *me, const char *name)
-{
-    struct claim *claim = rusmi_zalloc(sizeof(*claim));
-
-    rusmi_assert(claim != NULL);
-    claim->proc = me;
-    (void)snprintf(claim->name, sizeof(claim->name), "%s", name);
-    claim->next = ledger.claims;
-    ledger.claims = claim;
-}
-
-void sim_unregistered(struct sim_proc *me, const char *name)
-{
-    for (struct claim **at = &ledger.claims; *at != NULL; at = &(*at)->next) {
-        struct claim *claim = *at;
-
-        if (claim->proc == me && strcmp(claim->name, name) == 0) {
-            *at = claim->next;
-            rusmi_free(claim);
-            return;
-        }
-    }
-}
-
-#define NAMES_MAX 256u
-
-struct names {
-    size_t len;
-    rusm_name_info infos[NAMES_MAX];
-};
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const rusm_name_info *)a)->name, ((const rusm_name_info *)b)->name);
-}
-
-static void list_names(struct sim_life *life, struct names *names)
-{
-    uint64_t cursor = 0;
-
-    names->len = 0;
-    do {
-        ptrdiff_t got =
-            rusm_name_list(life->node, &cursor, names->infos + names->len, NAMES_MAX - names->len);
-
-        sim_check(got >= 0 && names->len < NAMES_MAX, "names can not be listed");
-        names->len += (size_t)got;
-    } while (cursor != 0);
-    qsort(names->infos, names->len, sizeof(names->infos[0]), by_name);
-}
-
-/* Every name has one owner, which is alive and asked for it. */
-static const char *check_names_of(const struct names *names)
-{
-    for (size_t i = 0; i < names->len; i++) {
-        const rusm_name_info *info = &names->infos[i];
-        const struct sim_proc *proc = sim_proc_find(info->pid);
-        struct claim *claim = ledger.claims;
-
-        if (i > 0 && strcmp(names->infos[i - 1].name, info->name) == 0) {
-            return "a name is listed twice";
-        }
-        if (proc == NULL || proc->ended || proc->life->cut) {
-            return "a name belongs to a process that has ended";
-        }
-        while (claim != NULL && (claim->proc != proc || strcmp(claim->name, info->name) != 0)) {
-            claim = claim->next;
-        }
-        if (claim == NULL) {
-            return "a name belongs to a process that does not claim it";
-        }
-    }
-    return NULL;
-}
-
-static const char *check_names(void)
-{
-    static struct names first, other;
-    const struct sim_life *told = NULL;
-    const char *why;
-
-    for (unsigned i = 0; i < sim->options.nodes; i++) {
-        struct names *names = told == NULL ? &first : &other;
-
-        list_names(sim->nodes[i].life, names);
-        if (told == NULL) {
-            told = sim->nodes[i].life;
-            why = check_names_of(names);
-            if (why != NULL) {
-                return why;
-            }
-            continue;
-        }
-        if (names->len != first.len) {
-            return "two nodes know different names";
-        }
-        for (size_t n = 0; n < names->len; n++) {
-            if (strcmp(names->infos[n].name, first.infos[n].name) != 0 ||
-                !rusm_pid_equal(names->infos[n].pid, first.infos[n].pid)) {
-                return "two nodes know different owners of a name";
-            }
-        }
-    }
-    for (const struct claim *claim = ledger.claims; claim != NULL; claim = claim->next) {
-        size_t n = 0;
-
-        if (claim->proc->ended || claim->proc->life->cut) {
-            continue;
-        }
-        while (n < first.len && strcmp(first.infos[n].name, claim->name) != 0) {
-            n++;
-        }
-        if (n == first.len) {
-            return "a name that a living process claims has no owner";
+        if (record->fate == ACCEPTED && !record->received &&
+            (here || (record->first_session != 0 && record->first_session == record->last_session &&
+                      record->last_session == session_now(pair)))) {
+            (void)snprintf(text, sizeof(text),
+                           "message %llu of process %u to process %u has not arrived, though link "
+                           "%llu is up",
+                           (unsigned long long)i, pair->from->id, pair->to->id,
+                           (unsigned long long)record->first_session);
+            return text;
         }
     }
     return NULL;
@@ -566,7 +516,7 @@ const char *sim_check_converged(void)
 {
     const char *why = check_mesh();
 
-    return why != NULL ? why : check_names();
+    return why != NULL ? why : sim_check_names();
 }
 
 void sim_check_budgets(void)
@@ -591,13 +541,16 @@ void sim_check_budgets(void)
     }
 }
 
-void sim_check_final(void)
+const char *sim_check_missing(void)
 {
     for (const struct sim_pair *pair = ledger.pairs; pair != NULL; pair = pair->next) {
-        check_pair_final(pair);
+        const char *why = check_pair(pair);
+
+        if (why != NULL) {
+            return why;
+        }
     }
-    sim_trace("received %llu messages; %llu were lost with their links",
-              (unsigned long long)ledger.received, (unsigned long long)ledger.lost);
+    return sim_check_ties();
 }
 
 void sim_check_start(void)
@@ -626,11 +579,8 @@ void sim_check_stop(void)
         ledger.procs = proc->next;
         rusmi_free(proc);
     }
-    while (ledger.claims != NULL) {
-        struct claim *claim = ledger.claims;
-
-        ledger.claims = claim->next;
-        rusmi_free(claim);
-    }
+    sim_names_stop();
+    sim_ties_stop();
+    rusmi_free(ledger.keys);
     rusmi_free(ledger.by_id);
 }

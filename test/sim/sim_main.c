@@ -69,8 +69,32 @@ static void parse(struct arguments *arguments, int argc, char **argv)
     }
 }
 
+/* A struct sim_totals is an array of counters. */
+static void add(struct sim_totals *to, const struct sim_totals *from)
+{
+    uint64_t *sums = (uint64_t *)to;
+
+    for (size_t i = 0; i < sizeof(*to) / sizeof(uint64_t); i++) {
+        sums[i] += ((const uint64_t *)from)[i];
+    }
+}
+
+static void print(const struct sim_totals *totals)
+{
+    static const char *const names[] = {"messages", "lost",  "links", "crashes",   "faults",
+                                        "downs",    "exits", "calls", "conflicts", "datagrams"};
+
+    _Static_assert(sizeof(names) / sizeof(names[0]) == sizeof(*totals) / sizeof(uint64_t),
+                   "each has a name");
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        (void)printf(" %llu %s%s", (unsigned long long)((const uint64_t *)totals)[i], names[i],
+                     i + 1 < sizeof(names) / sizeof(names[0]) ? "," : "\n");
+    }
+}
+
 int main(int argc, char **argv)
 {
+    struct sim_totals totals = {0};
     struct arguments arguments = {.seed = 1, .seeds = 1, .steps = 400};
 
     parse(&arguments, argc, argv);
@@ -85,6 +109,7 @@ int main(int argc, char **argv)
             options.nodes = 2 + (unsigned)(options.seed % 6);
         }
         hash = sim_run(&options);
+        add(&totals, &sim->totals);
         if (arguments.twice && sim_run(&options) != hash) {
             (void)fprintf(stderr,
                           "FAILED: seed %llu is not the same run twice\n"
@@ -100,8 +125,9 @@ int main(int argc, char **argv)
         }
     }
     if (arguments.seeds > 1) {
-        (void)printf("%llu seeds from %llu passed\n", (unsigned long long)arguments.seeds,
+        (void)printf("%llu seeds from %llu passed:", (unsigned long long)arguments.seeds,
                      (unsigned long long)arguments.seed);
+        print(&totals);
     }
     return EXIT_SUCCESS;
 }

@@ -160,6 +160,7 @@ void sim_net_send(struct sim_address from, struct sim_address to, const void *da
         if (at == 0) {
             continue;
         }
+        sim->totals.datagrams++;
         datagram = rusmi_alloc(sizeof(*datagram) + len);
         rusmi_assert(datagram != NULL);
         datagram->at = at;

@@ -121,6 +121,7 @@ struct rusmi_quic_conn {
     /* what we allow */
     uint64_t grant_data, grant_streams;
     bool grant_news;
+    uint64_t handed, returned, returns; /* bytes given to the inbox, and credit that came of it */
 
     /* sending */
     uint64_t number;
@@ -576,6 +577,7 @@ static void hand_stream(struct rusmi_quic_conn *conn, struct rx *rx, uint64_t se
 
     rx->next += len;
     rx->whole = fin;
+    conn->handed += len;
     if (conn->state == RUSMI_QUIC_UP &&
         rusmi_inbox_data(conn->events.inbox, seq, offset, data, len, fin) != RUSM_OK) {
         fail_protocol(conn, conn->events.inbox->why);
@@ -994,11 +996,36 @@ static void open_streams(struct rusmi_quic_conn *conn)
     }
 }
 
+/* Credit is given back for what is delivered, and for nothing else: so what is held here, parked or
+ * unfinished, is bounded by the window. */
+static void check_held(const struct rusmi_quic_conn *conn)
+{
+    const struct rusmi_inbox *inbox = conn->events.inbox;
+    uint64_t held = 0;
+
+    for (uint64_t i = 0; i < conn->cfg.streams_max; i++) {
+        const struct rx *rx = &conn->rx[i];
+
+        if (rx->seq != 0 && !rusmi_inbox_is_delivered(inbox, rx->seq - 1)) {
+            held += rx->next;
+        }
+    }
+    sim_check(conn->handed - conn->returned >= held && conn->handed >= conn->returned,
+              "%llu bytes are parked, and credit is out as if it were %llu",
+              (unsigned long long)held, (unsigned long long)(conn->handed - conn->returned));
+    sim_check(inbox->held_bytes <= rusmi_quic_config_granted(&conn->cfg),
+              "%zu bytes are held, more than the window", inbox->held_bytes);
+}
+
 static void take_credit(struct rusmi_quic_conn *conn)
 {
     uint64_t bytes = 0, streams = 0;
 
     rusmi_inbox_take_credit(conn->events.inbox, &bytes, &streams);
+    conn->returned += bytes;
+    if (conn->returns++ % 16 == 0) {
+        check_held(conn);
+    }
     conn->grant_data += bytes;
     conn->grant_streams += streams;
     conn->grant_news = conn->grant_news || streams != 0 || bytes > conn->cfg.window / 4;
@@ -1227,6 +1254,11 @@ size_t __wrap_rusmi_quic_conn_write(struct rusmi_quic_conn *conn, uint8_t *buf, 
     conn->stats.bytes_sent += len;
     conn->stats.packets_sent += len != 0;
     return len;
+}
+
+uint64_t sim_conn_key(const struct rusmi_quic_conn *conn)
+{
+    return conn->own_cid ^ conn->peer_cid;
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */

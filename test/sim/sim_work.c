@@ -14,9 +14,16 @@
 #define NAMES       8u /* global names that processes fight for */
 #define SMALL_MAX   2000u
 #define SLOW_MAX_MS 3000u
+#define WAIT_MAX_MS 3000u
 
 /* The one byte of a message that tells a worker to do something. */
 #define DO_SOMETHING 'd'
+
+/* Whether two processes can be tied: those of one node. */
+static bool ties_with(const struct sim_proc *a, const struct sim_proc *b)
+{
+    return a->life == b->life;
+}
 
 /* ---- acts ------------------------------------------------------------------------------------ */
 
@@ -93,18 +100,20 @@ static void send_global(struct sim_proc *me, size_t len)
     rusmi_free(data);
 }
 
-static void register_name(struct sim_proc *me)
+static void register_name(struct sim_proc *me, bool sync)
 {
     char name[SIM_NAME_LEN];
     rusm_err err;
 
     draw_name(name);
-    /* Before: others may hear of it while the call is under way. */
-    sim_registered(me, name);
-    err = rusm_register_global(NULL, name, me->pid);
-    if (err != RUSM_OK) {
-        sim_unregistered(me, name);
+    sim_registering(me, name);
+    if (sync) {
+        sim_trace("process %u asks for %s", me->id, name);
+        err = rusm_register_global_sync(NULL, name, me->pid, 1 + (int64_t)draw(WAIT_MAX_MS));
+    } else {
+        err = rusm_register_global(NULL, name, me->pid);
     }
+    sim_registered(me, name, sync, err);
     sim_trace("process %u registers %s: %s", me->id, name, rusm_err_name(err));
 }
 
@@ -118,58 +127,209 @@ static void unregister_name(struct sim_proc *me)
     if (rusm_whereis_global(NULL, name, &owner) != RUSM_OK || !rusm_pid_equal(owner, me->pid)) {
         return;
     }
+    sim_unregistering(me, name);
     err = rusm_unregister_global(NULL, name);
-    if (err == RUSM_OK) {
-        sim_unregistered(me, name);
-    }
     sim_trace("process %u unregisters %s: %s", me->id, name, rusm_err_name(err));
+}
+
+/* Ask somebody, who answers with what was asked (worker_main). */
+static void call(struct sim_proc *me)
+{
+    struct sim_proc *to = sim_proc_draw(draw(12) == 0);
+    uint8_t data[SIM_MESSAGE_MIN + 64];
+    size_t len = SIM_MESSAGE_MIN + draw(64);
+    rusm_msg *reply = NULL;
+    struct sim_ticket ticket;
+    uint64_t session;
+    rusm_err err;
+
+    if (to == NULL || to == me || !ties_with(me, to)) {
+        return;
+    }
+    session = sim_session(me->life, to->life);
+    ticket = sim_sending(me, SIM_TO_PID, to, "", "", data, len);
+    sim_trace("process %u calls process %u", me->id, to->id);
+    err = rusm_call(to->pid, data, len, 1 + (int64_t)draw(WAIT_MAX_MS), &reply);
+    sim_trace("process %u called process %u: %s", me->id, to->id, rusm_err_name(err));
+    sim->totals.calls++;
+    sim_called(ticket, err);
+    if (err == RUSM_OK) {
+        sim_check(rusm_msg_len(reply) == len && memcmp(rusm_msg_data(reply), data, len) == 0,
+                  "process %u got another's answer from process %u", me->id, to->id);
+        rusm_msg_del(reply);
+        return;
+    }
+    sim_check(err == RUSM_ETIMEOUT || err == RUSM_ENOPROC || err == RUSM_ENONODE ||
+                  err == RUSM_ENOLINK,
+              "process %u: a call failed with %s", me->id, rusm_err_name(err));
+    sim_check(err != RUSM_ENOPROC || to->ended || session == 0 ||
+                  session != sim_session(me->life, to->life),
+              "process %u: a call found false noproc for process %u", me->id, to->id);
+}
+
+static void cast(struct sim_proc *me)
+{
+    struct sim_proc *to = sim_proc_draw(draw(12) == 0);
+    uint8_t data[SIM_MESSAGE_MIN];
+    struct sim_ticket ticket;
+
+    if (to == NULL || !ties_with(me, to)) {
+        return;
+    }
+    ticket = sim_sending(me, SIM_TO_PID, to, "", "", data, sizeof(data));
+    sim_sent(me, ticket, rusm_cast(to->pid, data, sizeof(data)));
+}
+
+static void tie(struct sim_proc *me)
+{
+    struct sim_proc *to = sim_proc_draw(draw(8) == 0);
+
+    if (to == NULL || to == me || !ties_with(me, to)) {
+        return;
+    }
+    switch (draw(5)) {
+    case 0:
+    case 1:
+        sim_monitor(me, to);
+        break;
+    case 2:
+    case 3:
+        sim_link(me, to);
+        break;
+    default:
+        if (draw(2) == 0) {
+            sim_demonitor(me);
+        } else {
+            sim_unlink(me);
+        }
+        break;
+    }
 }
 
 static void kill_somebody(struct sim_proc *me)
 {
     struct sim_proc *to = sim_proc_draw(false);
-    rusm_err err;
 
-    if (to == NULL || to == me) {
-        return;
+    if (to != NULL && to != me) {
+        sim_kill(me, to);
     }
-    err = rusm_kill(to->pid);
-    sim_trace("process %u kills process %u: %s", me->id, to->id, rusm_err_name(err));
-    sim_check(err != RUSM_ENOPROC || to->ended || to->life != me->life,
-              "process %u: false noproc for process %u", me->id, to->id);
 }
+
+struct act {
+    unsigned weight;
+    void (*fn)(struct sim_proc *me);
+};
+
+static void send_one(struct sim_proc *me)
+{
+    send_pid(me, draw_len(), 1);
+}
+
+static void send_many(struct sim_proc *me)
+{
+    send_pid(me, draw_len(), 1 + (unsigned)draw(20));
+}
+
+static void send_by_name(struct sim_proc *me)
+{
+    send_name(me, draw_len());
+}
+
+static void send_by_global_name(struct sim_proc *me)
+{
+    send_global(me, draw_len());
+}
+
+static void register_now(struct sim_proc *me)
+{
+    register_name(me, false);
+}
+
+static void register_sync(struct sim_proc *me)
+{
+    register_name(me, true);
+}
+
+static void be_slow(struct sim_proc *me)
+{
+    sim_trace("process %u is slow", me->id);
+    (void)!rusm_sleep((int64_t)draw(SLOW_MAX_MS));
+}
+
+static void crash(struct sim_proc *me)
+{
+    sim_trace("process %u crashes", me->id);
+    rusm_crash("simulated %u", me->id);
+}
+
+static void leave(struct sim_proc *me)
+{
+    sim_trace("process %u leaves", me->id);
+    rusm_exit(RUSM_REASON_SHUTDOWN);
+}
+
+static const struct act acts[] = {
+    {30, send_one},    {12, send_many},    {8, send_by_name},    {10, send_by_global_name},
+    {8, register_now}, {5, register_sync}, {6, unregister_name}, {12, call},
+    {3, cast},         {20, tie},          {2, be_slow},         {3, kill_somebody},
+    {2, crash},        {2, leave},
+};
 
 static void act(struct sim_proc *me)
 {
-    uint64_t what = draw(100);
+    uint64_t sum = 0, at;
 
-    if (what < 40) {
-        send_pid(me, draw_len(), 1);
-    } else if (what < 55) {
-        send_pid(me, draw_len(), 1 + (unsigned)draw(20));
-    } else if (what < 63) {
-        send_name(me, draw_len());
-    } else if (what < 73) {
-        send_global(me, draw_len());
-    } else if (what < 85) {
-        register_name(me);
-    } else if (what < 91) {
-        unregister_name(me);
-    } else if (what < 93) {
-        sim_trace("process %u is slow", me->id);
-        (void)!rusm_sleep((int64_t)draw(SLOW_MAX_MS));
-    } else if (what < 96) {
-        kill_somebody(me);
-    } else if (what < 98) {
-        sim_trace("process %u crashes", me->id);
-        rusm_crash("simulated");
-    } else {
-        sim_trace("process %u leaves", me->id);
-        rusm_exit(RUSM_REASON_SHUTDOWN);
+    for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++) {
+        sum += acts[i].weight;
+    }
+    at = draw(sum);
+    for (size_t i = 0;; i++) {
+        if (at < acts[i].weight) {
+            acts[i].fn(me);
+            return;
+        }
+        at -= acts[i].weight;
     }
 }
 
 /* ---- workers --------------------------------------------------------------------------------- */
+
+static void handle(struct sim_proc *me, rusm_msg *msg)
+{
+    switch (rusm_msg_get_kind(msg)) {
+    case RUSM_MSG_DATA:
+        if (rusm_msg_len(msg) != 1) {
+            sim_received(me, msg);
+        } else if (!sim->quiet && !me->life->cut) {
+            act(me);
+        }
+        break;
+    case RUSM_MSG_CALL:
+        sim_received(me, msg);
+        (void)!rusm_reply(rusm_msg_from(msg), rusm_msg_data(msg), rusm_msg_len(msg));
+        break;
+    case RUSM_MSG_CAST:
+        sim_received(me, msg);
+        break;
+    case RUSM_MSG_DOWN:
+        sim_down(me, msg);
+        break;
+    case RUSM_MSG_EXIT:
+        sim_exit(me, msg);
+        break;
+    case RUSM_MSG_NAME_CONFLICT:
+        sim_conflict(me, msg);
+        break;
+    case RUSM_MSG_TIMER:
+    case RUSM_MSG_REPLY:
+    case RUSM_MSG_JOIN:
+    case RUSM_MSG_LEAVE:
+    case RUSM_MSG_NODE_UP:
+    case RUSM_MSG_NODE_DOWN:
+        sim_fail("process %u got a message of kind %d, which nobody sent", me->id,
+                 (int)rusm_msg_get_kind(msg));
+    }
+}
 
 static void worker_main(void *arg)
 {
@@ -178,15 +338,8 @@ static void worker_main(void *arg)
 
     (void)rusm_trap_exit(true);
     while (rusm_receive(&msg, RUSM_INFINITY) == RUSM_OK) {
-        bool told = rusm_msg_len(msg) == 1;
-
-        if (rusm_msg_get_kind(msg) == RUSM_MSG_DATA && !told) {
-            sim_received(me, msg);
-        }
+        handle(me, msg);
         rusm_msg_del(msg);
-        if (told && !sim->quiet && !me->life->cut) {
-            act(me);
-        }
     }
 }
 

@@ -13,10 +13,10 @@
 
 #define FAULTS_MAX 8u
 /* Virtual time in which a healed cluster must come together, in steps of a poll. */
-#define HEAL_MS      120000
+#define HEAL_MS      180000
 #define HEAL_POLL_MS 100
-/* After that, for what is under way to arrive. */
-#define DRAIN_MS 5000
+/* After that nothing may change any more. */
+#define SETTLE_MS 5000
 
 struct sim_world *sim;
 
@@ -107,10 +107,19 @@ static void life_begin(struct sim_node *node)
     cfg.hello_ms = profile->hello_ms;
     cfg.queue_bytes_max = profile->queue_bytes_max;
     cfg.mailbox_high = profile->mailbox_high;
+    cfg.mesh = profile->mesh;
+    cfg.reconnect_max_ms = profile->mesh ? 10000 : 0;
     (void)sim_set_here(life);
     err = rusm_node_bind_with(&life->node, life->rt, node->name, &cfg);
-    (void)sim_set_here(NULL);
     sim_check(err == RUSM_OK, "%s can not be bound: %s", node->name, rusm_err_detail());
+    if (profile->mesh) {
+        char spec[80];
+
+        (void)snprintf(spec, sizeof(spec), "%s,%s", sim->nodes[0].address, sim->nodes[1].address);
+        err = rusm_node_join(life->node, spec);
+        sim_check(err == RUSM_OK, "%s can not join: %s", node->name, rusm_err_detail());
+    }
+    (void)sim_set_here(NULL);
     sim_trace("%s begins its life %u", node->name, life->number);
     sim_work_start(life);
 }
@@ -138,6 +147,7 @@ static void life_end(struct sim_node *node)
 static void crash(struct sim_node *node)
 {
     sim_trace("%s crashes", node->name);
+    sim->totals.crashes++;
     node->down_until = rusm_test_now(sim->pool) + (draw(3) == 0 ? draw(SIM_S) : draw(15 * SIM_S));
     life_end(node);
 }
@@ -287,6 +297,7 @@ static void some_fault(void)
     if (life == NULL) {
         return;
     }
+    sim->totals.faults++;
     if (sim_chance(&sim->rng, sim->profile.crash_ppm)) {
         crash(&sim->nodes[life->index]);
         return;
@@ -301,6 +312,9 @@ static void some_fault(void)
         jump_clock(life);
         break;
     case 2:
+        if (sim->profile.mesh) {
+            break; /* who disconnects does not want to find the other again */
+        }
         sim_trace("%s disconnects from somebody", sim->nodes[life->index].name);
         (void)!rusm_spawn(life->rt, disconnect_main, &sim->nodes[draw(sim->options.nodes)], NULL);
         break;
@@ -362,6 +376,7 @@ static void draw_profile(void)
     profile->big_ppm = draw(2) == 0 ? 0 : 20000;
     profile->big_len = (size_t)128 * 1024 + draw((size_t)256 * 1024);
     profile->fault_ppm = draw(4) == 0 ? 0 : 20000 + (uint32_t)draw(60000);
+    profile->mesh = draw(2) == 0;
     profile->crash_ppm = draw(2) == 0 ? 0 : 150000;
 }
 
@@ -439,6 +454,9 @@ static void world_end(void)
 /* Let nodes that do not reach each other dial. */
 static void dial_missing(uint32_t ppm)
 {
+    if (sim->profile.mesh) {
+        return;
+    }
     for (unsigned i = 0; i < sim->options.nodes; i++) {
         for (unsigned j = 0; j < i; j++) {
             struct sim_life *a = sim->nodes[i].life, *b = sim->nodes[j].life;
@@ -489,28 +507,33 @@ static void safety_phase(void)
     }
 }
 
+/* Let time pass until nothing is left to complain of. */
+static void await(const char *(*complaint)(void))
+{
+    const char *why = complaint();
+
+    for (int64_t ms = 0; why != NULL && ms < HEAL_MS; ms += HEAL_POLL_MS) {
+        sim->step++;
+        dial_missing(200000);
+        (void)rusm_test_advance(sim->pool, HEAL_POLL_MS);
+        why = complaint();
+    }
+    sim_check(why == NULL, "after %d s without faults: %s", HEAL_MS / 1000, why);
+}
+
 static void liveness_phase(void)
 {
-    const char *why = NULL;
+    const char *why;
 
     sim->healed = true;
     sim->quiet = true;
     sim_trace("healed");
     recover();
-    for (int64_t ms = 0; ms < HEAL_MS; ms += HEAL_POLL_MS) {
-        sim->step++;
-        dial_missing(200000);
-        (void)rusm_test_advance(sim->pool, HEAL_POLL_MS);
-        why = sim_check_converged();
-        if (why == NULL) {
-            break;
-        }
-    }
-    sim_check(why == NULL, "after %d s without faults: %s", HEAL_MS / 1000, why);
-    (void)rusm_test_advance(sim->pool, DRAIN_MS);
+    await(sim_check_converged);
+    await(sim_check_missing);
+    (void)rusm_test_advance(sim->pool, SETTLE_MS);
     why = sim_check_converged();
     sim_check(why == NULL, "no more: %s", why);
-    sim_check_final();
 }
 
 uint64_t sim_run(const struct sim_options *options)

@@ -42,12 +42,12 @@ int support_world_teardown(void **state);
 /* A member's identity from the world's CA; free it with rusm_identity_del(). */
 rusm_identity *support_identity(struct support_world *world, const char *name);
 
-/* Start a node with default settings at 127.0.0.1:0 and an identity of its own. */
+/* Start a node with support_node_config() and an identity of its own. */
 struct support_node *support_node_start(struct support_world *world, const char *name);
 /* The same with settings; cfg->identity NULL: one is issued. name NULL: that of the identity. */
 struct support_node *support_node_start_with(struct support_world *world, const char *name,
                                              const rusm_node_config *cfg);
-/* The defaults with listen 127.0.0.1:0 and no identity. */
+/* The defaults with listen 127.0.0.1:0, no identity, and neither mesh nor dials to lost peers. */
 rusm_node_config support_node_config(void);
 /* End a node and its runtime before the test does. */
 void support_node_stop(struct support_node *node);

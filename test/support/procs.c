@@ -32,6 +32,7 @@ static void run_box(void *arg)
     while (rusm_receive(&msg, RUSM_INFINITY) == RUSM_OK) {
         size_t len = rusm_msg_len(msg);
 
+        box->kind = rusm_msg_get_kind(msg);
         box->sender = rusm_msg_sender(msg);
         box->len = len;
         memcpy(box->data, rusm_msg_data(msg), len < sizeof(box->data) ? len : sizeof(box->data));

@@ -18,6 +18,7 @@ rusm_pid support_idle_start(struct support_node *node, const char *name);
 struct support_box {
     rusm_pid pid;
     _Atomic uint64_t count; /* messages so far; what follows is of the last of them */
+    rusm_msg_kind kind;
     rusm_pid sender;
     size_t len;
     char data[256]; /* its beginning */

@@ -49,7 +49,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_register_global(rusm_node *node, const ch
  *
  * Without success nothing stays registered, not on a time-out nor when the caller is killed.
  *
- * Owns, Limits: as rusm_register_global(). timeout_ms: RUSM_INFINITY waits as long as the links stay.
+ * Owns, Limits: as rusm_register_global(). timeout_ms: RUSM_INFINITY waits as long as the links
+ * stay.
  * Threads: any; suspends a process, blocks an ordinary thread.
  * Errors:  RUSM_EEXIST    the name is taken or being registered: rusm_err_detail() names the node
  *          RUSM_ETIMEOUT  a peer did not answer in time: rusm_err_detail() names it

@@ -27,17 +27,36 @@ typedef struct rusm_node_config {
     uint32_t peers_max;      /**< links at a time, hidden ones too (4,096) */
     uint32_t
         handshakes_max; /**< handshakes that peers began and have not finished, at a time (1,024) */
-    uint32_t handshakes_retry; /**< above so many, a peer must prove its address first: RFC
+    uint32_t handshakes_retry;  /**< above so many, a peer must prove its address first: RFC
                                   9000 8.1.2 (128) */
     uint32_t handshakes_source; /**< of handshakes_max, for one IPv4 address or one /64 of IPv6 that
                                    has proven itself (256) */
-    size_t queue_bytes_max;    /**< waiting messages per peer, with their overhead (16 MiB) */
-    uint32_t names_max;        /**< global names that one peer may own (1,048,576) */
+    size_t queue_bytes_max;     /**< waiting messages per peer, with their overhead (16 MiB) */
+    uint32_t names_max;         /**< global names that one peer may own (1,048,576) */
     uint32_t requests_max; /**< requests of one peer that are being worked on, at a time (1,024) */
+    uint32_t groups_max;   /**< memberships in groups that the processes of one peer may have
+                              (1,048,576) */
     uint32_t mailbox_high; /**< a mailbox above this slows remote senders down (8,192), see
                               docs/design/flow.md */
     uint32_t watches_max;  /**< links and monitors that processes of one peer may have on processes
                              here (1,048,576); a peer that asks for more is disconnected */
+    uint64_t mailbox_bytes_max; /**< bytes of messages from other nodes that one mailbox may hold,
+                                   their overhead too; what comes beyond is dropped and counted, and
+                                   above half of it remote senders are slowed down (256 MiB) */
+    bool mesh;             /**< be linked with every member: tell peers of each other, and dial whom
+                              they tell of (true) */
+    const char *advertise; /**< the address at which others can reach the node, where that is not
+                              `listen`; port 0 for the port of `listen`. NULL: `listen`, and if that
+                              is 0.0.0.0 or [::], what each peer sees (NULL) */
+    uint32_t
+        members_max; /**< addresses that one peer may tell of; lost members that are looked for;
+                              addresses that may be joined (4,096) */
+    uint32_t reconnect_min_ms; /**< the first wait between two dials to one address (100) */
+    uint32_t reconnect_max_ms; /**< the longest; 0: lost members are not dialled again (30,000) */
+    uint32_t forget_ms;   /**< a member that peers tell of and that never answered is looked for so
+                           long (600,000) */
+    uint32_t discover_ms; /**< files and names given to rusm_node_join() are looked at so often
+                             (5,000) */
 } rusm_node_config;
 
 /** Fill cfg with the defaults. Threads: any. */
@@ -113,8 +132,10 @@ RUSM_API const char *rusm_node_address(const rusm_node *node);
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_connect(rusm_node *node, const char *address,
                                                     int64_t timeout_ms, char *out_peer);
 
-/** Close the link to a peer. Returns once it is down here. Threads: any. Errors: RUSM_ENONODE,
- * RUSM_EINVAL */
+/** Close the link to a peer, and look for it no longer (neither does the peer), until something
+ * asks for it: rusm_node_connect() or rusm_node_join() on either side, or a restart of the peer. Of a
+ * peer that is lost, stop looking for it. Returns once the link is down here. Threads: any. Errors:
+ * RUSM_ENONODE, RUSM_EINVAL */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_disconnect(rusm_node *node, const char *peer);
 
 /**
@@ -144,6 +165,7 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_try_send(rusm_node *node, const char
 typedef struct rusm_peer_info {
     char name[RUSM_NAME_MAX + 1];
     char address[RUSM_ADDRESS_MAX];
+    char listen[RUSM_ADDRESS_MAX]; /**< where it can be dialled, as far as it says */
     uint64_t incarnation;
     rusm_role role;
     bool dialed;            /**< this side dialed */
@@ -174,6 +196,7 @@ typedef struct rusm_node_stats {
     uint64_t messages_received; /**< delivered into mailboxes or dropped below */
     uint64_t dropped_noname;    /**< received for a name that nobody has here */
     uint64_t dropped_noproc; /**< received for a process that has ended, or of a past incarnation */
+    uint64_t dropped_full;   /**< received for a mailbox that was full: see mailbox_bytes_max */
     uint64_t dropped_role;   /**< received from a peer whose role may not send */
     uint64_t dropped_nomem;  /**< received and no memory for it */
     uint64_t dropped_link;   /**< accepted for sending, unacknowledged when the link was lost */
@@ -184,6 +207,9 @@ typedef struct rusm_node_stats {
     uint64_t protocol_errors;   /**< links closed because the peer broke the protocol */
     uint64_t timeouts;          /**< links and handshakes that ended in silence */
     uint64_t datagrams_stray;   /**< datagrams that belong to no connection */
+    uint64_t members_refused;   /**< addresses that peers told of, over members_max */
+    uint64_t groups_refused;    /**< memberships of peers' processes over groups_max, or that they
+                                     may not have */
     uint64_t names_refused;     /**< names of peers over names_max, or that they may not publish */
     uint64_t names_conflicts;   /**< names that processes of this node lost to others */
 } rusm_node_stats;

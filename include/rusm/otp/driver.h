@@ -151,6 +151,13 @@ RUSM_API void rusm_driver_close(rusm_driver *driver);
 RUSM_API void rusm_msg_set_sender(rusm_msg *msg, rusm_pid sender);
 
 /**
+ * Let a message count against the bytes from elsewhere that a mailbox may hold
+ * (rusm_runtime_watch_mailboxes()), from its delivery until it is received. Delivery can then fail
+ * with RUSM_EFULL. Threads: the owner of msg.
+ */
+RUSM_API void rusm_msg_set_far(rusm_msg *msg);
+
+/**
  * Put a message, sender set, into the mailbox of a process of rt.
  *
  * Owns:    takes msg on RUSM_OK; on any error the caller still owns it.
@@ -168,8 +175,9 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_deliver_name(rusm_runtime *rt, const char
 /**
  * Be told when a mailbox of rt becomes crowded and when it no longer is.
  *
- * fn(arg, pid, true) once a mailbox holds more than `high` messages; fn(arg, pid, false) once it is
- * down to `low` again, or its process has ended. The two alternate for a pid, and no call is lost,
+ * fn(arg, pid, true) once a mailbox holds more than `high` messages, or messages from elsewhere
+ * (rusm_msg_set_far()) of more than half of far_bytes_max bytes; fn(arg, pid, false) once it is down
+ * to `low` messages and a quarter of the bytes again, or its process has ended. The two alternate for a pid, and no call is lost,
  * but calls for one pid may come from different threads.
  *
  * fn runs on the thread that pushed or took the message and must neither block nor send.
@@ -177,6 +185,7 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_deliver_name(rusm_runtime *rt, const char
  * Threads: before the first process of rt is spawned. fn NULL switches it off.
  */
 RUSM_API void rusm_runtime_watch_mailboxes(rusm_runtime *rt, uint32_t high, uint32_t low,
+                                           uint64_t far_bytes_max,
                                            void (*fn)(void *arg, rusm_pid pid, bool crowded),
                                            void *arg);
 
@@ -224,6 +233,14 @@ typedef struct rusm_router {
     rusm_err (*signal)(void *arg, const rusm_signal *signal);
     /** The name of the node of that incarnation; false if it is not known. */
     bool (*node_name)(void *arg, uint64_t incarnation, char *buf, size_t buf_len);
+    /** There is something for rusm_runtime_group_take(), and there was nothing before. Called on any
+     * thread, with no lock held; must not block. NULL: never called. */
+    void (*groups_changed)(void *arg);
+    /** Send one copy of len bytes for the members of a group on the node of that incarnation, as
+     * `send` does; wait false: RUSM_EAGAIN instead of suspending. NULL: other nodes are passed
+     * over. */
+    rusm_err (*group_send)(void *arg, rusm_pid from, uint64_t incarnation, const char *group,
+                           const void *data, size_t len, bool wait);
 } rusm_router;
 
 /**
@@ -267,6 +284,61 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_signal_deliver(rusm_runtime *rt, const ru
 /** Set or (NULL) remove the router of a runtime. Removing waits until no thread is in a router
  * call. Threads: ordinary. */
 RUSM_API void rusm_runtime_set_router(rusm_runtime *rt, const rusm_router *router, void *arg);
+
+/* ---- members of groups on several nodes
+ * ------------------------------------------------------------------- */
+
+/** A process of this runtime that has joined or left a group. */
+typedef struct rusm_group_change {
+    char group[RUSM_NAME_MAX + 1];
+    uint64_t serial;
+    bool joined;
+} rusm_group_change;
+
+/**
+ * Begin to keep the changes of local members for rusm_runtime_group_take(), first of all that each
+ * present one has joined; or (false) stop, drop what was not taken, and forget all remote members.
+ *
+ * Threads: any. Never blocks.
+ */
+RUSM_API void rusm_runtime_group_follow(rusm_runtime *rt, bool on);
+
+/**
+ * Take the oldest changes that were kept, at most changes_max. Those of one process in one group
+ * are in order; the end of a process is one for each of its groups. Nothing is ever left out.
+ *
+ * Threads: any; one at a time, if the order matters. Never blocks.
+ * Returns: how many were written
+ */
+RUSM_API size_t rusm_runtime_group_take(rusm_runtime *rt, rusm_group_change *changes,
+                                        size_t changes_max);
+
+/**
+ * Enter a process of another node as a member, which those who monitor the group hear of. It stays
+ * until one of the next two calls. No effect if it is one.
+ *
+ * Threads: any. Never blocks. group has group_len bytes, which are a valid name.
+ * Errors:  RUSM_EINVAL  pid is of this runtime
+ *          RUSM_ENOMEM
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_runtime_group_remote_add(rusm_runtime *rt, const char *group,
+                                                                size_t group_len, rusm_pid pid);
+/** Take it out again; no effect if it is none. Threads: any. Never blocks, never fails. */
+RUSM_API void rusm_runtime_group_remote_del(rusm_runtime *rt, const char *group, size_t group_len,
+                                            rusm_pid pid);
+/** Take all members of that node out of their groups. Threads: any. Never blocks, never fails. */
+RUSM_API void rusm_runtime_group_remote_drop(rusm_runtime *rt, uint64_t incarnation);
+
+/**
+ * Give a message from elsewhere, sender set, to the local members of a group.
+ *
+ * Owns:    takes msg, unless the result is negative
+ * Threads: any. Never blocks.
+ * Returns: to how many (those whose mailbox is full and refuses are not counted), or RUSM_ENONAME:
+ *          the group has no local member; RUSM_ENOMEM: nobody got it
+ */
+RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_runtime_group_deliver(rusm_runtime *rt, const char *group,
+                                                              size_t group_len, rusm_msg *msg);
 
 /** Attach a pointer to a runtime (the node that it belongs to), and read it. Threads: any. */
 RUSM_API void rusm_runtime_set_owner(rusm_runtime *rt, void *owner);

@@ -3,6 +3,11 @@
  * @file
  * Groups of processes (OTP, pg(3)): a name with many members; a process may be in many groups.
  * A group exists as long as it has members or is monitored; it needs no making.
+ *
+ * On nodes (rusm/cluster.h) a group spans the cluster: each node tells the others of its own
+ * members, so that all come to know the same ones a moment later. What a node knows of another ends
+ * with the link between them, and begins anew with the next one. Nodes with roles other than member
+ * (operators, observers) see no members but their own, and theirs are seen by nobody.
  */
 #ifndef RUSM_OTP_GROUP_H
 #define RUSM_OTP_GROUP_H
@@ -31,7 +36,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_group_leave(rusm_runtime *rt, const char 
                                                    rusm_pid pid);
 
 /**
- * The members of a group, in joining order, as they were at one moment.
+ * The members of a group as they were at one moment: those of this runtime in joining order, then
+ * those of other nodes in the order in which this node heard of them.
  *
  * Writes at most pids_max of them.
  *
@@ -41,20 +47,42 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_group_leave(rusm_runtime *rt, const char 
 RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_group_members(rusm_runtime *rt, const char *group,
                                                       rusm_pid *pids, size_t pids_max);
 
+/** As rusm_group_members(), of this runtime alone (pg:get_local_members/2). */
+RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_group_local_members(rusm_runtime *rt, const char *group,
+                                                            rusm_pid *pids, size_t pids_max);
+
 /**
- * Send the same bytes to every member. They share one copy of the bytes, which must not be
- * written by who receives them.
+ * Send the same bytes to every member. Those of one runtime share one copy of the bytes, which must
+ * not be written by who receives them. To each other node that has members goes one copy, and that
+ * node hands it to the members that it then has.
  *
  * Members whose mailbox is full and refuses are skipped and counted
  * (rusm_runtime_stats.sends_full). Members that join or leave during the call may or may not get
- * it. Messages of one sender to one member stay in order.
+ * it. What one sender sends to one group reaches each member in order; a message that it sends to a
+ * member directly may overtake them, or be overtaken, when that is on another node.
  *
- * Threads: any; outside a context the sender is the zero pid. Never blocks.
- * Returns: how many members it was sent to, or a negative rusm_err: RUSM_EINVAL, RUSM_ENOMEM
- *          (nobody got it), RUSM_ENOCONTEXT
+ * Links that are full make the caller wait, as rusm_send() does: the copy first goes to all members
+ * here and to all nodes whose link takes it at once, so that only the caller waits for a slow one,
+ * and then to the others, one after the other. A caller that is killed while it waits sends no more.
+ * A node whose link is lost is passed over; one for whose copy there is no memory is, too, and is
+ * counted (rusm_runtime_stats.copies_skipped). Crowded mailboxes of members on other nodes do not
+ * slow the sender: a member that may be flooded should bound its mailbox.
+ *
+ * Threads: any; outside a context the sender is the zero pid. Suspends a process, blocks a thread,
+ *          while a link is full.
+ * Limits:  RUSM_MESSAGE_MAX, if other nodes have members
+ * Returns: how many members it was sent to, as far as this node knows them, or a negative rusm_err
+ *          (nobody got it): RUSM_EINVAL, RUSM_ENOMEM, RUSM_EMSGSIZE, RUSM_ENOCONTEXT
  */
 RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_group_send(rusm_runtime *rt, const char *group,
                                                    const void *data, size_t len);
+
+/**
+ * As rusm_group_send(), but never waits: a node whose link is full is passed over and counted
+ * (rusm_runtime_stats.copies_skipped).
+ */
+RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_group_try_send(rusm_runtime *rt, const char *group,
+                                                       const void *data, size_t len);
 
 /**
  * Hear of a group's changes: the caller gets a message of kind RUSM_MSG_JOIN or RUSM_MSG_LEAVE for
@@ -62,6 +90,9 @@ RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_group_send(rusm_runtime *rt, const char 
  *
  * The members at that moment are written as by rusm_group_members(), so that nothing is missed or
  * seen twice. Ends with rusm_group_demonitor() or the caller.
+ *
+ * Members of other nodes join when this node hears of them. They leave, once, when it hears of that
+ * or when the link to their node is lost: then before the node-down event of that node.
  *
  * Threads: in context.
  * Returns: as rusm_group_members(); also RUSM_ENOMEM, then nothing is monitored

@@ -99,6 +99,8 @@ typedef struct rusm_runtime_stats {
     uint64_t sends_noproc;         /**< refused: the receiver had ended */
     uint64_t sends_noname;         /**< refused: nobody had the name */
     uint64_t sends_full;           /**< refused or dropped: the mailbox was full */
+    uint64_t copies_skipped;       /**< of sends to groups, for whole nodes: the link was full and
+                                        the sender would not wait, or no memory */
     uint64_t replies_late;         /**< answers to calls that nobody waited for any more */
     uint64_t messages_unexpected;  /**< that a generic server has no function for */
     uint64_t timers_skipped;       /**< ticks of intervals for which there was no memory, or far

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Monitors, links and kills: exactly one down for each monitor, at most one exit for each link, one
+ * at least if its other end is gone, the real reason, and no *noproc* or *noconnection* that is not
+ * true.
+ *
+ * What is true is known, because all is in one OS process: whether a process has ended and why, and
+ * which links are up. Where two nodes may honestly see things in another order, the rule is the
+ * weaker one.
+ */
+#include "sim/sim.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct monitor {
+    struct monitor *next;
+    struct sim_proc *from, *to;
+    rusm_ref ref;
+    uint64_t session;  /* when it was made; 0: none */
+    bool ended_before; /* what it watches had ended when it was made */
+    bool down, taken_back;
+};
+
+/* A link as one of its ends sees it. */
+struct side {
+    struct side *next;
+    struct sim_proc *from, *to;
+    unsigned credits; /* exits that may come */
+    bool active;      /* a link was made, and neither taken away nor was its end heard of */
+    bool must;        /* by `from`, and if `to` goes it must hear of it */
+    uint64_t session; /* when it was made */
+};
+
+struct kill {
+    struct kill *next;
+    const struct sim_proc *to;
+    const struct sim_life *from;
+    uint64_t session;
+};
+
+static struct monitor *monitors;
+static struct side *sides;
+static struct kill *kills;
+
+/* The session of two processes' nodes; the life's own number if they are on one. */
+static uint64_t session_of(const struct sim_proc *from, const struct sim_proc *to)
+{
+    return from->life == to->life ? UINT64_MAX : sim_session(from->life, to->life);
+}
+
+/* It changed while a call was under way: nobody knows which one the call took. */
+#define UNKNOWN (UINT64_MAX - 1)
+
+static uint64_t settled(uint64_t before, uint64_t after)
+{
+    return before == after ? before : UNKNOWN;
+}
+
+/* ---- what a reason may say ------------------------------------------------------------------- */
+
+/* me hears of the end of `to`, tied to it since `session`. */
+static void check_reason(const struct sim_proc *me, const struct sim_proc *to,
+                         const rusm_reason *reason, uint64_t session, const char *what)
+{
+    uint64_t now = session_of(me, to);
+
+    if (reason->kind == RUSM_REASON_NOPROC) {
+        sim_check(to->ended, "%s: false noproc for process %u, which is alive", what, to->id);
+        return;
+    }
+    if (reason->kind == RUSM_REASON_NOCONNECTION) {
+        sim_check(me->life != to->life, "%s: noconnection on one node", what);
+        sim_check(session == 0 || session != now,
+                  "%s: noconnection for process %u, though link %llu is up", what, to->id,
+                  (unsigned long long)session);
+        sim_check_cut(to, me, session);
+        return;
+    }
+    sim_check(to->ended, "%s: process %u is said to have ended, and is alive", what, to->id);
+    sim_check(to->reason.kind == reason->kind && strcmp(to->reason.text, reason->text) == 0,
+              "%s: process %u ended with %s, and is said to have with %s", what, to->id,
+              rusm_reason_name(to->reason.kind), rusm_reason_name(reason->kind));
+    sim_check_before_end(to, me, settled(session, now));
+}
+
+/* Whether `from`, tied to `to` since session, must have heard of its end by now. */
+static bool must_have_heard(const struct sim_proc *from, const struct sim_proc *to,
+                            uint64_t session)
+{
+    if (from->ended || from->life->cut) {
+        return false;
+    }
+    return to->ended || to->life->cut || session == 0 ||
+           (session != UNKNOWN && session != session_of(from, to));
+}
+
+/* ---- monitors -------------------------------------------------------------------------------- */
+
+void sim_monitor(struct sim_proc *me, struct sim_proc *to)
+{
+    struct monitor *monitor = rusmi_zalloc(sizeof(*monitor));
+    uint64_t session = session_of(me, to);
+    bool ended = to->ended;
+    rusm_ref ref;
+    rusm_err err;
+
+    rusmi_assert(monitor != NULL);
+    err = rusm_monitor(to->pid, &ref);
+    sim_trace("process %u monitors process %u: %s", me->id, to->id, rusm_err_name(err));
+    if (err != RUSM_OK) {
+        sim_check(me->life != to->life, "a monitor fails on one node: %s", rusm_err_name(err));
+        rusmi_free(monitor);
+        return;
+    }
+    *monitor = (struct monitor){.next = monitors,
+                                .from = me,
+                                .to = to,
+                                .ref = ref,
+                                .session = settled(session, session_of(me, to)),
+                                .ended_before = ended};
+    monitors = monitor;
+}
+
+void sim_demonitor(struct sim_proc *me)
+{
+    struct monitor *monitor = monitors;
+    bool waited;
+
+    while (monitor != NULL && (monitor->from != me || monitor->down || monitor->taken_back)) {
+        monitor = monitor->next;
+    }
+    if (monitor == NULL) {
+        return;
+    }
+    monitor->taken_back = true;
+    waited = rusm_demonitor(monitor->ref, true);
+    sim_trace("process %u takes back its monitor of process %u: %d", me->id, monitor->to->id,
+              waited);
+}
+
+void sim_down(struct sim_proc *me, const rusm_msg *msg)
+{
+    const rusm_reason *reason = rusm_msg_reason(msg);
+    struct monitor *monitor = monitors;
+    rusm_ref ref = rusm_msg_ref(msg);
+
+    if (me->life->cut) {
+        return;
+    }
+    while (monitor != NULL && (monitor->from != me || !rusm_ref_equal(monitor->ref, ref))) {
+        monitor = monitor->next;
+    }
+    sim_check(monitor != NULL, "process %u: a down for no monitor", me->id);
+    sim_trace("process %u: process %u is down: %s", me->id, monitor->to->id,
+              rusm_reason_name(reason->kind));
+    sim->totals.downs++;
+    sim_check(!monitor->down, "process %u: two downs for one monitor of process %u", me->id,
+              monitor->to->id);
+    sim_check(!monitor->taken_back, "process %u: a down for a monitor that was taken back", me->id);
+    sim_check(rusm_pid_equal(rusm_msg_sender(msg), monitor->to->pid),
+              "process %u: the down of process %u comes from another", me->id, monitor->to->id);
+    monitor->down = true;
+    if (me->life == monitor->to->life && !monitor->ended_before) {
+        sim_check(reason->kind != RUSM_REASON_NOPROC || monitor->to->ended,
+                  "process %u: false noproc for process %u", me->id, monitor->to->id);
+    }
+    check_reason(me, monitor->to, reason, monitor->session, "down");
+}
+
+/* ---- links ----------------------------------------------------------------------------------- */
+
+static struct side *find_side(struct sim_proc *from, struct sim_proc *to)
+{
+    struct side *side = sides;
+
+    while (side != NULL && (side->from != from || side->to != to)) {
+        side = side->next;
+    }
+    if (side == NULL) {
+        side = rusmi_zalloc(sizeof(*side));
+        rusmi_assert(side != NULL);
+        side->from = from;
+        side->to = to;
+        side->next = sides;
+        sides = side;
+    }
+    return side;
+}
+
+void sim_link(struct sim_proc *me, struct sim_proc *to)
+{
+    struct side *mine = find_side(me, to), *other = find_side(to, me);
+    uint64_t session = session_of(me, to);
+    bool was = mine->active, must = mine->must;
+    rusm_err err;
+
+    /* Before: the other may hear of it, and end, before the call returns. */
+    if (!mine->active || mine->session != session || to->ended) {
+        mine->credits++;
+    }
+    if (!other->active || !was || other->session != session) {
+        other->credits++;
+        other->session = session;
+    }
+    mine->active = other->active = true;
+    mine->session = session;
+    mine->must = true;
+    err = rusm_link(to->pid);
+    mine->session = settled(session, session_of(me, to));
+    sim_trace("process %u links to process %u: %s", me->id, to->id, rusm_err_name(err));
+    if (err != RUSM_OK) {
+        sim_check(me->life != to->life, "a link fails on one node: %s", rusm_err_name(err));
+        mine->must = must;
+    }
+}
+
+void sim_unlink(struct sim_proc *me)
+{
+    struct side *side = sides;
+
+    while (side != NULL && (side->from != me || !side->active)) {
+        side = side->next;
+    }
+    if (side == NULL) {
+        return;
+    }
+    side->active = side->must = false;
+    /* The other side's link goes as soon as it hears of it. */
+    find_side(side->to, me)->must = false;
+    find_side(side->to, me)->active = false;
+    sim_trace("process %u takes away its link to process %u", me->id, side->to->id);
+    (void)!rusm_unlink(side->to->pid);
+}
+
+void sim_exit(struct sim_proc *me, const rusm_msg *msg)
+{
+    const rusm_reason *reason = rusm_msg_reason(msg);
+    struct sim_proc *from = sim_proc_find(rusm_msg_sender(msg));
+    struct side *side;
+
+    if (me->life->cut) {
+        return;
+    }
+    sim_check(from != NULL, "process %u: an exit of nobody", me->id);
+    side = find_side(me, from);
+    sim_trace("process %u: exit of process %u: %s", me->id, from->id,
+              rusm_reason_name(reason->kind));
+    sim->totals.exits++;
+    sim_check(side->credits > 0, "process %u: one exit of process %u too many", me->id, from->id);
+    side->credits--;
+    check_reason(me, from, reason, side->session, "exit");
+    if (side->credits == 0) {
+        side->active = false;
+    }
+    side->must = false;
+}
+
+/* ---- kills ----------------------------------------------------------------------------------- */
+
+void sim_kill(struct sim_proc *me, struct sim_proc *to)
+{
+    const struct sim_life *from = me->life;
+    uint64_t session = session_of(me, to);
+    struct kill *kill;
+    rusm_err err = rusm_kill(to->pid);
+
+    sim_trace("process %u kills process %u: %s", me->id, to->id, rusm_err_name(err));
+    sim_check(err != RUSM_ENOPROC || to->ended, "process %u: false noproc for process %u", me->id,
+              to->id);
+    if (err == RUSM_OK) {
+        kill = rusmi_zalloc(sizeof(*kill));
+        rusmi_assert(kill != NULL);
+        *kill = (struct kill){
+            .next = kills, .to = to, .from = from, .session = settled(session, session_of(me, to))};
+        kills = kill;
+    }
+}
+
+/* ---- at the end ------------------------------------------------------------------------------ */
+
+const char *sim_check_ties(void)
+{
+    static char text[160];
+
+    for (const struct monitor *monitor = monitors; monitor != NULL; monitor = monitor->next) {
+        if (!monitor->down && !monitor->taken_back &&
+            must_have_heard(monitor->from, monitor->to, monitor->session)) {
+            (void)snprintf(text, sizeof(text), "process %u has no down for its monitor of %u",
+                           monitor->from->id, monitor->to->id);
+            return text;
+        }
+    }
+    for (const struct side *side = sides; side != NULL; side = side->next) {
+        if (side->must && must_have_heard(side->from, side->to, side->session)) {
+            (void)snprintf(text, sizeof(text), "process %u has no exit for its link to %u",
+                           side->from->id, side->to->id);
+            return text;
+        }
+    }
+    for (const struct kill *kill = kills; kill != NULL; kill = kill->next) {
+        bool here = kill->from == kill->to->life;
+
+        if (!kill->to->ended && !kill->from->cut && !kill->to->life->cut && kill->session != 0 &&
+            (here || kill->session == sim_session(kill->from, kill->to->life))) {
+            (void)snprintf(text, sizeof(text), "process %u was killed and lives", kill->to->id);
+            return text;
+        }
+    }
+    return NULL;
+}
+
+void sim_ties_stop(void)
+{
+    while (monitors != NULL) {
+        struct monitor *monitor = monitors;
+
+        monitors = monitor->next;
+        rusmi_free(monitor);
+    }
+    while (sides != NULL) {
+        struct side *side = sides;
+
+        sides = side->next;
+        rusmi_free(side);
+    }
+    while (kills != NULL) {
+        struct kill *kill = kills;
+
+        kills = kill->next;
+        rusmi_free(kill);
+    }
+}
