@@ -361,6 +361,17 @@ static void far_see(struct rusmi_far *far, uint64_t version)
     rusmi_lock_give(&far->lock);
 }
 
+/* Whether the link holds, or waits only for its unlink to be acknowledged. Under the stripe. */
+static void set_inactive(struct rusmi_tie *tie, bool inactive)
+{
+    struct rusmi_ties *ties = &tie->owner_proc->ties;
+
+    if (tie->inactive != inactive) {
+        tie->inactive = inactive;
+        ties->links = inactive ? ties->links - 1 : ties->links + 1;
+    }
+}
+
 /* Link, under the stripe. The version to be told; 0: nothing is to be told. RUSM_ENOLINK. */
 static rusm_err link_here(struct rusmi_process *self, struct rusmi_tie **tie, struct rusmi_far *far,
                           uint64_t *out_version)
@@ -371,7 +382,7 @@ static rusm_err link_here(struct rusmi_process *self, struct rusmi_tie **tie, st
     *out_version = 0;
     if (known != NULL) {
         if (known->inactive) {
-            known->inactive = false;
+            set_inactive(known, false);
             *out_version = known->version = far_tick(known->far);
         }
         return RUSM_OK;
@@ -428,7 +439,7 @@ void rusmi_far_unlink(struct rusmi_process *self, rusm_pid pid)
     if (tie != NULL && !tie->inactive) {
         version = far_tick(tie->far);
         tie->version = tie->unlink_version = version;
-        tie->inactive = true;
+        set_inactive(tie, true);
     }
     rusmi_lock_give(stripe_of(self));
     if (version != 0) {
@@ -567,7 +578,7 @@ static rusm_err link_theirs(struct rusmi_far *far, struct rusmi_process *proc,
     if (known != NULL) {
         if (signal->number > known->version) {
             known->version = signal->number;
-            known->inactive = false;
+            set_inactive(known, false);
         }
         return RUSM_OK;
     }
@@ -612,7 +623,7 @@ static void take_unlink(rusm_runtime *rt, struct rusmi_far *far, const rusm_sign
         tie = rusmi_tie_find_link(proc, signal->from);
         if (tie != NULL && signal->number > tie->version) {
             tie->version = signal->number;
-            tie->inactive = true;
+            set_inactive(tie, true);
         }
         if (tie != NULL && tie->inactive && tie->unlink_version == 0) {
             detach(tie);

@@ -74,7 +74,7 @@ void rusmi_ties_add(struct rusmi_ties *ties, struct rusmi_tie_hook *hook)
     }
     chain_push(chain_of(ties, hook->key), hook);
     ties->len++;
-    ties->links += hook->tie->is_link ? 1 : 0;
+    ties->links += hook->tie->is_link && !hook->tie->inactive ? 1 : 0;
 }
 
 void rusmi_ties_remove(struct rusmi_ties *ties, struct rusmi_tie_hook *hook)
@@ -84,7 +84,7 @@ void rusmi_ties_remove(struct rusmi_ties *ties, struct rusmi_tie_hook *hook)
         hook->next->at = hook->at;
     }
     ties->len--;
-    ties->links -= hook->tie->is_link ? 1 : 0;
+    ties->links -= hook->tie->is_link && !hook->tie->inactive ? 1 : 0;
 }
 
 /* Any tie of the table; `scan` is where to begin to look, and moves on as chains are found empty.

@@ -285,12 +285,13 @@ static void test_exit_signals_and_kills_reach_other_nodes(void **state)
     assert_string_equal(rusm_msg_reason(msg)->text, "told to by a");
     rusm_msg_del(msg);
     tell(two, "t");
+    settle(two);
     assert_int_equal(rusm_monitor(two, NULL), RUSM_OK);
     assert_int_equal(rusm_kill(two), RUSM_OK);
     assert_end(RUSM_MSG_DOWN, two, RUSM_REASON_KILLED);
-    /* Orders are kept: first it traps, then comes the signal, which it takes as a message and ends
-     * normally. */
+    /* Who traps takes the signal as a message, and ends normally upon it. */
     tell(three, "t");
+    settle(three);
     assert_int_equal(rusm_monitor(three, NULL), RUSM_OK);
     assert_int_equal(rusm_exit_process(three, &reason), RUSM_OK);
     tell(three, "end");
