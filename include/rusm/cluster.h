@@ -7,6 +7,7 @@
 #define RUSM_CLUSTER_H
 
 #include <rusm/cluster/app.h>
+#include <rusm/cluster/events.h>
 #include <rusm/cluster/membership.h>
 #include <rusm/cluster/names.h>
 #include <rusm/cluster/node.h>

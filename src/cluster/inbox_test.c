@@ -313,7 +313,7 @@ static void test_broken_message_fails_the_link(void **state)
         {{0}, 0, "ends within its header"},
         {{0, 1, 3, 5}, 4, "ends within its header"},
         {{0, 2, 3, 5, 'e'}, 5, "ends within its header"},
-        {{0, 9, 3, 5, 0}, 5, "unknown kind"},
+        {{0, 99, 3, 5, 0}, 5, "unknown kind"},
         {{0, 1, 3, 0, 0}, 5, "serial 0"},
         {{0, 2, 3, 0, 0}, 5, "empty name"},
         {{0, 1, 3, 5, 2, 'a'}, 6, "shorter than its header says"},

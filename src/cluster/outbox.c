@@ -66,6 +66,7 @@ static rusm_err out_alloc(struct rusmi_out **out_out, const struct rusmi_message
     head.prev = 0;
     head.sender = given->sender;
     head.serial = given->serial;
+    head.number = given->number;
     head.name = given->name;
     head.name_len = given->name_len;
     head.kind = given->kind;

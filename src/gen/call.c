@@ -31,21 +31,15 @@ static rusm_err check_bytes(const void *data, size_t len)
                : rusm_set_err_detail(RUSM_EINVAL, "a message of %zu bytes needs bytes", len);
 }
 
-rusm_err rusmi_call_deliver(struct rusmi_process *self, rusm_pid to, rusm_msg *msg)
+rusm_err rusmi_call_deliver(struct rusmi_process *self, rusm_pid to, rusm_msg *msg,
+                            int64_t timeout_ms)
 {
-    rusm_runtime *rt;
     rusm_err err;
 
     msg->sender = self == NULL ? RUSM_PID_NONE : rusmi_process_pid(self);
-    if (self != NULL && self->runtime->incarnation == to.incarnation) {
-        err = rusm_deliver(self->runtime, to.serial, msg);
-    } else {
-        rusmi_runtimes_hold();
-        rt = rusmi_runtime_find(to.incarnation);
-        err = rt != NULL ? rusm_deliver(rt, to.serial, msg)
-                         : rusm_set_err_detail(RUSM_EINVAL, "the process is of another node");
-        rusmi_runtimes_release();
-    }
+    err = self != NULL && self->runtime->incarnation == to.incarnation
+              ? rusm_deliver(self->runtime, to.serial, msg)
+              : rusmi_send_far(self, to, msg, timeout_ms);
     if (err != RUSM_OK) {
         rusm_msg_del(msg);
     }
@@ -57,6 +51,9 @@ rusm_err rusmi_ended(const char *who, const rusm_reason *reason)
     char text[RUSM_REASON_TEXT_MAX + 64];
 
     (void)rusm_reason_format(reason, text, sizeof(text));
+    if (reason->kind == RUSM_REASON_NOCONNECTION) {
+        return rusm_set_err_detail(RUSM_ENOLINK, "the node of %s was lost: %s", who, text);
+    }
     return rusm_set_err_detail(RUSM_ENOPROC, "%s has ended: %s", who, text);
 }
 
@@ -64,12 +61,12 @@ rusm_err rusmi_ended(const char *who, const rusm_reason *reason)
 
 /* Send the request. RUSM_ENOPROC: the down is in the mailbox, or will be in a moment. */
 static rusm_err call_send(struct rusmi_process *self, rusm_pid server, uint64_t number,
-                          const void *data, size_t len)
+                          const void *data, size_t len, int64_t timeout_ms)
 {
     rusm_msg *msg;
     rusm_err err = rusmi_msg_make(&msg, RUSM_MSG_CALL, number, data, len);
 
-    return err == RUSM_OK ? rusmi_call_deliver(self, server, msg) : err;
+    return err == RUSM_OK ? rusmi_call_deliver(self, server, msg, timeout_ms) : err;
 }
 
 /* Wait for the answer or the down. */
@@ -94,11 +91,24 @@ static rusm_err call_wait(rusm_mark mark, rusm_ref ref, int64_t timeout_ms, rusm
     return RUSM_OK;
 }
 
+/* What is left of the time allowed: a request to another node may have waited for room. */
+static int64_t time_left(rusm_time until, int64_t timeout_ms)
+{
+    rusm_time now;
+
+    if (timeout_ms < 0) {
+        return timeout_ms;
+    }
+    now = rusm_now();
+    return until <= now ? 0 : (int64_t)((until - now + 999999) / 1000000);
+}
+
 rusm_err rusm_call(rusm_pid server, const void *data, size_t len, int64_t timeout_ms,
                    rusm_msg **out_reply)
 {
     struct rusmi_process *self = rusmi_process_self();
     rusm_mark mark;
+    rusm_time until;
     rusm_ref ref;
     rusm_err err;
 
@@ -118,9 +128,10 @@ rusm_err rusm_call(rusm_pid server, const void *data, size_t len, int64_t timeou
     if (err != RUSM_OK) {
         return err;
     }
-    err = call_send(self, server, ref.number, data, len);
+    until = rusmi_deadline(timeout_ms);
+    err = call_send(self, server, ref.number, data, len, timeout_ms);
     if (err == RUSM_OK) {
-        err = call_wait(mark, ref, timeout_ms, out_reply);
+        err = call_wait(mark, ref, time_left(until, timeout_ms), out_reply);
     } else if (err == RUSM_ENOPROC) {
         /* It ends just now: its down says why, if it comes in time. */
         rusm_err down = call_wait(mark, ref, timeout_ms, NULL);
@@ -175,7 +186,7 @@ rusm_err rusm_reply(rusm_from from, const void *data, size_t len)
     rusmi_checkpoint(); /* before anything is allocated */
     err = rusmi_msg_make(&msg, RUSM_MSG_REPLY, from.ref.number, data, len);
     if (err == RUSM_OK) {
-        err = rusmi_call_deliver(self, from.pid, msg);
+        err = rusmi_call_deliver(self, from.pid, msg, RUSM_INFINITY);
     }
     if (self != NULL) {
         rusmi_process_work(self, 1);
@@ -187,12 +198,6 @@ rusm_err rusm_reply(rusm_from from, const void *data, size_t len)
 
 rusm_err rusm_cast(rusm_pid server, const void *data, size_t len)
 {
-    struct rusmi_process *self = rusmi_process_self();
-
-    if (self != NULL && server.incarnation != self->runtime->incarnation &&
-        !rusm_pid_is_none(server) && atomic_load(&self->runtime->router) != NULL) {
-        return rusm_set_err_detail(RUSM_EINVAL, "casts do not reach processes of other nodes");
-    }
     return rusmi_send_kind(server, RUSM_MSG_CAST, data, len);
 }
 

@@ -17,6 +17,7 @@ rusm_err rusmi_ended(const char *who, const rusm_reason *reason);
  * that fails. self: who sends, or NULL. Errors: as rusm_deliver(); RUSM_EINVAL if there is no such
  * runtime.
  */
-rusm_err rusmi_call_deliver(struct rusmi_process *self, rusm_pid to, rusm_msg *msg);
+rusm_err rusmi_call_deliver(struct rusmi_process *self, rusm_pid to, rusm_msg *msg,
+                            int64_t timeout_ms);
 
 #endif

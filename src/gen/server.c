@@ -334,7 +334,7 @@ static rusm_err send_stop(struct rusmi_process *self, rusm_pid server)
         return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");
     }
     msg->ref = STOP_REF;
-    return rusmi_call_deliver(self, server, msg);
+    return rusmi_call_deliver(self, server, msg, RUSM_INFINITY);
 }
 
 /* Wait for the down. */

@@ -75,6 +75,7 @@ struct rusmi_link {
     uint64_t incarnation;
     rusm_role role;
     bool hidden, listed;
+    bool tied, announced; /* under node->lock: the runtime, the listeners know of the node */
     rusm_time up_since;
     int64_t cert_not_after;
 
@@ -102,7 +103,12 @@ struct rusmi_link {
     _Atomic uint32_t attention; /* datagrams, control bytes, a close or `up` wait for the owner */
     _Atomic uint32_t queue_len; /* messages in the queue */
 
+    /* The gate for deliveries, see node/signal.h. */
+    _Atomic uint32_t delivering;
+    _Atomic bool cut;
+
     /* the thread that runs the driver */
+    bool open; /* it is inside the gate */
     struct rusmi_quic_conn *conn;
     struct rusmi_outbox outbox;
     struct rusmi_inbox inbox;
@@ -152,10 +158,15 @@ void rusmi_link_datagram(struct rusmi_link *link, const struct rusmi_address *fr
 /*
  * Queue a message. On RUSM_OK it is the link's; on any error the caller's.
  *
- * Errors: RUSM_ENOLINK (not up or lost), RUSM_EAGAIN (full or crowded, and !wait), RUSM_EKILLED
+ * Waits for up to timeout_ms while it is full, or the destination crowded.
+ *
+ * Errors: RUSM_ENOLINK (not up or lost), RUSM_ETIMEOUT, RUSM_EAGAIN (timeout_ms is 0), RUSM_EKILLED
  */
 rusm_err rusmi_link_send(struct rusmi_link *link, struct rusmi_out *out, const uint8_t *busy_key,
-                         size_t busy_key_len, bool wait);
+                         size_t busy_key_len, int64_t timeout_ms);
+/* Queue a signal, however full the queue is: it is bounded by the ties that there are. It is taken;
+ * of a link that is not up any more it is dropped, as its ties break. */
+void rusmi_link_signal(struct rusmi_link *link, struct rusmi_out *out);
 /* The peer asked to slow down (or no longer) for a destination. */
 void rusmi_link_set_busy(struct rusmi_link *link, const uint8_t *key, size_t key_len, bool on);
 /* The key of a destination in link->busy; returns its length. name NULL: the serial. */
@@ -163,8 +174,10 @@ size_t rusmi_busy_key(uint8_t key[RUSMI_BUSY_KEY_MAX], uint64_t serial, const ch
                       size_t name_len);
 
 /* ---- link_queue.c: called under or by the owner ---- */
-/* The link is up: accept messages, and let the owner deliver what came early. */
+/* The link is up: accept messages. */
 void rusmi_link_open_queue(struct rusmi_link *link);
+/* All that has to be known of the node is: let the owner send, and deliver what came early. */
+void rusmi_link_begin(struct rusmi_link *link);
 /* The link is lost or closing: refuse messages, wake whoever waits, and free and count what is
  * queued. */
 void rusmi_link_shut_queue(struct rusmi_link *link, bool drop_queued);

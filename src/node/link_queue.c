@@ -73,29 +73,79 @@ static rusm_err block(struct rusmi_link *link, struct rusmi_list *list, int64_t 
     return err == RUSM_ETIMEOUT ? RUSM_OK : err;
 }
 
+/* Under link->lock, with room or not. */
+static void enqueue(struct rusmi_link *link, struct rusmi_out *out)
+{
+    bool first = link->queue_head == NULL;
+
+    out->next = NULL;
+    if (first) {
+        link->queue_head = out;
+    } else {
+        link->queue_tail->next = out;
+    }
+    link->queue_tail = out;
+    link->queue_bytes += rusmi_out_len(out) + QUEUE_OVERHEAD;
+    (void)atomic_fetch_add(&link->queue_len, 1);
+    /* A queue that was not empty has an owner coming: it was posted for the first message, or waits
+     * for the outbox. */
+    if (first && link->driver_open) {
+        rusm_driver_post(link->driver);
+    }
+}
+
+void rusmi_link_signal(struct rusmi_link *link, struct rusmi_out *out)
+{
+    bool accepting;
+
+    rusmi_lock_take(&link->lock);
+    accepting = link->accepting;
+    if (accepting) {
+        enqueue(link, out);
+    }
+    rusmi_lock_give(&link->lock);
+    if (!accepting) {
+        rusmi_out_del(out);
+    }
+}
+
+/* What is left of the time; negative: no end. */
+static int64_t left_ms(rusm_time until, int64_t timeout_ms)
+{
+    rusm_time now = timeout_ms < 0 ? 0 : rusm_now();
+
+    return timeout_ms < 0 ? RUSM_INFINITY
+           : now >= until ? 0
+                          : (int64_t)((until - now) / 1000000 + 1);
+}
+
 rusm_err rusmi_link_send(struct rusmi_link *link, struct rusmi_out *out, const uint8_t *busy_key,
-                         size_t busy_key_len, bool wait)
+                         size_t busy_key_len, int64_t timeout_ms)
 {
     size_t bytes = rusmi_out_len(out) + QUEUE_OVERHEAD;
-    bool slowed = false, first;
+    rusm_time until = timeout_ms <= 0 ? 0 : rusm_now() + (rusm_time)timeout_ms * 1000000;
+    rusm_err late = timeout_ms == 0 ? RUSM_EAGAIN : RUSM_ETIMEOUT;
+    bool slowed = false;
     rusm_err err = RUSM_OK;
 
     rusmi_lock_take(&link->lock);
     for (;;) {
-        struct rusmi_list *list;
+        int64_t left;
 
         if (!link->accepting) {
             err = RUSM_ENOLINK;
         } else if (!slowed && link->busy.len != 0 &&
                    rusmi_map_find(&link->busy, busy_key, busy_key_len) != NULL) {
-            list = &link->busy_blocked;
-            err = wait ? block(link, list, BUSY_WAIT_MS) : RUSM_EAGAIN;
+            left = left_ms(until, timeout_ms);
+            err = left == 0 ? late
+                            : block(link, &link->busy_blocked,
+                                    left > 0 && left < BUSY_WAIT_MS ? left : BUSY_WAIT_MS);
             slowed = true;
 #ifndef RUSMI_PLANT_QUEUE
         } else if (link->queue_bytes != 0 &&
                    link->queue_bytes + bytes > link->node->cfg.queue_bytes_max) {
-            list = &link->blocked;
-            err = wait ? block(link, list, RUSM_INFINITY) : RUSM_EAGAIN;
+            left = left_ms(until, timeout_ms);
+            err = left == 0 ? late : block(link, &link->blocked, left);
 #endif
         } else {
             break;
@@ -105,21 +155,7 @@ rusm_err rusmi_link_send(struct rusmi_link *link, struct rusmi_out *out, const u
             return err;
         }
     }
-    out->next = NULL;
-    first = link->queue_head == NULL;
-    if (first) {
-        link->queue_head = out;
-    } else {
-        link->queue_tail->next = out;
-    }
-    link->queue_tail = out;
-    link->queue_bytes += bytes;
-    (void)atomic_fetch_add(&link->queue_len, 1);
-    /* A queue that was not empty has an owner coming: it was posted for the first message, or waits
-     * for the outbox. */
-    if (first && link->driver_open) {
-        rusm_driver_post(link->driver);
-    }
+    enqueue(link, out);
     rusmi_lock_give(&link->lock);
     return RUSM_OK;
 }
@@ -152,6 +188,12 @@ void rusmi_link_open_queue(struct rusmi_link *link)
 {
     rusmi_lock_take(&link->lock);
     link->accepting = !link->close_asked;
+    rusmi_lock_give(&link->lock);
+}
+
+void rusmi_link_begin(struct rusmi_link *link)
+{
+    rusmi_lock_take(&link->lock);
     link->up_asked = true;
     atomic_store(&link->attention, 1);
     if (link->driver_open) {

@@ -13,6 +13,7 @@
 #include "node/groups.h"
 #include "node/link.h"
 #include "node/link_io.h"
+#include "node/signal.h"
 
 #include <string.h>
 
@@ -39,6 +40,43 @@ struct early {
 
 /* ---- what QUIC tells ------------------------------------------------------------------------- */
 
+/* Counts what may not be. */
+static bool may_deliver(struct rusmi_link *link)
+{
+    if (!link->open) {
+        rusmi_count(&link->node->counters.dropped_link, 1);
+        return false;
+    }
+    if (link->role == RUSM_ROLE_OBSERVER) {
+        rusmi_count(&link->node->counters.dropped_role, 1);
+        return false;
+    }
+    return true;
+}
+
+static void take_signal(struct rusmi_link *link, const struct rusmi_message_head *head,
+                        const rusm_msg *msg)
+{
+    const char *why = NULL;
+    rusm_err err = rusmi_signal_take(link, head, msg, &why);
+
+    if (err != RUSM_OK) {
+        rusmi_quic_conn_fail(link->conn, RUSMI_QUIC_PROTOCOL,
+                             err == RUSM_ENOMEM  ? RUSMI_CLOSE_MEMORY
+                             : err == RUSM_EFULL ? RUSMI_CLOSE_FULL
+                                                 : RUSMI_CLOSE_PROTOCOL,
+                             why);
+    }
+}
+
+static rusm_msg_kind message_kind(uint8_t kind)
+{
+    return kind == RUSMI_MESSAGE_CALL    ? RUSM_MSG_CALL
+           : kind == RUSMI_MESSAGE_CAST  ? RUSM_MSG_CAST
+           : kind == RUSMI_MESSAGE_REPLY ? RUSM_MSG_REPLY
+                                         : RUSM_MSG_DATA;
+}
+
 static void deliver_now(struct rusmi_link *link, const struct rusmi_message_head *head,
                         rusm_msg *msg)
 {
@@ -47,8 +85,12 @@ static void deliver_now(struct rusmi_link *link, const struct rusmi_message_head
     rusm_pid pid = {node->incarnation, head->serial};
     rusm_err err;
 
-    if (link->role == RUSM_ROLE_OBSERVER) {
-        rusmi_count(&node->counters.dropped_role, 1);
+    if (!may_deliver(link)) {
+        rusm_msg_del(msg);
+        return;
+    }
+    if (rusmi_signal_is(head->kind)) {
+        take_signal(link, head, msg);
         rusm_msg_del(msg);
         return;
     }
@@ -63,10 +105,11 @@ static void deliver_now(struct rusmi_link *link, const struct rusmi_message_head
         rusmi_groups_deliver(node, head, msg);
         return;
     }
-    if (head->kind == RUSMI_MESSAGE_TO_SERIAL) {
-        err = rusm_deliver(node->runtime, head->serial, msg);
-    } else {
+    if (rusmi_message_by_name(head->kind)) {
         err = rusm_deliver_name(node->runtime, head->name, head->name_len, msg, &pid);
+    } else {
+        rusm_msg_set_kind(msg, message_kind(head->kind), head->number);
+        err = rusm_deliver(node->runtime, head->serial, msg);
     }
     if (err != RUSM_OK) {
         rusmi_count(err == RUSM_ENONAME ? &node->counters.dropped_noname
@@ -78,9 +121,11 @@ static void deliver_now(struct rusmi_link *link, const struct rusmi_message_head
     }
     /* relaxed: a hint; a mailbox that becomes crowded just now is seen at the next message */
     if (atomic_load_explicit(&node->crowded_len, memory_order_relaxed) != 0) {
+        rusmi_gate_leave(link); /* telling the peer takes node->lock */
         rusmi_crowd_delivered(node, link, head->serial,
                               rusmi_message_by_name(head->kind) ? head->name : NULL, head->name_len,
                               pid);
+        rusmi_gate_enter(link);
     }
 }
 
@@ -182,6 +227,17 @@ static rusm_err boxes_init(struct rusmi_link *link)
     return RUSM_OK;
 }
 
+/* Feed the core, outside the gate: it may have this very link cut. */
+static rusm_err step(struct rusmi_link *link, const struct rusmi_core_event *event)
+{
+    rusm_err err;
+
+    rusmi_gate_leave(link);
+    err = rusmi_node_step(link->node, event);
+    rusmi_gate_enter(link);
+    return err;
+}
+
 static rusm_err on_authenticated(void *arg, const struct rusmi_peer_identity *peer)
 {
     struct rusmi_link *link = arg;
@@ -206,7 +262,7 @@ static rusm_err on_authenticated(void *arg, const struct rusmi_peer_identity *pe
     event.u.authenticated.dialed = link->dialed;
     event.u.authenticated.cert = &cert;
     event.u.authenticated.address = address;
-    return rusmi_node_step(link->node, &event);
+    return step(link, &event);
 }
 
 static rusm_err on_control(void *arg, const uint8_t *data, size_t len)
@@ -216,7 +272,7 @@ static rusm_err on_control(void *arg, const uint8_t *data, size_t len)
 
     event.u.frames.bytes = data;
     event.u.frames.len = len;
-    return rusmi_node_step(link->node, &event);
+    return step(link, &event);
 }
 
 static void on_cid_new(void *arg, const uint8_t *cid, size_t cid_len)
@@ -515,6 +571,7 @@ void rusmi_link_run(void *arg, rusm_time now)
             return;
         }
     }
+    rusmi_gate_enter(link);
     take_asked(link, now);
     if (rusm_driver_take_ready(link->driver) || now - link->read_at >= READ_EVERY_NS) {
         link->read_at = now;
@@ -524,6 +581,7 @@ void rusmi_link_run(void *arg, rusm_time now)
         (void)rusmi_quic_conn_timer(link->conn, now); /* how it ended is read below */
     }
     take_asked(link, now); /* reading may have led to control frames */
+    rusmi_gate_leave(link);
     rusmi_link_fill_outbox(link);
     close_if_asked(link, now);
     rusmi_link_write(link, now);

@@ -78,7 +78,7 @@ void rusmi_names_conflict(rusm_node *node, const struct rusmi_action *action)
     }
     memcpy(rusm_msg_data(msg), action->text, len);
     rusm_msg_set_sender(msg, action->pid);
-    rusm_msg_set_kind(msg, RUSM_MSG_NAME_CONFLICT);
+    rusm_msg_set_kind(msg, RUSM_MSG_NAME_CONFLICT, 0);
     if (rusm_deliver(node->runtime, action->ref, msg) != RUSM_OK) {
         rusm_msg_del(msg); /* it has just ended, and takes its claim along */
     }

@@ -15,6 +15,7 @@
 #include "node/groups.h"
 #include "node/link.h"
 #include "node/send.h"
+#include "node/signal.h"
 #include "platform/random.h"
 #include "platform/wall.h"
 
@@ -47,7 +48,8 @@ void rusm_node_config_init(rusm_node_config *cfg)
                               .reconnect_min_ms = 100,
                               .reconnect_max_ms = 30000,
                               .forget_ms = 600000,
-                              .discover_ms = 5000};
+                              .discover_ms = 5000,
+                              .watches_max = 1048576};
 }
 
 rusm_node *rusm_node_self(void)
@@ -119,8 +121,8 @@ static rusm_err check_config(const rusm_node_config *cfg, struct rusmi_address *
     }
     if (cfg->tick_ms < 200 || cfg->tick_ms > 3600000 || cfg->hello_ms < 1 || cfg->peers_max < 1 ||
         cfg->handshakes_max < 1 || cfg->handshakes_source < 1 || cfg->names_max < 1 ||
-        cfg->requests_max < 1 || cfg->groups_max < 1 || cfg->mailbox_high < 4 ||
-        cfg->queue_bytes_max < 1 || cfg->mailbox_bytes_max < 1) {
+        cfg->requests_max < 1 || cfg->groups_max < 1 || cfg->watches_max < 1 ||
+        cfg->mailbox_high < 4 || cfg->queue_bytes_max < 1 || cfg->mailbox_bytes_max < 1) {
         return rusm_set_err_detail(RUSM_EINVAL,
                                    "a limit of the node's config is out of range (tick_ms: 200 to "
                                    "3,600,000; all others: at least 1, mailbox_high 4)");
@@ -172,6 +174,8 @@ static void maps_init(rusm_node *node, const uint64_t seed[2])
     rusmi_map_init(&node->by_incarnation, seed[0], seed[1]);
     rusmi_map_init(&node->cids, seed[0], seed[1]);
     rusmi_map_init(&node->crowded, seed[0], seed[1]);
+    rusmi_events_init(node, seed);
+    rusmi_map_init(&node->last, seed[0], seed[1]);
     rusmi_sources_init(&node->sources, seed, node->cfg.handshakes_source);
     rusmi_list_init(&node->todo);
     rusmi_list_init(&node->joins);
@@ -196,6 +200,8 @@ static void node_free(rusm_node *node)
     while ((first = rusmi_list_pop(&node->strays)) != NULL) {
         rusmi_free(rusmi_container(first, struct rusmi_datagram, node));
     }
+    rusmi_events_fini(node);
+    rusmi_signals_fini(node);
     rusmi_map_fini(&node->links);
     rusmi_map_fini(&node->calls);
     rusmi_map_fini(&node->owners);

@@ -80,6 +80,8 @@ struct rusm_node {
     struct rusmi_map calls;     /* by reference number, see call.h */
     struct rusmi_map factories; /* by name */
     struct rusmi_map owners;    /* of global names here, by serial: see names.c */
+    struct rusmi_map listeners; /* for nodes that come and go, see events.c */
+    struct rusmi_map last;      /* incarnation of each node that had a link, see signal.c */
     struct rusmi_list todo;     /* requests of peers to be executed, see step.c */
     uint64_t next_ref;
     struct rusmi_list joins;    /* specs of rusm_node_join, see discover.c */

@@ -9,6 +9,7 @@
 #include "node/call.h"
 #include "node/groups.h"
 #include "node/link.h"
+#include "node/signal.h"
 
 #include <rusm/otp/registry.h>
 
@@ -30,11 +31,11 @@ static uint64_t sender_serial(const rusm_node *node)
  * nothing is held, and the caller ends the process as soon as that is true of itself.
  */
 static rusm_err queue(struct rusmi_link *link, struct rusmi_out *out,
-                      const struct rusmi_message_head *head, bool wait)
+                      const struct rusmi_message_head *head, int64_t timeout_ms)
 {
     uint8_t key[RUSMI_BUSY_KEY_MAX];
     size_t key_len = rusmi_busy_key(key, head->serial, head->name, head->name_len);
-    rusm_err err = rusmi_link_send(link, out, key, key_len, wait);
+    rusm_err err = rusmi_link_send(link, out, key, key_len, timeout_ms);
 
     if (err != RUSM_OK) {
         rusmi_out_del(out);
@@ -68,7 +69,7 @@ static rusm_err check_role(const rusm_node *node)
 }
 
 static rusm_err send_head(struct rusmi_link *link, const struct rusmi_message_head *head,
-                          const void *data, size_t len, bool wait)
+                          const void *data, size_t len, int64_t timeout_ms)
 {
     struct rusmi_out *out;
     rusm_err err = rusmi_out_new(&out, head, data, len);
@@ -81,7 +82,7 @@ static rusm_err send_head(struct rusmi_link *link, const struct rusmi_message_he
         }
         return rusm_set_err_detail(err, "%s", rusm_err_text(err));
     }
-    return queue(link, out, head, wait);
+    return queue(link, out, head, timeout_ms);
 }
 
 static rusm_err send_here(rusm_node *node, const char *name, size_t name_len, const void *data,
@@ -108,7 +109,7 @@ static rusm_err send_here(rusm_node *node, const char *name, size_t name_len, co
 }
 
 static rusm_err node_send(rusm_node *node, const char *peer, const char *name, const void *data,
-                          size_t len, bool wait)
+                          size_t len, int64_t timeout_ms)
 {
     struct rusmi_message_head head = {.kind = RUSMI_MESSAGE_TO_NAME};
     struct rusmi_link *link;
@@ -144,19 +145,19 @@ static rusm_err node_send(rusm_node *node, const char *peer, const char *name, c
     head.sender = sender_serial(node);
     head.name = name;
     head.name_len = (uint8_t)name_len;
-    return send_head(link, &head, data, len, wait);
+    return send_head(link, &head, data, len, timeout_ms);
 }
 
 rusm_err rusm_node_send(rusm_node *node, const char *peer, const char *name, const void *data,
                         size_t len)
 {
-    return done(node_send(node, peer, name, data, len, true));
+    return done(node_send(node, peer, name, data, len, RUSM_INFINITY));
 }
 
 rusm_err rusm_node_try_send(rusm_node *node, const char *peer, const char *name, const void *data,
                             size_t len)
 {
-    return done(node_send(node, peer, name, data, len, false));
+    return done(node_send(node, peer, name, data, len, 0));
 }
 
 /* The link to the node of that incarnation, held; sets the detail if there is none. */
@@ -189,24 +190,54 @@ rusm_err rusmi_send_pid(rusm_node *node, rusm_pid to, const void *data, size_t l
         return RUSM_EPERM;
     }
     link = link_to(node, to);
-    return link == NULL ? RUSM_ENONODE : done(send_head(link, &head, data, len, true));
+    return link == NULL ? RUSM_ENONODE : done(send_head(link, &head, data, len, RUSM_INFINITY));
 }
 
 /* ---- the runtime's router -------------------------------------------------------------------- */
 
-static rusm_err route_send(void *arg, rusm_pid from, rusm_pid to, rusm_msg *msg)
+/* How a kind of message appears on the wire; 0: it does not cross nodes. */
+static uint8_t wire_kind(rusm_msg_kind kind)
+{
+    switch (kind) {
+    case RUSM_MSG_DATA:
+    case RUSM_MSG_TIMER:
+        return RUSMI_MESSAGE_TO_SERIAL;
+    case RUSM_MSG_CALL:
+        return RUSMI_MESSAGE_CALL;
+    case RUSM_MSG_CAST:
+        return RUSMI_MESSAGE_CAST;
+    case RUSM_MSG_REPLY:
+        return RUSMI_MESSAGE_REPLY;
+    case RUSM_MSG_EXIT:
+    case RUSM_MSG_DOWN:
+    case RUSM_MSG_JOIN:
+    case RUSM_MSG_LEAVE:
+    case RUSM_MSG_NODE_UP:
+    case RUSM_MSG_NODE_DOWN:
+    case RUSM_MSG_NAME_CONFLICT:
+        return 0;
+    }
+    return 0;
+}
+
+static rusm_err route_send(void *arg, rusm_pid from, rusm_pid to, rusm_msg *msg, int64_t timeout_ms)
 {
     rusm_node *node = arg;
-    struct rusmi_message_head head = {.kind = RUSMI_MESSAGE_TO_SERIAL,
-                                      .sender =
-                                          from.incarnation == node->incarnation ? from.serial : 0,
-                                      .serial = to.serial};
+    rusm_msg_kind kind = rusm_msg_get_kind(msg);
+    struct rusmi_message_head head = {
+        .kind = wire_kind(kind),
+        .number = kind == RUSM_MSG_CALL || kind == RUSM_MSG_REPLY ? rusm_msg_ref(msg).number : 0,
+        .sender = from.incarnation == node->incarnation ? from.serial : 0,
+        .serial = to.serial};
     struct rusmi_link *link;
     struct rusmi_out *out;
     rusm_err err;
 
     if (check_role(node) != RUSM_OK) {
         return RUSM_EPERM;
+    }
+    if (head.kind == 0) {
+        return rusm_set_err_detail(RUSM_EINVAL, "a process of another node can not be sent that");
     }
     link = link_to(node, to);
     if (link == NULL) {
@@ -220,36 +251,10 @@ static rusm_err route_send(void *arg, rusm_pid from, rusm_pid to, rusm_msg *msg)
         return rusm_set_err_detail(err, "a message of %zu bytes: %s", rusm_msg_len(msg),
                                    rusm_err_text(err));
     }
-    err = queue(link, out, &head, true);
+    err = queue(link, out, &head, timeout_ms);
     if (err == RUSM_OK) {
         rusm_msg_del(msg);
     }
-    return err;
-}
-
-static rusm_err route_kill(void *arg, rusm_pid from, rusm_pid to)
-{
-    rusm_node *node = arg;
-    struct rusmi_request request = {.kind = RUSMI_REQUEST_KILL, .pid = to};
-    struct rusmi_link *link;
-    struct rusmi_actions actions;
-    rusm_err err;
-
-    (void)from;
-    if (check_role(node) != RUSM_OK) {
-        return RUSM_EPERM;
-    }
-    link = link_to(node, to);
-    if (link == NULL) {
-        return RUSM_ENONODE;
-    }
-    rusmi_actions_init(&actions);
-    rusmi_lock_take(&node->lock);
-    /* Nobody waits for the reply: its ref is of no call, and it is dropped when it comes. */
-    err = rusmi_core_request(node->core, ++node->next_ref, link->name, &request,
-                             rusmi_call_deadline(60000), rusm_now(), &actions);
-    rusmi_node_finish(node, &actions);
-    rusmi_link_drop(link);
     return err;
 }
 
@@ -267,9 +272,11 @@ static bool route_name(void *arg, uint64_t incarnation, char *buf, size_t buf_le
 
 void rusmi_router_install(rusm_node *node)
 {
-    static const struct rusm_router router = {
-        .send = route_send, .kill = route_kill, .node_name = route_name,
-        .groups_changed = rusmi_groups_news, .group_send = rusmi_groups_send};
+    static const struct rusm_router router = {.send = route_send,
+                                              .signal = rusmi_signal_route,
+                                              .node_name = route_name,
+                                              .groups_changed = rusmi_groups_news,
+                                              .group_send = rusmi_groups_send};
 
     rusm_runtime_set_router(node->runtime, &router, node);
 }

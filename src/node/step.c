@@ -13,6 +13,7 @@
 #include "node/groups.h"
 #include "node/link.h"
 #include "node/link_io.h"
+#include "node/signal.h"
 
 #include <string.h>
 
@@ -88,12 +89,28 @@ static void peer_up(struct rusmi_link *link, const struct rusmi_action *action)
     link->hidden = action->hidden;
     link->cert_not_after = link->peer.not_after;
     link->up_since = rusm_now();
+    /*
+     * In this order: who finds the link among the peers may send; once the runtime knows of the
+     * node ties are made; and nothing of the node is delivered before the listeners know of it.
+     */
+    rusmi_link_open_queue(link);
     rusmi_peers_add(link);
-    if (!link->listed) {
-        rusmi_link_close(link, RUSMI_CLOSE_MEMORY, "no room in the table of peers", 0);
+    if (!link->listed || !rusmi_signals_up(link)) {
+        rusmi_link_close(link, RUSMI_CLOSE_MEMORY, "no room in the tables of peers", 0);
         return;
     }
-    rusmi_link_open_queue(link);
+    rusmi_events_up(link);
+    rusmi_link_begin(link);
+}
+
+/* After this nothing comes from that node any more, and whoever has to hear of its loss has. */
+static void peer_down(struct rusmi_link *link, const struct rusmi_action *action)
+{
+    rusmi_peers_remove(link);
+    rusmi_link_shut_queue(link, false);
+    rusmi_gate_cut(link);
+    rusmi_signals_down(link, action->text);
+    rusmi_events_down(link, action->cause, action->text);
 }
 
 static rusm_time flush_time(const rusm_node *node, enum rusmi_close_code code)
@@ -139,8 +156,7 @@ static bool carry_out(rusm_node *node, struct rusmi_action *action, struct rusmi
         break;
     case RUSMI_ACTION_PEER_DOWN:
         if (link != NULL) {
-            rusmi_peers_remove(link);
-            rusmi_link_shut_queue(link, false);
+            peer_down(link, action);
         }
         rusmi_groups_peer_down(node, action->incarnation);
         break;

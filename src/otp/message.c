@@ -129,9 +129,10 @@ void rusm_msg_set_sender(rusm_msg *msg, rusm_pid sender)
     msg->sender = sender;
 }
 
-void rusm_msg_set_kind(rusm_msg *msg, rusm_msg_kind kind)
+void rusm_msg_set_kind(rusm_msg *msg, rusm_msg_kind kind, uint64_t ref_number)
 {
     msg->kind = (unsigned)kind & 0xff;
+    msg->ref = ref_number;
 }
 
 void rusm_msg_set_far(rusm_msg *msg)

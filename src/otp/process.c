@@ -570,16 +570,18 @@ rusm_err rusm_kill(rusm_pid pid)
     rusm_runtime *rt;
     bool known;
 
-    if (self != NULL && self->runtime->incarnation != pid.incarnation &&
-        atomic_load(&self->runtime->router) != NULL) {
-        return rusmi_route_kill(self, pid);
+    if (rusmi_is_far(self, pid)) {
+        const rusm_reason killed = {.kind = RUSM_REASON_KILLED};
+
+        return rusmi_far_ask_exit(self, pid, &killed);
     }
     rusmi_runtimes_hold();
     rt = rusmi_runtime_find(pid.incarnation);
     known = rt != NULL && kill_local(rt, pid.serial);
     rusmi_runtimes_release();
     if (rt == NULL) {
-        return rusmi_route_kill(self, pid);
+        return rusm_set_err_detail(RUSM_ENONODE,
+                                   "the process belongs to no node that is connected here");
     }
     if (!known) {
         return rusm_set_err_detail(RUSM_ENOPROC, "%s", rusm_err_text(RUSM_ENOPROC));

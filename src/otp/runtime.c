@@ -306,6 +306,7 @@ static void withdraw(rusm_runtime *rt)
 static void runtime_free(rusm_runtime *rt)
 {
     rusmi_groups_fini(&rt->groups);
+    rusmi_fars_fini(&rt->fars);
     rusmi_map_fini(&rt->registry.names);
     rusmi_lock_fini(&rt->registry.lock);
     rusmi_free(rt->shards);
@@ -350,6 +351,7 @@ rusm_err rusm_runtime_new(rusm_runtime **out_rt, const rusm_runtime_config *cfg)
     rusmi_lock_init(&rt->registry.lock);
     rusmi_map_init(&rt->registry.names, random[1], random[2]);
     rusmi_groups_init(&rt->groups, random[1], random[2]);
+    rusmi_fars_init(&rt->fars, random[1], random[2]);
     rt->shards = rusmi_zalloc_aligned(rt->pool->workers_len + 1, sizeof(*rt->shards), 64);
     if (rt->shards == NULL || !publish(rt)) {
         runtime_free(rt);

@@ -20,6 +20,7 @@
 #include "otp/group.h"
 #include "otp/log.h"
 #include "otp/process.h"
+#include "otp/remote.h"
 #include "otp/timer.h"
 #include "platform/lock.h"
 #include "platform/poll.h"
@@ -374,6 +375,7 @@ struct rusm_runtime {
     char name[RUSM_NAME_MAX + 1];
     struct rusmi_name_table registry;
     struct rusmi_groups groups;
+    struct rusmi_fars fars;
     struct rusmi_log log;
 
     _Atomic uint32_t stopping;
@@ -429,8 +431,11 @@ rusm_exit_watch *rusmi_watches_take(struct rusmi_process *proc);
 void rusmi_watches_fire(rusm_exit_watch *first, rusm_pid pid, const rusm_reason *reason);
 
 /* ---- send.c ---- */
-/* Ask the router of self's runtime to kill; RUSM_ENONODE without one. */
-rusm_err rusmi_route_kill(struct rusmi_process *self, rusm_pid pid);
+/* Give the router of rt a signal. No lock may be held. Errors: see struct rusm_router. */
+rusm_err rusmi_route_signal(rusm_runtime *rt, const rusm_signal *signal);
+/* To a process of another node or runtime; msg is taken on RUSM_OK. Suspends for up to timeout_ms,
+ * while there is no room. */
+rusm_err rusmi_send_far(struct rusmi_process *self, rusm_pid to, rusm_msg *msg, int64_t timeout_ms);
 /* Ask it for the name of a node; false if it is not known. */
 bool rusmi_route_name(struct rusmi_process *self, uint64_t incarnation, char *buf, size_t buf_len);
 /* As the router's functions of the same name; RUSM_ENONODE without a router that has it. */

@@ -231,16 +231,17 @@ static void router_drop(rusm_runtime *rt)
     }
 }
 
-rusm_err rusmi_route_kill(struct rusmi_process *self, rusm_pid pid)
+rusm_err rusmi_route_signal(rusm_runtime *rt, const rusm_signal *signal)
 {
-    const struct rusm_router *router = router_hold(self);
-    rusm_err err;
+    const struct rusm_router *router;
+    rusm_err err = RUSM_ENONODE;
 
-    if (router == NULL) {
-        return RUSM_ENONODE;
+    (void)atomic_fetch_add(&rt->router_calls, 1);
+    router = atomic_load(&rt->router);
+    if (router != NULL) {
+        err = router->signal(rt->router_arg, signal);
     }
-    err = router->kill(self->runtime->router_arg, rusmi_process_pid(self), pid);
-    router_drop(self->runtime);
+    router_drop(rt);
     return err;
 }
 
@@ -293,7 +294,8 @@ static void take_back(struct rusmi_process *self, rusm_msg *msg)
     }
 }
 
-static rusm_err route_send(struct rusmi_process *self, rusm_pid to, rusm_msg *msg)
+static rusm_err route_send(struct rusmi_process *self, rusm_pid to, rusm_msg *msg,
+                           int64_t timeout_ms)
 {
     const struct rusm_router *router = router_hold(self);
     rusm_runtime *rt;
@@ -304,8 +306,11 @@ static rusm_err route_send(struct rusmi_process *self, rusm_pid to, rusm_msg *ms
     }
     rt = self->runtime;
     rusmi_msg_let(msg);
-    err = router->send(rt->router_arg, rusmi_process_pid(self), to, msg);
+    err = router->send(rt->router_arg, rusmi_process_pid(self), to, msg, timeout_ms);
     router_drop(rt);
+    if (err == RUSM_ENONODE && rusmi_is_past(rt, to.incarnation)) {
+        err = rusm_set_err_detail(RUSM_ENOPROC, "the node of the process has been restarted since");
+    }
     if (err != RUSM_OK) {
         take_back(self, msg);
     }
@@ -314,15 +319,14 @@ static rusm_err route_send(struct rusmi_process *self, rusm_pid to, rusm_msg *ms
     return err;
 }
 
-/* To a process of a runtime that is not the caller's. */
-static rusm_err send_elsewhere(struct rusmi_process *self, rusm_pid to, rusm_msg *msg)
+rusm_err rusmi_send_far(struct rusmi_process *self, rusm_pid to, rusm_msg *msg, int64_t timeout_ms)
 {
     rusm_runtime *rt;
     rusm_err err = RUSM_OK;
 
     /* A node's processes reach other nodes through links, wherever those live. */
     if (self != NULL && atomic_load(&self->runtime->router) != NULL) {
-        return route_send(self, to, msg);
+        return route_send(self, to, msg, timeout_ms);
     }
     rusmi_runtimes_hold();
     rt = rusmi_runtime_find(to.incarnation);
@@ -330,10 +334,10 @@ static rusm_err send_elsewhere(struct rusmi_process *self, rusm_pid to, rusm_msg
         err = rusm_deliver(rt, to.serial, msg);
     }
     rusmi_runtimes_release();
-    return rt != NULL ? err : route_send(self, to, msg);
+    return rt != NULL ? err : route_send(self, to, msg, timeout_ms);
 }
 
-static rusm_err send_as(struct rusmi_process *self, rusm_pid to, rusm_msg *msg)
+static rusm_err send_as(struct rusmi_process *self, rusm_pid to, rusm_msg *msg, int64_t timeout_ms)
 {
     rusm_msg_kind kind = rusm_msg_get_kind(msg);
     uint64_t len = msg->len;
@@ -342,7 +346,7 @@ static rusm_err send_as(struct rusmi_process *self, rusm_pid to, rusm_msg *msg)
     msg->sender = self == NULL ? RUSM_PID_NONE : rusmi_process_pid(self);
     err = self != NULL && self->runtime->incarnation == to.incarnation
               ? rusm_deliver(self->runtime, to.serial, msg)
-              : send_elsewhere(self, to, msg);
+              : rusmi_send_far(self, to, msg, timeout_ms);
     if (self != NULL && rusmi_traced(self) && err == RUSM_OK) {
         rusmi_trace_send(self, to, kind, len);
     }
@@ -366,7 +370,7 @@ rusm_err rusm_send_msg(rusm_pid to, rusm_msg *msg)
     ref = msg->ref;
     msg->kind = RUSM_MSG_DATA;
     msg->ref = 0;
-    err = send_as(self, to, msg);
+    err = send_as(self, to, msg, RUSM_INFINITY);
     if (err != RUSM_OK) {
         msg->kind = kind & 0xff;
         msg->ref = ref;
@@ -403,7 +407,7 @@ rusm_err rusmi_send_kind(rusm_pid to, rusm_msg_kind kind, const void *data, size
     if (err != RUSM_OK) {
         return err;
     }
-    err = send_as(self, to, msg);
+    err = send_as(self, to, msg, RUSM_INFINITY);
     if (err != RUSM_OK) {
         rusm_msg_del(msg);
     }

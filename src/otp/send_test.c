@@ -530,15 +530,18 @@ struct routed {
     rusm_waiter *gate; /* NULL: do not suspend */
 };
 
-static rusm_err route_send(void *arg, rusm_pid from, rusm_pid to, rusm_msg *msg)
+static rusm_err route_send(void *arg, rusm_pid from, rusm_pid to, rusm_msg *msg, int64_t timeout_ms)
 {
     struct routed *routed = arg;
 
     routed->from = from;
     routed->to = to;
     (void)atomic_fetch_add(&routed->sends, 1);
+    if (timeout_ms != RUSM_INFINITY) {
+        return RUSM_EINVAL; /* a plain send waits for as long as it takes */
+    }
     if (routed->gate != NULL) {
-        rusm_err err = rusm_waiter_wait(routed->gate, RUSM_INFINITY);
+        rusm_err err = rusm_waiter_wait(routed->gate, timeout_ms);
 
         if (err != RUSM_OK) {
             return err;
@@ -551,13 +554,15 @@ static rusm_err route_send(void *arg, rusm_pid from, rusm_pid to, rusm_msg *msg)
     return routed->err;
 }
 
-static rusm_err route_kill(void *arg, rusm_pid from, rusm_pid to)
+static rusm_err route_signal(void *arg, const rusm_signal *signal)
 {
     struct routed *routed = arg;
 
-    routed->from = from;
-    routed->to = to;
-    (void)atomic_fetch_add(&routed->kills, 1);
+    if (signal->kind == RUSM_SIGNAL_ASK_EXIT && signal->reason->kind == RUSM_REASON_KILLED) {
+        routed->from = signal->from;
+        routed->to = signal->to;
+        (void)atomic_fetch_add(&routed->kills, 1);
+    }
     return RUSM_OK;
 }
 
@@ -569,7 +574,7 @@ static bool route_name(void *arg, uint64_t incarnation, char *buf, size_t buf_le
 }
 
 static const rusm_router router = {
-    .send = route_send, .kill = route_kill, .node_name = route_name};
+    .send = route_send, .signal = route_signal, .node_name = route_name};
 
 static void test_other_incarnations_go_to_the_router(void **state)
 {

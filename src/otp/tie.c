@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "otp/remote.h"
 #include "otp/sched.h"
 #include "otp/trace.h"
 
@@ -64,7 +65,7 @@ static void grow(struct rusmi_ties *ties)
     *ties = bigger;
 }
 
-static void table_add(struct rusmi_ties *ties, struct rusmi_tie_hook *hook)
+void rusmi_ties_add(struct rusmi_ties *ties, struct rusmi_tie_hook *hook)
 {
     uint32_t limit = ties->chains == NULL ? FEW_MAX : ties->chains_len;
 
@@ -76,7 +77,7 @@ static void table_add(struct rusmi_ties *ties, struct rusmi_tie_hook *hook)
     ties->links += hook->tie->is_link ? 1 : 0;
 }
 
-static void table_remove(struct rusmi_ties *ties, struct rusmi_tie_hook *hook)
+void rusmi_ties_remove(struct rusmi_ties *ties, struct rusmi_tie_hook *hook)
 {
     *hook->at = hook->next;
     if (hook->next != NULL) {
@@ -103,7 +104,7 @@ static struct rusmi_tie *table_any(struct rusmi_ties *ties, uint32_t *scan)
 
 /* Without the incarnation, which is random: whom an end is told first must be the same whenever a
  * test is run with the same seed. */
-static uint64_t key_of(rusm_pid pid)
+uint64_t rusmi_tie_key(rusm_pid pid)
 {
     uint64_t key = pid.serial * UINT64_C(0x9e3779b97f4a7c15);
 
@@ -116,9 +117,9 @@ static rusm_pid link_other(const struct rusmi_tie *tie, const struct rusmi_proce
     return tie->owner_proc == proc ? tie->target : tie->owner;
 }
 
-static struct rusmi_tie *find_link(struct rusmi_process *proc, rusm_pid other)
+struct rusmi_tie *rusmi_tie_find_link(struct rusmi_process *proc, rusm_pid other)
 {
-    struct rusmi_tie_hook *hook = *chain_of(&proc->ties, key_of(other));
+    struct rusmi_tie_hook *hook = *chain_of(&proc->ties, rusmi_tie_key(other));
 
     for (; hook != NULL; hook = hook->next) {
         if (hook->tie->is_link && rusm_pid_equal(link_other(hook->tie, proc), other)) {
@@ -128,7 +129,7 @@ static struct rusmi_tie *find_link(struct rusmi_process *proc, rusm_pid other)
     return NULL;
 }
 
-static struct rusmi_tie *find_monitor(struct rusmi_process *proc, uint64_t number)
+struct rusmi_tie *rusmi_tie_find_monitor(struct rusmi_process *proc, uint64_t number)
 {
     struct rusmi_tie_hook *hook = *chain_of(&proc->ties, number);
 
@@ -142,7 +143,7 @@ static struct rusmi_tie *find_monitor(struct rusmi_process *proc, uint64_t numbe
 
 /* ---- ties ------------------------------------------------------------------------------------ */
 
-static struct rusm_msg *msg_of(struct rusmi_tie *tie)
+struct rusm_msg *rusmi_tie_msg(struct rusmi_tie *tie)
 {
     return (struct rusm_msg *)(void *)((char *)tie - offsetof(struct rusm_msg, data));
 }
@@ -161,9 +162,10 @@ struct rusmi_tie *rusmi_tie_new(rusm_pid owner, rusm_pid target, uint64_t ref_nu
     tie = (struct rusmi_tie *)(void *)msg->data;
     *tie = (struct rusmi_tie){.is_link = is_link, .owner = owner, .target = target};
     tie->at_owner.tie = tie->at_target.tie = tie;
-    tie->at_owner.key = is_link ? key_of(target) : ref_number;
-    tie->at_target.key = key_of(owner);
+    tie->at_owner.key = is_link ? rusmi_tie_key(target) : ref_number;
+    tie->at_target.key = rusmi_tie_key(owner);
     rusmi_list_init(&tie->on_target);
+    rusmi_list_init(&tie->in_far);
     msg->sender = target;
     msg->ref = ref_number;
     return tie;
@@ -182,7 +184,7 @@ struct rusmi_tie *rusmi_tie_new_child(rusm_pid owner, uint64_t ref_number)
 void rusmi_tie_del(struct rusmi_tie *tie)
 {
     if (tie != NULL) {
-        rusm_msg_del(msg_of(tie));
+        rusm_msg_del(rusmi_tie_msg(tie));
     }
 }
 
@@ -197,9 +199,9 @@ static void put(struct rusmi_tie *tie, struct rusmi_process *owner, struct rusmi
 {
     tie->owner_proc = owner;
     tie->target_proc = target;
-    table_add(&owner->ties, &tie->at_owner);
+    rusmi_ties_add(&owner->ties, &tie->at_owner);
     if (tie->is_link) {
-        table_add(&target->ties, &tie->at_target);
+        rusmi_ties_add(&target->ties, &tie->at_target);
     } else {
         rusmi_list_push(&target->monitors, &tie->on_target);
         target->monitors_len++;
@@ -218,9 +220,9 @@ static void put(struct rusmi_tie *tie, struct rusmi_process *owner, struct rusmi
 /* Under both stripes. */
 static void take_out(struct rusmi_tie *tie)
 {
-    table_remove(&tie->owner_proc->ties, &tie->at_owner);
+    rusmi_ties_remove(&tie->owner_proc->ties, &tie->at_owner);
     if (tie->is_link) {
-        table_remove(&tie->target_proc->ties, &tie->at_target);
+        rusmi_ties_remove(&tie->target_proc->ties, &tie->at_target);
     } else {
         rusmi_list_remove(&tie->on_target);
         tie->target_proc->monitors_len--;
@@ -296,11 +298,6 @@ static rusm_err check_target(struct rusmi_process *self, rusm_pid pid)
     if (rusm_pid_is_none(pid)) {
         return rusm_set_err_detail(RUSM_EINVAL, "the zero pid names no process");
     }
-    if (pid.incarnation != self->runtime->incarnation &&
-        atomic_load(&self->runtime->router) != NULL) {
-        return rusm_set_err_detail(RUSM_EINVAL,
-                                   "links and monitors do not reach processes of other nodes");
-    }
     return RUSM_OK;
 }
 
@@ -317,8 +314,8 @@ static void set_cause(struct rusm_msg *msg, struct rusmi_cause *cause)
 }
 
 /* Signals do not count for crowds, so none of that is done under a stripe. */
-static enum rusmi_signalled push_signal(struct rusmi_process *proc, uint64_t serial,
-                                        struct rusm_msg *msg)
+enum rusmi_signalled rusmi_push_signal(struct rusmi_process *proc, uint64_t serial,
+                                       struct rusm_msg *msg)
 {
     enum rusmi_push result = rusmi_push_to(proc, serial, msg);
 
@@ -328,7 +325,7 @@ static enum rusmi_signalled push_signal(struct rusmi_process *proc, uint64_t ser
     return result == RUSMI_PUSHED_WAKE ? RUSMI_SIGNALLED_RUN : RUSMI_SIGNALLED_NOTHING;
 }
 
-static void finish_signal(struct rusmi_process *proc, enum rusmi_signalled signalled)
+void rusmi_finish_signal(struct rusmi_process *proc, enum rusmi_signalled signalled)
 {
     if (signalled == RUSMI_SIGNALLED_RUN) {
         rusmi_process_run_again(proc);
@@ -347,7 +344,7 @@ enum rusmi_signalled rusmi_signal_exit(struct rusmi_process *proc, uint64_t seri
         return RUSMI_SIGNALLED_NOTHING;
     }
     if (proc->trap_exit) {
-        return push_signal(proc, serial, msg);
+        return rusmi_push_signal(proc, serial, msg);
     }
     if (tie->cause->reason.kind == RUSM_REASON_NORMAL) {
         rusm_msg_del(msg);
@@ -365,7 +362,7 @@ static enum rusmi_signalled tell(struct rusmi_process *proc, struct rusmi_tie *t
     bool by_owner = tie->owner_proc == proc;
     struct rusmi_process *other = other_proc(tie, proc);
     rusm_pid other_pid = by_owner ? tie->target : tie->owner;
-    struct rusm_msg *msg = msg_of(tie);
+    struct rusm_msg *msg = rusmi_tie_msg(tie);
 
     take_out(tie);
     if (!tie->is_link && by_owner) {
@@ -381,7 +378,7 @@ static enum rusmi_signalled tell(struct rusmi_process *proc, struct rusmi_tie *t
         set_cause(msg, rusmi_cause_hold(cause));
     }
     if (!tie->is_link || (tie->is_child && !by_owner)) {
-        return push_signal(other, other_pid.serial, msg);
+        return rusmi_push_signal(other, other_pid.serial, msg);
     }
     msg->kind = RUSM_MSG_EXIT;
     msg->ref = 0;
@@ -440,6 +437,11 @@ void rusmi_ties_end(struct rusmi_process *proc, const rusm_reason *reason)
         struct rusmi_process *other = other_proc(tie, proc);
         enum rusmi_signalled signalled = RUSMI_SIGNALLED_NOTHING;
 
+        if (tie->far != NULL) {
+            rusmi_far_tie_end(proc, tie, reason); /* gives the stripe back */
+            rusmi_lock_take(stripe_of(proc));
+            continue;
+        }
         if (cause == NULL) {
             cause = rusmi_cause_new(reason);
         }
@@ -449,7 +451,7 @@ void rusmi_ties_end(struct rusmi_process *proc, const rusm_reason *reason)
             signalled = tell(proc, tie, cause);
         }
         unlock_both(proc, other);
-        finish_signal(other, signalled);
+        rusmi_finish_signal(other, signalled);
         rusmi_lock_take(stripe_of(proc));
     }
     rusmi_free(proc->ties.chains);
@@ -464,9 +466,9 @@ void rusmi_ties_end(struct rusmi_process *proc, const rusm_reason *reason)
 void rusmi_tie_newborn(struct rusmi_process *self, struct rusmi_process *proc,
                        struct rusmi_tie *tie)
 {
-    tie->target = msg_of(tie)->sender = rusmi_process_pid(proc);
+    tie->target = rusmi_tie_msg(tie)->sender = rusmi_process_pid(proc);
     if (tie->is_link) {
-        tie->at_owner.key = key_of(tie->target);
+        tie->at_owner.key = rusmi_tie_key(tie->target);
     }
     lock_both(self, proc);
     put(tie, self, proc);
@@ -489,6 +491,9 @@ static size_t copy_chain(const struct rusmi_process *proc, const struct rusmi_ti
     for (; hook != NULL && count < most; hook = hook->next) {
         const struct rusmi_tie *tie = hook->tie;
 
+        if (tie->inactive || tie->unborn != 0) {
+            continue;
+        }
         ties[count++] =
             tie->is_link
                 ? (rusm_process_tie){.kind = RUSM_PROCESS_TIE_LINK, .other = link_other(tie, proc)}
@@ -527,7 +532,7 @@ static void break_at_once(struct rusmi_process *self, struct rusmi_tie *tie)
     tie->cause = rusmi_cause_new(&noproc);
     rusmi_lock_take(stripe_of(self));
     /* It runs, so it is never its wait that is ended. */
-    (void)rusmi_signal_exit(self, self->own_serial, msg_of(tie));
+    (void)rusmi_signal_exit(self, self->own_serial, rusmi_tie_msg(tie));
     rusmi_lock_give(stripe_of(self));
     rusmi_checkpoint();
 }
@@ -546,6 +551,9 @@ rusm_err rusm_link(rusm_pid pid)
     if (rusm_pid_equal(pid, rusmi_process_pid(self))) {
         return RUSM_OK;
     }
+    if (rusmi_is_far(self, pid)) {
+        return rusmi_far_link(self, pid);
+    }
     tie = rusmi_tie_new(rusmi_process_pid(self), pid, 0);
     if (tie == NULL) {
         return no_memory();
@@ -554,7 +562,7 @@ rusm_err rusm_link(rusm_pid pid)
     if (target != NULL) {
         lock_both(self, target);
         there = is_there(target, pid);
-        linked = there && find_link(self, pid) != NULL;
+        linked = there && rusmi_tie_find_link(self, pid) != NULL;
         if (there && !linked) {
             tie->late = rusmi_process_killed_as(target, pid.serial);
             put(tie, self, target);
@@ -581,16 +589,20 @@ rusm_err rusm_unlink(rusm_pid pid)
         return rusm_set_err_detail(RUSM_ENOCONTEXT, "%s", rusm_err_text(RUSM_ENOCONTEXT));
     }
     rusmi_checkpoint();
+    if (rusmi_is_far(self, pid)) {
+        rusmi_far_unlink(self, pid);
+        return RUSM_OK;
+    }
     target = find(self, pid, &held);
     if (target != NULL && target != self) {
         lock_both(self, target);
-        tie = find_link(self, pid);
+        tie = rusmi_tie_find_link(self, pid);
         if (tie != NULL) {
             take_out(tie);
         }
         if (tie != NULL && tie->is_child) {
             tie->is_link = false; /* what is left is a monitor */
-            tie->at_owner.key = msg_of(tie)->ref;
+            tie->at_owner.key = rusmi_tie_msg(tie)->ref;
             put(tie, tie->owner_proc, tie->target_proc);
             tie = NULL;
         }
@@ -646,7 +658,7 @@ static bool exit_local(struct rusmi_process *self, struct rusmi_process *target,
         rusm_msg_del(msg);
     }
     rusmi_lock_give(stripe_of(target));
-    finish_signal(target, signalled);
+    rusmi_finish_signal(target, signalled);
     return there;
 }
 
@@ -663,14 +675,10 @@ rusm_err rusm_exit_process(rusm_pid pid, const rusm_reason *reason)
     if (reason->kind == RUSM_REASON_KILLED) {
         return rusm_kill(pid);
     }
-    if (self != NULL) {
-        rusm_err err = check_target(self, pid);
-
-        if (err != RUSM_OK) {
-            return err;
-        }
-    }
     rusmi_checkpoint();
+    if (rusmi_is_far(self, pid)) {
+        return rusmi_far_ask_exit(self, pid, reason);
+    }
     msg = rusmi_msg_with_cause(RUSM_MSG_EXIT, NULL, 0);
     if (msg == NULL) {
         return no_memory();
@@ -707,6 +715,9 @@ rusm_err rusmi_monitor_with(rusm_pid pid, uint64_t ref_number)
         return err;
     }
     rusmi_checkpoint();
+    if (rusmi_is_far(self, pid)) {
+        return rusmi_far_monitor(self, pid, ref_number);
+    }
     tie = rusmi_tie_new(rusmi_process_pid(self), pid, ref_number);
     if (tie == NULL) {
         return no_memory();
@@ -726,7 +737,7 @@ rusm_err rusmi_monitor_with(rusm_pid pid, uint64_t ref_number)
         const rusm_reason noproc = {.kind = RUSM_REASON_NOPROC};
 
         tie->cause = rusmi_cause_new(&noproc);
-        (void)push_signal(self, self->own_serial, msg_of(tie));
+        (void)rusmi_push_signal(self, self->own_serial, rusmi_tie_msg(tie));
     }
     return RUSM_OK;
 }
@@ -752,7 +763,7 @@ static bool monitor_target(struct rusmi_process *self, uint64_t number, rusm_pid
     struct rusmi_tie *tie;
 
     rusmi_lock_take(stripe_of(self));
-    tie = find_monitor(self, number);
+    tie = rusmi_tie_find_monitor(self, number);
     if (tie != NULL) {
         *out_target = tie->target;
     }
@@ -771,10 +782,13 @@ bool rusm_demonitor(rusm_ref ref, bool flush)
         return false;
     }
     if (monitor_target(self, ref.number, &pid)) {
+        if (rusmi_is_far(self, pid) && rusmi_far_demonitor(self, ref.number)) {
+            return true;
+        }
         target = find(self, pid, &held);
         if (target != NULL) {
             lock_both(self, target);
-            tie = find_monitor(self, ref.number);
+            tie = rusmi_tie_find_monitor(self, ref.number);
             if (tie != NULL) {
                 take_out(tie);
             }

@@ -13,11 +13,13 @@
 #define RUSMI_OTP_TIE_H
 
 #include "base/list.h"
+#include "base/map.h"
 #include "otp/mailbox.h"
 
 #include <rusm/otp/info.h>
 
 struct rusmi_process;
+struct rusmi_far;
 
 /* A tie's place in the table of one process. */
 struct rusmi_tie_hook {
@@ -40,6 +42,19 @@ struct rusmi_tie {
     struct rusmi_process *owner_proc, *target_proc;
     struct rusmi_tie_hook at_owner, at_target; /* at_target: of a link */
     struct rusmi_list on_target;               /* of a monitor: in the target's monitors */
+
+    /*
+     * With a process of another node: only one of owner_proc and target_proc is set (of a link it
+     * is always the owner's), and the tie is in the table of that node. See otp/remote.c.
+     */
+    struct rusmi_far *far;
+    struct rusmi_list in_far;      /* under its lock */
+    struct rusmi_map_entry by_ref; /* a monitor of theirs on a process here: under its lock */
+    bool theirs;                   /* the other side asked for it, and it is counted there */
+    uint64_t version;              /* of a link: of its last change, on either side */
+    uint64_t unlink_version;       /* not 0: of an unlink of ours that is not acknowledged yet */
+    bool inactive;                 /* it was unlinked, and waits only for that */
+    uint64_t unborn;               /* the process is being spawned; the number of its reference */
 };
 
 /* A table of ties of one process: one chain while there are few, else many. Zero: empty. */
@@ -52,6 +67,16 @@ struct rusmi_ties {
     bool foreign;   /* one of them leads, or led, to another runtime */
 };
 
+/* The message that a tie becomes. */
+struct rusm_msg *rusmi_tie_msg(struct rusmi_tie *tie);
+/* The hash of a pid, for tables of links. */
+uint64_t rusmi_tie_key(rusm_pid pid);
+/* Into and out of the table of a process, under its stripe. */
+void rusmi_ties_add(struct rusmi_ties *ties, struct rusmi_tie_hook *hook);
+void rusmi_ties_remove(struct rusmi_ties *ties, struct rusmi_tie_hook *hook);
+/* Its link with other, its monitor of that number; NULL if there is none. Under its stripe. */
+struct rusmi_tie *rusmi_tie_find_link(struct rusmi_process *proc, rusm_pid other);
+struct rusmi_tie *rusmi_tie_find_monitor(struct rusmi_process *proc, uint64_t number);
 /* Make a tie that is in no place yet: ref_number not 0: a monitor. NULL without memory. */
 struct rusmi_tie *rusmi_tie_new(rusm_pid owner, rusm_pid target, uint64_t ref_number);
 /* The tie of a supervisor with a child that it is about to spawn. */
@@ -76,6 +101,11 @@ enum rusmi_signalled {
     RUSMI_SIGNALLED_WAKE, /* rusmi_process_wake() */
 };
 
+/* Push a down (or an exit that is trapped), under the stripe; msg is taken. */
+enum rusmi_signalled rusmi_push_signal(struct rusmi_process *proc, uint64_t serial,
+                                       struct rusm_msg *msg);
+/* Do with the process what has to be done, once the stripe is given back. */
+void rusmi_finish_signal(struct rusmi_process *proc, enum rusmi_signalled signalled);
 /* Send an exit signal to proc, under its stripe, with that message to become the exit (it is taken,
  * or freed). */
 enum rusmi_signalled rusmi_signal_exit(struct rusmi_process *proc, uint64_t serial,

@@ -408,7 +408,7 @@ static void restarted_node_replaces_its_silent_past(void **state)
     support_box_wait(&box, 1);
     support_call_start(&call, b, send_to_pid, &past);
     support_call_wait(&call);
-    assert_int_equal(call.err, RUSM_ENONODE);
+    assert_int_equal(call.err, RUSM_ENOPROC);
     support_proxy_del(proxy);
 }
 

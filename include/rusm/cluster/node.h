@@ -27,17 +27,19 @@ typedef struct rusm_node_config {
     uint32_t peers_max;      /**< links at a time, hidden ones too (4,096) */
     uint32_t
         handshakes_max; /**< handshakes that peers began and have not finished, at a time (1,024) */
-    uint32_t handshakes_retry; /**< above so many, a peer must prove its address first: RFC
+    uint32_t handshakes_retry;  /**< above so many, a peer must prove its address first: RFC
                                   9000 8.1.2 (128) */
     uint32_t handshakes_source; /**< of handshakes_max, for one IPv4 address or one /64 of IPv6 that
                                    has proven itself (256) */
-    size_t queue_bytes_max;    /**< waiting messages per peer, with their overhead (16 MiB) */
-    uint32_t names_max;        /**< global names that one peer may own (1,048,576) */
+    size_t queue_bytes_max;     /**< waiting messages per peer, with their overhead (16 MiB) */
+    uint32_t names_max;         /**< global names that one peer may own (1,048,576) */
     uint32_t requests_max; /**< requests of one peer that are being worked on, at a time (1,024) */
     uint32_t groups_max;   /**< memberships in groups that the processes of one peer may have
                               (1,048,576) */
     uint32_t mailbox_high; /**< a mailbox above this slows remote senders down (8,192), see
                               docs/design/flow.md */
+    uint32_t watches_max;  /**< links and monitors that processes of one peer may have on processes
+                             here (1,048,576); a peer that asks for more is disconnected */
     uint64_t mailbox_bytes_max; /**< bytes of messages from other nodes that one mailbox may hold,
                                    their overhead too; what comes beyond is dropped and counted, and
                                    above half of it remote senders are slowed down (256 MiB) */
@@ -46,11 +48,12 @@ typedef struct rusm_node_config {
     const char *advertise; /**< the address at which others can reach the node, where that is not
                               `listen`; port 0 for the port of `listen`. NULL: `listen`, and if that
                               is 0.0.0.0 or [::], what each peer sees (NULL) */
-    uint32_t members_max;  /**< addresses that one peer may tell of; lost members that are looked for;
+    uint32_t
+        members_max; /**< addresses that one peer may tell of; lost members that are looked for;
                               addresses that may be joined (4,096) */
     uint32_t reconnect_min_ms; /**< the first wait between two dials to one address (100) */
     uint32_t reconnect_max_ms; /**< the longest; 0: lost members are not dialled again (30,000) */
-    uint32_t forget_ms; /**< a member that peers tell of and that never answered is looked for so
+    uint32_t forget_ms;   /**< a member that peers tell of and that never answered is looked for so
                            long (600,000) */
     uint32_t discover_ms; /**< files and names given to rusm_node_join() are looked at so often
                              (5,000) */

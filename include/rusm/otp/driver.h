@@ -150,10 +150,6 @@ RUSM_API void rusm_driver_close(rusm_driver *driver);
 /** Set who a message is from, before it is delivered. Threads: the owner of msg. */
 RUSM_API void rusm_msg_set_sender(rusm_msg *msg, rusm_pid sender);
 
-/** Set what a message is (one of the kinds without reference and reason), before it is delivered.
- * Threads: the owner of msg. */
-RUSM_API void rusm_msg_set_kind(rusm_msg *msg, rusm_msg_kind kind);
-
 /**
  * Let a message count against the bytes from elsewhere that a mailbox may hold
  * (rusm_runtime_watch_mailboxes()), from its delivery until it is received. Delivery can then fail
@@ -193,12 +189,48 @@ RUSM_API void rusm_runtime_watch_mailboxes(rusm_runtime *rt, uint32_t high, uint
                                            void (*fn)(void *arg, rusm_pid pid, bool crowded),
                                            void *arg);
 
-/** What a runtime asks when it meets a pid of another incarnation. Each returns as the call it
- * serves. */
+/** Set what a message is, before it is delivered: a kind without a reason, with the number of its
+ * reference (0: none). Threads: the owner of msg. */
+RUSM_API void rusm_msg_set_kind(rusm_msg *msg, rusm_msg_kind kind, uint64_t ref_number);
+
+/* ---- other nodes
+ * ------------------------------------------------------------------------------ */
+
+/** What passes between processes of different nodes beside messages (docs/design/remote.md). */
+typedef enum rusm_signal_kind {
+    RUSM_SIGNAL_LINK = 1,      /**< number: version of the link */
+    RUSM_SIGNAL_UNLINK = 2,    /**< number: version of the link */
+    RUSM_SIGNAL_UNLINKED = 3,  /**< the answer to an unlink, with its number */
+    RUSM_SIGNAL_MONITOR = 4,   /**< number: of the watcher's reference */
+    RUSM_SIGNAL_DEMONITOR = 5, /**< number: of the watcher's reference */
+    RUSM_SIGNAL_EXIT = 6,      /**< `from` was linked and has ended; reason */
+    RUSM_SIGNAL_DOWN = 7,      /**< `from` was monitored and has ended; number, reason */
+    RUSM_SIGNAL_ASK_EXIT = 8,  /**< rusm_exit_process(), rusm_kill(); reason */
+    RUSM_SIGNAL_BORN = 9,      /**< `from` was spawned for `to`; number: of its reference */
+} rusm_signal_kind;
+
+/** A signal. */
+typedef struct rusm_signal {
+    rusm_signal_kind kind;
+    rusm_pid from, to;
+    uint64_t number;
+    const rusm_reason *reason; /**< NULL unless the kind has one; valid during the call */
+} rusm_signal;
+
+/** What a runtime asks when it meets a pid of another incarnation. */
 typedef struct rusm_router {
-    rusm_err (*send)(void *arg, rusm_pid from, rusm_pid to,
-                     rusm_msg *msg); /**< takes msg on RUSM_OK */
-    rusm_err (*kill)(void *arg, rusm_pid from, rusm_pid to);
+    /**
+     * Carry a message, of whatever kind. Takes msg on RUSM_OK. While there is no room the caller is
+     * suspended for up to timeout_ms (RUSM_ETIMEOUT); 0: RUSM_EAGAIN at once.
+     */
+    rusm_err (*send)(void *arg, rusm_pid from, rusm_pid to, rusm_msg *msg, int64_t timeout_ms);
+    /**
+     * Carry a signal, in order with the messages of the same sender to the same receiver. It does
+     * not block, and nothing is lost silently: what can not be carried ends the link to that node,
+     * so that rusm_runtime_node_down() follows. Called with no lock of the runtime held. RUSM_EPERM:
+     * this node may not; RUSM_ENONODE: it has no link to that one.
+     */
+    rusm_err (*signal)(void *arg, const rusm_signal *signal);
     /** The name of the node of that incarnation; false if it is not known. */
     bool (*node_name)(void *arg, uint64_t incarnation, char *buf, size_t buf_len);
     /** There is something for rusm_runtime_group_take(), and there was nothing before. Called on any
@@ -210,6 +242,44 @@ typedef struct rusm_router {
     rusm_err (*group_send)(void *arg, rusm_pid from, uint64_t incarnation, const char *group,
                            const void *data, size_t len, bool wait);
 } rusm_router;
+
+/**
+ * A node is connected: from here on processes of rt can link to and monitor its processes.
+ *
+ * Each node that is up has a table of its own. Processes of that node may watch at most watches_max
+ * times here (links and monitors).
+ *
+ * Threads: any; calls for one incarnation in order.
+ * Errors:  RUSM_ENOMEM, RUSM_EEXIST
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_runtime_node_up(rusm_runtime *rt, uint64_t incarnation,
+                                                       size_t watches_max);
+
+/**
+ * The link to a node was lost: every link and monitor between its processes and those of rt is
+ * broken, and who has to hear of it is told, with that reason (*noconnection* and why). When it
+ * returns all of that is in the mailboxes. No effect if it is not up.
+ *
+ * Threads: any; no signal or message of that node may be delivered at the same time or afterwards.
+ */
+RUSM_API void rusm_runtime_node_down(rusm_runtime *rt, uint64_t incarnation,
+                                     const rusm_reason *reason);
+
+/** That incarnation will never come back: a newer one has taken its name. Its pids are answered
+ * with *noproc* from now on. The last 4,096 are remembered. Threads: any. */
+RUSM_API void rusm_runtime_node_past(rusm_runtime *rt, uint64_t incarnation);
+
+/**
+ * A signal from a node that is up has come, in its order; signal->from.incarnation is that node's.
+ *
+ * A signal that means nothing (any more) is ignored; one to a process that has ended is answered
+ * through the router.
+ *
+ * Threads: any, one at a time for each node.
+ * Errors:  RUSM_EFULL   the node has as many watches here as it may: end the link
+ *          RUSM_ENOMEM  it had no effect: end the link
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_signal_deliver(rusm_runtime *rt, const rusm_signal *signal);
 
 /** Set or (NULL) remove the router of a runtime. Removing waits until no thread is in a router
  * call. Threads: ordinary. */

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+#include "node/signal.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "cluster/reason.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Names of nodes whose last incarnation is remembered. */
+#define LAST_MAX 65536u
+
+static const uint8_t message_kind[] = {
+    [RUSM_SIGNAL_LINK] = RUSMI_MESSAGE_LINK,
+    [RUSM_SIGNAL_UNLINK] = RUSMI_MESSAGE_UNLINK,
+    [RUSM_SIGNAL_UNLINKED] = RUSMI_MESSAGE_UNLINKED,
+    [RUSM_SIGNAL_MONITOR] = RUSMI_MESSAGE_MONITOR,
+    [RUSM_SIGNAL_DEMONITOR] = RUSMI_MESSAGE_DEMONITOR,
+    [RUSM_SIGNAL_EXIT] = RUSMI_MESSAGE_EXIT,
+    [RUSM_SIGNAL_DOWN] = RUSMI_MESSAGE_DOWN,
+    [RUSM_SIGNAL_ASK_EXIT] = RUSMI_MESSAGE_ASK_EXIT,
+    [RUSM_SIGNAL_BORN] = RUSMI_MESSAGE_BORN,
+};
+
+/* The signal that a kind of message is; 0: none. */
+static rusm_signal_kind signal_kind(uint8_t kind)
+{
+    for (size_t i = 1; i < sizeof(message_kind); i++) {
+        if (message_kind[i] == kind) {
+            return (rusm_signal_kind)i;
+        }
+    }
+    return (rusm_signal_kind)0;
+}
+
+bool rusmi_signal_is(uint8_t kind)
+{
+    return signal_kind(kind) != (rusm_signal_kind)0;
+}
+
+/* ---- out ------------------------------------------------------------------------------------- */
+
+rusm_err rusmi_signal_route(void *arg, const rusm_signal *signal)
+{
+    rusm_node *node = arg;
+    struct rusmi_message_head head = {.kind = message_kind[signal->kind],
+                                      .sender = signal->from.serial,
+                                      .serial = signal->to.serial,
+                                      .number = signal->number};
+    struct rusmi_link *link = rusmi_peers_find_incarnation(node, signal->to.incarnation);
+    uint8_t body[RUSMI_REASON_BYTES_MAX];
+    size_t body_len = signal->reason == NULL ? 0 : rusmi_reason_encode(body, signal->reason);
+    struct rusmi_out *out;
+
+    if (node->role == RUSM_ROLE_OBSERVER) {
+        if (link != NULL) {
+            rusmi_link_drop(link);
+        }
+        return rusm_set_err_detail(RUSM_EPERM, "%s is an observer, which may not send or kill",
+                                   node->name);
+    }
+    if (link == NULL) {
+        return rusm_set_err_detail(RUSM_ENONODE, "node %s has no link to the node of the process",
+                                   node->name);
+    }
+    if (rusmi_out_new(&out, &head, body, body_len) == RUSM_OK) {
+        rusmi_link_signal(link, out);
+    } else {
+        rusmi_link_close(link, RUSMI_CLOSE_MEMORY, "no memory for a signal", 0);
+    }
+    rusmi_link_drop(link);
+    return RUSM_OK;
+}
+
+/* ---- in -------------------------------------------------------------------------------------- */
+
+rusm_err rusmi_signal_take(struct rusmi_link *link, const struct rusmi_message_head *head,
+                           const rusm_msg *msg, const char **out_why)
+{
+    rusm_node *node = link->node;
+    rusm_reason reason;
+    rusm_signal signal = {.kind = signal_kind(head->kind),
+                          .from = {link->incarnation, head->sender},
+                          .to = {node->incarnation, head->serial},
+                          .number = head->number};
+    bool reasoned = signal.kind == RUSM_SIGNAL_EXIT || signal.kind == RUSM_SIGNAL_DOWN ||
+                    signal.kind == RUSM_SIGNAL_ASK_EXIT;
+    rusm_err err;
+
+    if (reasoned) {
+        err = rusmi_reason_decode(rusm_msg_data(msg), rusm_msg_len(msg), &reason, out_why);
+        if (err != RUSM_OK) {
+            return err;
+        }
+        signal.reason = &reason;
+    } else if (rusm_msg_len(msg) != 0) {
+        *out_why = "a signal has a body that it must not have";
+        return RUSM_EPROTO;
+    }
+    if (head->sender == 0) {
+        signal.from = RUSM_PID_NONE; /* of a thread that is no process */
+        signal.from.incarnation = link->incarnation;
+    }
+    err = rusm_signal_deliver(node->runtime, &signal);
+    *out_why = err == RUSM_EFULL    ? "more links and monitors than a node may ask for"
+               : err == RUSM_ENOMEM ? "no memory for a signal"
+                                    : NULL;
+    return err;
+}
+
+/* ---- up and down ----------------------------------------------------------------------------- */
+
+void rusmi_gate_cut(struct rusmi_link *link)
+{
+    atomic_store(&link->cut, true);
+    while (atomic_load(&link->delivering) != 0) {
+        (void)sched_yield(); /* its owner is in a batch of deliveries, and waits for nothing */
+    }
+}
+
+/* The last incarnation of each node that had a link. */
+struct last {
+    struct rusmi_map_entry entry;
+    uint64_t incarnation;
+    char name[RUSM_NAME_MAX + 1];
+};
+
+/* A node that was known under another incarnation has been restarted. */
+static void note_incarnation(rusm_node *node, const struct rusmi_link *link)
+{
+    struct rusmi_map_entry *entry = rusmi_map_find(&node->last, link->name, strlen(link->name));
+    struct last *last;
+
+    if (entry != NULL) {
+        last = rusmi_container(entry, struct last, entry);
+        if (last->incarnation != link->incarnation) {
+            rusm_runtime_node_past(node->runtime, last->incarnation);
+            last->incarnation = link->incarnation;
+        }
+        return;
+    }
+    /* Not remembered: its past pids are answered with noconnection in place of noproc. */
+    last = node->last.len >= LAST_MAX ? NULL : rusmi_zalloc(sizeof(*last));
+    if (last == NULL) {
+        return;
+    }
+    last->incarnation = link->incarnation;
+    memcpy(last->name, link->name, sizeof(last->name));
+    if (!rusmi_map_insert(&node->last, &last->entry, last->name, strlen(last->name))) {
+        rusmi_free(last);
+    }
+}
+
+void rusmi_signals_fini(rusm_node *node)
+{
+    rusmi_map_each(&node->last, entry, position, following)
+    {
+        rusmi_map_remove(&node->last, entry);
+        rusmi_free(rusmi_container(entry, struct last, entry)); /* only the map led to it */
+    }
+    rusmi_map_fini(&node->last);
+}
+
+bool rusmi_signals_up(struct rusmi_link *link)
+{
+    rusm_node *node = link->node;
+
+    if (!link->hidden) {
+        note_incarnation(node, link);
+    }
+    if (link->role == RUSM_ROLE_OBSERVER || node->role == RUSM_ROLE_OBSERVER) {
+        return true; /* who only looks has no ties */
+    }
+    link->tied =
+        rusm_runtime_node_up(node->runtime, link->incarnation, node->cfg.watches_max) == RUSM_OK;
+    return link->tied;
+}
+
+void rusmi_signals_down(struct rusmi_link *link, const char *text)
+{
+    rusm_reason reason = {.kind = RUSM_REASON_NOCONNECTION};
+
+    (void)text;
+    if (link->tied) {
+        link->tied = false;
+        rusm_runtime_node_down(link->node->runtime, link->incarnation, &reason);
+    }
+}

@@ -1,0 +1,817 @@
+/* SPDX-License-Identifier: MIT */
+/* Ties with processes of other nodes: otp/remote.h has the rules. */
+#include "otp/remote.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "otp/sched.h"
+#include "otp/trace.h"
+
+/* ---- far nodes ------------------------------------------------------------------------------- */
+
+void rusmi_fars_init(struct rusmi_fars *fars, uint64_t seed0, uint64_t seed1)
+{
+    rusmi_lock_init(&fars->lock);
+    rusmi_map_init(&fars->nodes, seed0, seed1);
+    rusmi_map_init(&fars->past, seed0, seed1);
+    rusmi_list_init(&fars->past_order);
+}
+
+static void far_drop(struct rusmi_far *far)
+{
+    /* acq_rel: all that was done with a reference happens before the free by the last one */
+    if (atomic_fetch_sub_explicit(&far->refs, 1, memory_order_acq_rel) == 1) {
+        rusmi_map_fini(&far->watches);
+        rusmi_lock_fini(&far->lock);
+        rusmi_free(far);
+    }
+}
+
+static struct rusmi_far *far_hold(struct rusmi_far *far)
+{
+    /* relaxed: whoever holds one more has one already, or the lock of the table */
+    (void)atomic_fetch_add_explicit(&far->refs, 1, memory_order_relaxed);
+    return far;
+}
+
+void rusmi_fars_fini(struct rusmi_fars *fars)
+{
+    rusmi_map_each(&fars->nodes, entry, position, following)
+    {
+        rusmi_map_remove(&fars->nodes, entry);
+        far_drop(rusmi_container(entry, struct rusmi_far, entry));
+    }
+    rusmi_map_each(&fars->past, old, place, next)
+    {
+        rusmi_map_remove(&fars->past, old);
+        rusmi_free(rusmi_container(old, struct rusmi_past, entry)); /* the order ends with it */
+    }
+    rusmi_map_fini(&fars->nodes);
+    rusmi_map_fini(&fars->past);
+    rusmi_lock_fini(&fars->lock);
+}
+
+/* The record of a node that is connected, held; NULL if it is not. */
+static struct rusmi_far *far_find(rusm_runtime *rt, uint64_t incarnation)
+{
+    struct rusmi_map_entry *entry;
+    struct rusmi_far *far = NULL;
+
+    rusmi_lock_take(&rt->fars.lock);
+    entry = rusmi_map_find(&rt->fars.nodes, &incarnation, sizeof(incarnation));
+    if (entry != NULL) {
+        far = far_hold(rusmi_container(entry, struct rusmi_far, entry));
+    }
+    rusmi_lock_give(&rt->fars.lock);
+    return far;
+}
+
+bool rusmi_is_past(rusm_runtime *rt, uint64_t incarnation)
+{
+    bool past;
+
+    rusmi_lock_take(&rt->fars.lock);
+    past = rusmi_map_find(&rt->fars.past, &incarnation, sizeof(incarnation)) != NULL;
+    rusmi_lock_give(&rt->fars.lock);
+    return past;
+}
+
+rusm_err rusm_runtime_node_up(rusm_runtime *rt, uint64_t incarnation, size_t watches_max)
+{
+    struct rusmi_far *far = rusmi_zalloc(sizeof(*far));
+    rusm_err err = RUSM_OK;
+
+    if (far == NULL) {
+        return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");
+    }
+    far->incarnation = incarnation;
+    far->theirs_max = watches_max;
+    atomic_init(&far->refs, 1);
+    rusmi_lock_init(&far->lock);
+    rusmi_list_init(&far->ties);
+    rusmi_map_init(&far->watches, rt->fars.nodes.seed[0], rt->fars.nodes.seed[1]);
+    rusmi_lock_take(&rt->fars.lock);
+    if (rusmi_map_find(&rt->fars.nodes, &incarnation, sizeof(incarnation)) != NULL) {
+        err = RUSM_EEXIST;
+    } else if (!rusmi_map_insert(&rt->fars.nodes, &far->entry, &far->incarnation,
+                                 sizeof(far->incarnation))) {
+        err = RUSM_ENOMEM;
+    }
+    rusmi_lock_give(&rt->fars.lock);
+    if (err != RUSM_OK) {
+        far_drop(far);
+        return rusm_set_err_detail(err, "%s", rusm_err_text(err));
+    }
+    return RUSM_OK;
+}
+
+void rusm_runtime_node_past(rusm_runtime *rt, uint64_t incarnation)
+{
+    struct rusmi_fars *fars = &rt->fars;
+    struct rusmi_past *past = rusmi_zalloc(sizeof(*past)), *oldest = NULL;
+
+    if (past == NULL) {
+        return; /* its pids are answered with noconnection, then */
+    }
+    past->incarnation = incarnation;
+    rusmi_list_init(&past->in_order);
+    rusmi_lock_take(&fars->lock);
+    if (rusmi_map_find(&fars->past, &incarnation, sizeof(incarnation)) == NULL &&
+        rusmi_map_insert(&fars->past, &past->entry, &past->incarnation,
+                         sizeof(past->incarnation))) {
+        rusmi_list_push(&fars->past_order, &past->in_order);
+        past = NULL;
+        if (fars->past.len > RUSMI_PAST_MAX) {
+            oldest =
+                rusmi_container(rusmi_list_pop(&fars->past_order), struct rusmi_past, in_order);
+            rusmi_map_remove(&fars->past, &oldest->entry);
+        }
+    }
+    rusmi_lock_give(&fars->lock);
+    rusmi_free(oldest);
+    rusmi_free(past);
+}
+
+/* ---- ties ------------------------------------------------------------------------------------ */
+
+static struct rusmi_lock *stripe_of(const struct rusmi_process *proc)
+{
+    return rusmi_slot_stripe(proc->pool, proc);
+}
+
+bool rusmi_is_far(const struct rusmi_process *self, rusm_pid pid)
+{
+    return self != NULL && pid.incarnation != self->runtime->incarnation &&
+           atomic_load(&self->runtime->router) != NULL;
+}
+
+/*
+ * Put a tie into both of its places; under the stripe of proc, the process here. RUSM_ENOLINK: the
+ * node is no longer connected; RUSM_EFULL, RUSM_EEXIST, RUSM_ENOMEM: of those that they ask for.
+ */
+static rusm_err attach(struct rusmi_far *far, struct rusmi_process *proc, struct rusmi_tie *tie,
+                       bool asked_by_them)
+{
+    rusm_err err = RUSM_OK;
+
+    rusmi_lock_take(&far->lock);
+    if (far->gone) {
+        err = RUSM_ENOLINK;
+    } else if (asked_by_them && far->theirs >= far->theirs_max) {
+        err = RUSM_EFULL;
+    } else if (asked_by_them && !tie->is_link) {
+        const uint64_t *number = &tie->at_owner.key;
+
+        if (rusmi_map_find(&far->watches, number, sizeof(*number)) != NULL) {
+            err = RUSM_EEXIST;
+        } else if (!rusmi_map_insert(&far->watches, &tie->by_ref, number, sizeof(*number))) {
+            err = RUSM_ENOMEM;
+        }
+    }
+    if (err == RUSM_OK) {
+        tie->far = far_hold(far);
+        rusmi_list_push(&far->ties, &tie->in_far);
+        far->theirs += asked_by_them ? 1 : 0;
+        tie->theirs = asked_by_them;
+    }
+    rusmi_lock_give(&far->lock);
+    if (err != RUSM_OK) {
+        return err;
+    }
+    if (asked_by_them && !tie->is_link) {
+        tie->target_proc = proc;
+        rusmi_list_push(&proc->monitors, &tie->on_target);
+        proc->monitors_len++;
+        return RUSM_OK;
+    }
+    tie->owner_proc = proc;
+    rusmi_ties_add(&proc->ties, &tie->at_owner);
+    if (tie->is_link && rusmi_traced(proc)) {
+        rusmi_trace_link(proc, tie->owner.serial, tie->target);
+    }
+    return RUSM_OK;
+}
+
+/* Take a tie out of both of its places; under the stripe. The far node's record is still held. */
+static void detach(struct rusmi_tie *tie)
+{
+    struct rusmi_far *far = tie->far;
+
+    rusmi_lock_take(&far->lock);
+    rusmi_list_remove(&tie->in_far);
+    if (tie->owner_proc == NULL) {
+        rusmi_map_remove(&far->watches, &tie->by_ref);
+    }
+    far->theirs -= tie->theirs ? 1 : 0;
+    rusmi_lock_give(&far->lock);
+    if (tie->owner_proc == NULL) {
+        rusmi_list_remove(&tie->on_target);
+        tie->target_proc->monitors_len--;
+    } else {
+        rusmi_ties_remove(&tie->owner_proc->ties, &tie->at_owner);
+    }
+}
+
+/* After detach(), with the stripe given back if it is known that nobody else holds the node. */
+static void tie_free(struct rusmi_tie *tie)
+{
+    struct rusmi_far *far = tie->far;
+
+    rusmi_tie_del(tie);
+    far_drop(far);
+}
+
+/* The tie becomes its message, to the process here, whose stripe is held. */
+static enum rusmi_signalled become(struct rusmi_process *proc, struct rusmi_tie *tie,
+                                   rusm_pid sender, struct rusmi_cause *cause)
+{
+    struct rusm_msg *msg = rusmi_tie_msg(tie);
+    struct rusmi_far *far = tie->far;
+    enum rusmi_signalled signalled;
+
+    msg->sender = sender;
+    tie->cause = cause;
+    if (tie->is_link) {
+        msg->kind = RUSM_MSG_EXIT;
+        msg->ref = 0;
+        signalled = rusmi_signal_exit(proc, proc->own_serial, msg);
+    } else {
+        signalled = rusmi_push_signal(proc, proc->own_serial, msg);
+    }
+    far_drop(far);
+    return signalled;
+}
+
+static struct rusmi_cause *cause_of(rusm_reason_kind kind)
+{
+    const rusm_reason reason = {.kind = kind};
+
+    return rusmi_cause_new(&reason);
+}
+
+/* ---- out ------------------------------------------------------------------------------------- */
+
+static void send_signal(rusm_runtime *rt, rusm_signal_kind kind, rusm_pid from, rusm_pid to,
+                        uint64_t number, const rusm_reason *reason)
+{
+    /* What could not be sent needs no answer: the ties with that node break. */
+    (void)!rusmi_route_signal(rt, &(rusm_signal){kind, from, to, number, reason});
+}
+
+/* Why a node can not be asked. */
+static rusm_reason_kind unreachable(rusm_runtime *rt, uint64_t incarnation)
+{
+    return rusmi_is_past(rt, incarnation) ? RUSM_REASON_NOPROC : RUSM_REASON_NOCONNECTION;
+}
+
+/* The tie never was in place: what it becomes comes at once. */
+static void break_at_once(struct rusmi_process *self, struct rusmi_tie *tie)
+{
+    rusm_pid pid = tie->target;
+
+    tie->cause = cause_of(unreachable(self->runtime, pid.incarnation));
+    rusmi_lock_take(stripe_of(self));
+    /* It runs, so it is never its wait that is ended. */
+    if (tie->is_link) {
+        (void)rusmi_signal_exit(self, self->own_serial, rusmi_tie_msg(tie));
+    } else {
+        (void)rusmi_push_signal(self, self->own_serial, rusmi_tie_msg(tie));
+    }
+    rusmi_lock_give(stripe_of(self));
+    rusmi_checkpoint();
+}
+
+static rusm_err no_memory(void)
+{
+    return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");
+}
+
+/* Put a new tie of self's in place, or let it break at once. True: the other side is to be told. */
+static bool place(struct rusmi_process *self, struct rusmi_tie *tie)
+{
+    struct rusmi_far *far = far_find(self->runtime, tie->target.incarnation);
+    rusm_err err = RUSM_ENOLINK;
+
+    if (far != NULL) {
+        rusmi_lock_take(stripe_of(self));
+        err = attach(far, self, tie, false);
+        rusmi_lock_give(stripe_of(self));
+        far_drop(far);
+    }
+    if (err != RUSM_OK) {
+        break_at_once(self, tie);
+    }
+    return err == RUSM_OK;
+}
+
+rusm_err rusmi_far_monitor(struct rusmi_process *self, rusm_pid pid, uint64_t ref_number)
+{
+    rusm_pid own = rusmi_process_pid(self);
+    struct rusmi_tie *tie = rusmi_tie_new(own, pid, ref_number);
+
+    if (tie == NULL) {
+        return no_memory();
+    }
+    if (place(self, tie)) {
+        send_signal(self->runtime, RUSM_SIGNAL_MONITOR, own, pid, ref_number, NULL);
+    }
+    return RUSM_OK;
+}
+
+bool rusmi_far_demonitor(struct rusmi_process *self, uint64_t ref_number)
+{
+    struct rusmi_tie *tie;
+    rusm_pid pid;
+
+    rusmi_lock_take(stripe_of(self));
+    tie = rusmi_tie_find_monitor(self, ref_number);
+    if (tie != NULL && tie->far != NULL) {
+        detach(tie);
+    }
+    rusmi_lock_give(stripe_of(self));
+    if (tie == NULL || tie->far == NULL) {
+        return false;
+    }
+    pid = tie->target;
+    tie_free(tie);
+    send_signal(self->runtime, RUSM_SIGNAL_DEMONITOR, rusmi_process_pid(self), pid, ref_number,
+                NULL);
+    return true;
+}
+
+/* A version for a change of ours. */
+static uint64_t far_tick(struct rusmi_far *far)
+{
+    uint64_t version;
+
+    rusmi_lock_take(&far->lock);
+    version = ++far->clock;
+    rusmi_lock_give(&far->lock);
+    return version;
+}
+
+/* A change of theirs has come; one that would wear the clock out is none of a peer's that follows
+ * the protocol, and has no effect on it. */
+static void far_see(struct rusmi_far *far, uint64_t version)
+{
+    rusmi_lock_take(&far->lock);
+    if (version > far->clock && version < RUSMI_VERSION_MAX) {
+        far->clock = version;
+    }
+    rusmi_lock_give(&far->lock);
+}
+
+/* Link, under the stripe. The version to be told; 0: nothing is to be told. RUSM_ENOLINK. */
+static rusm_err link_here(struct rusmi_process *self, struct rusmi_tie **tie, struct rusmi_far *far,
+                          uint64_t *out_version)
+{
+    struct rusmi_tie *known = rusmi_tie_find_link(self, (*tie)->target);
+    rusm_err err;
+
+    *out_version = 0;
+    if (known != NULL) {
+        if (known->inactive) {
+            known->inactive = false;
+            *out_version = known->version = far_tick(known->far);
+        }
+        return RUSM_OK;
+    }
+    if (far == NULL) {
+        return RUSM_ENOLINK;
+    }
+    (*tie)->version = far_tick(far);
+    err = attach(far, self, *tie, false);
+    if (err == RUSM_OK) {
+        *out_version = (*tie)->version;
+        *tie = NULL;
+    }
+    return err;
+}
+
+rusm_err rusmi_far_link(struct rusmi_process *self, rusm_pid pid)
+{
+    rusm_pid own = rusmi_process_pid(self);
+    struct rusmi_tie *tie = rusmi_tie_new(own, pid, 0);
+    struct rusmi_far *far;
+    uint64_t version;
+    rusm_err err;
+
+    if (tie == NULL) {
+        return no_memory();
+    }
+    far = far_find(self->runtime, pid.incarnation);
+    rusmi_lock_take(stripe_of(self));
+    err = link_here(self, &tie, far, &version);
+    rusmi_lock_give(stripe_of(self));
+    if (far != NULL) {
+        far_drop(far);
+    }
+    if (err != RUSM_OK) {
+        break_at_once(self, tie);
+    } else {
+        rusmi_tie_del(tie);
+    }
+    if (version != 0) {
+        send_signal(self->runtime, RUSM_SIGNAL_LINK, own, pid, version, NULL);
+    }
+    rusmi_process_work(self, 1);
+    return RUSM_OK;
+}
+
+void rusmi_far_unlink(struct rusmi_process *self, rusm_pid pid)
+{
+    struct rusmi_tie *tie;
+    uint64_t version = 0;
+
+    rusmi_lock_take(stripe_of(self));
+    tie = rusmi_tie_find_link(self, pid);
+    if (tie != NULL && !tie->inactive) {
+        version = far_tick(tie->far);
+        tie->version = tie->unlink_version = version;
+        tie->inactive = true;
+    }
+    rusmi_lock_give(stripe_of(self));
+    if (version != 0) {
+        send_signal(self->runtime, RUSM_SIGNAL_UNLINK, rusmi_process_pid(self), pid, version, NULL);
+    }
+}
+
+rusm_err rusmi_far_ask_exit(struct rusmi_process *self, rusm_pid pid, const rusm_reason *reason)
+{
+    const rusm_signal signal = {
+        .kind = RUSM_SIGNAL_ASK_EXIT, .from = rusmi_process_pid(self), .to = pid, .reason = reason};
+    rusm_err err = rusmi_route_signal(self->runtime, &signal);
+
+    if (err == RUSM_ENONODE && rusmi_is_past(self->runtime, pid.incarnation)) {
+        err = rusm_set_err_detail(RUSM_ENOPROC, "its node has been restarted since");
+    }
+    rusmi_process_work(self, 1);
+    return err;
+}
+
+void rusmi_far_tie_end(struct rusmi_process *proc, struct rusmi_tie *tie, const rusm_reason *reason)
+{
+    const rusm_reason noproc = {.kind = RUSM_REASON_NOPROC};
+    rusm_pid own = {proc->runtime->incarnation, proc->own_serial};
+    rusm_signal signal = {.from = own, .reason = tie->late ? &noproc : reason};
+    bool tell = true;
+
+    detach(tie);
+    rusmi_lock_give(stripe_of(proc));
+    if (tie->owner_proc == NULL) {
+        signal.kind = RUSM_SIGNAL_DOWN;
+        signal.to = tie->owner;
+        signal.number = tie->at_owner.key;
+    } else if (tie->is_link) {
+        signal.kind = RUSM_SIGNAL_EXIT;
+        signal.to = tie->target;
+        tell = !tie->inactive && tie->unborn == 0;
+    } else {
+        signal.kind = RUSM_SIGNAL_DEMONITOR;
+        signal.to = tie->target;
+        signal.number = tie->at_owner.key;
+        signal.reason = NULL;
+        tell = tie->unborn == 0;
+    }
+    tie_free(tie);
+    if (tell) {
+        (void)!rusmi_route_signal(proc->runtime, &signal);
+    }
+}
+
+/* ---- in -------------------------------------------------------------------------------------- */
+
+/* The process that a signal is for, with its stripe taken; NULL if it has ended. */
+static struct rusmi_process *target_lock(rusm_runtime *rt, rusm_pid to)
+{
+    struct rusmi_process *proc =
+        to.incarnation == rt->incarnation ? rusmi_process_find(rt->pool, to.serial) : NULL;
+
+    if (proc == NULL) {
+        return NULL;
+    }
+    rusmi_lock_take(stripe_of(proc));
+    if (!rusmi_process_is(proc, to) || !proc->watchable) {
+        rusmi_lock_give(stripe_of(proc));
+        return NULL;
+    }
+    return proc;
+}
+
+static void answer(rusm_runtime *rt, rusm_signal_kind kind, const rusm_signal *to)
+{
+    const rusm_reason noproc = {.kind = RUSM_REASON_NOPROC};
+    bool ended = kind == RUSM_SIGNAL_EXIT || kind == RUSM_SIGNAL_DOWN;
+
+    send_signal(rt, kind, to->to, to->from, to->number, ended ? &noproc : NULL);
+}
+
+static rusm_err take_monitor(rusm_runtime *rt, struct rusmi_far *far, const rusm_signal *signal)
+{
+    struct rusmi_tie *tie = rusmi_tie_new(signal->from, signal->to, signal->number);
+    struct rusmi_process *proc;
+    rusm_err err;
+
+    if (tie == NULL) {
+        return RUSM_ENOMEM;
+    }
+    proc = target_lock(rt, signal->to);
+    if (proc == NULL) {
+        rusmi_tie_del(tie);
+        answer(rt, RUSM_SIGNAL_DOWN, signal);
+        return RUSM_OK;
+    }
+    tie->late = rusmi_process_killed_as(proc, signal->to.serial);
+    err = attach(far, proc, tie, true);
+    rusmi_lock_give(stripe_of(proc));
+    if (err != RUSM_OK) {
+        rusmi_tie_del(tie);
+    }
+    return err == RUSM_EEXIST ? RUSM_OK : err; /* it has that monitor */
+}
+
+static void take_demonitor(rusm_runtime *rt, struct rusmi_far *far, const rusm_signal *signal)
+{
+    struct rusmi_process *proc = target_lock(rt, signal->to);
+    struct rusmi_map_entry *entry;
+    struct rusmi_tie *tie = NULL;
+
+    if (proc == NULL) {
+        return;
+    }
+    rusmi_lock_take(&far->lock);
+    entry = rusmi_map_find(&far->watches, &signal->number, sizeof(signal->number));
+    if (entry != NULL) {
+        tie = rusmi_container(entry, struct rusmi_tie, by_ref);
+    }
+    rusmi_lock_give(&far->lock);
+    /* One on this process can not go while its stripe is held. */
+    if (tie != NULL && tie->target_proc == proc && rusm_pid_equal(tie->owner, signal->from)) {
+        detach(tie);
+    } else {
+        tie = NULL;
+    }
+    rusmi_lock_give(stripe_of(proc));
+    if (tie != NULL) {
+        tie_free(tie);
+    }
+}
+
+/* Their link, under the stripe of proc. *tie is taken if it is put in place. */
+static rusm_err link_theirs(struct rusmi_far *far, struct rusmi_process *proc,
+                            const rusm_signal *signal, struct rusmi_tie **tie)
+{
+    struct rusmi_tie *known = rusmi_tie_find_link(proc, signal->from);
+    rusm_err err;
+
+    if (known != NULL) {
+        if (signal->number > known->version) {
+            known->version = signal->number;
+            known->inactive = false;
+        }
+        return RUSM_OK;
+    }
+    (*tie)->version = signal->number;
+    (*tie)->late = rusmi_process_killed_as(proc, signal->to.serial);
+    err = attach(far, proc, *tie, true);
+    if (err == RUSM_OK) {
+        *tie = NULL;
+    }
+    return err;
+}
+
+static rusm_err take_link(rusm_runtime *rt, struct rusmi_far *far, const rusm_signal *signal)
+{
+    struct rusmi_tie *tie = rusmi_tie_new(signal->to, signal->from, 0);
+    struct rusmi_process *proc;
+    rusm_err err;
+
+    if (tie == NULL) {
+        return RUSM_ENOMEM;
+    }
+    far_see(far, signal->number);
+    proc = target_lock(rt, signal->to);
+    if (proc == NULL) {
+        rusmi_tie_del(tie);
+        answer(rt, RUSM_SIGNAL_EXIT, signal);
+        return RUSM_OK;
+    }
+    err = link_theirs(far, proc, signal, &tie);
+    rusmi_lock_give(stripe_of(proc));
+    rusmi_tie_del(tie);
+    return err;
+}
+
+static void take_unlink(rusm_runtime *rt, struct rusmi_far *far, const rusm_signal *signal)
+{
+    struct rusmi_process *proc = target_lock(rt, signal->to);
+    struct rusmi_tie *tie = NULL;
+
+    far_see(far, signal->number);
+    if (proc != NULL) {
+        tie = rusmi_tie_find_link(proc, signal->from);
+        if (tie != NULL && signal->number > tie->version) {
+            tie->version = signal->number;
+            tie->inactive = true;
+        }
+        if (tie != NULL && tie->inactive && tie->unlink_version == 0) {
+            detach(tie);
+        } else {
+            tie = NULL;
+        }
+        rusmi_lock_give(stripe_of(proc));
+    }
+    if (tie != NULL) {
+        tie_free(tie);
+    }
+    answer(rt, RUSM_SIGNAL_UNLINKED, signal);
+}
+
+static void take_unlinked(rusm_runtime *rt, const rusm_signal *signal)
+{
+    struct rusmi_process *proc = target_lock(rt, signal->to);
+    struct rusmi_tie *tie;
+
+    if (proc == NULL) {
+        return;
+    }
+    tie = rusmi_tie_find_link(proc, signal->from);
+    if (tie != NULL && tie->unlink_version == signal->number) {
+        tie->unlink_version = 0;
+    }
+    if (tie != NULL && tie->inactive && tie->unlink_version == 0) {
+        detach(tie);
+    } else {
+        tie = NULL;
+    }
+    rusmi_lock_give(stripe_of(proc));
+    if (tie != NULL) {
+        tie_free(tie);
+    }
+}
+
+/* A process of theirs has ended that was linked or monitored. */
+static void take_end(rusm_runtime *rt, const rusm_signal *signal)
+{
+    struct rusmi_process *proc = target_lock(rt, signal->to);
+    enum rusmi_signalled signalled = RUSMI_SIGNALLED_NOTHING;
+    struct rusmi_tie *tie, *dead = NULL;
+
+    if (proc == NULL) {
+        return;
+    }
+    tie = signal->kind == RUSM_SIGNAL_EXIT ? rusmi_tie_find_link(proc, signal->from)
+                                           : rusmi_tie_find_monitor(proc, signal->number);
+    /* A peer speaks of its own processes only, and of those that are watched. */
+    if (tie != NULL && tie->far != NULL && tie->target.incarnation == signal->from.incarnation &&
+        (tie->target.serial == signal->from.serial || tie->unborn != 0)) {
+        detach(tie);
+        if (tie->inactive) {
+            dead = tie;
+        } else {
+            signalled = become(proc, tie, signal->from, rusmi_cause_new(signal->reason));
+        }
+    }
+    rusmi_lock_give(stripe_of(proc));
+    if (dead != NULL) {
+        tie_free(dead);
+    }
+    rusmi_finish_signal(proc, signalled);
+}
+
+static rusm_err take_ask_exit(rusm_runtime *rt, const rusm_signal *signal)
+{
+    enum rusmi_signalled signalled;
+    struct rusmi_process *proc;
+    struct rusm_msg *msg;
+
+    if (signal->reason->kind == RUSM_REASON_KILLED) {
+        (void)!rusm_kill(signal->to); /* whether it was there does not matter */
+        return RUSM_OK;
+    }
+    msg = rusmi_msg_with_cause(RUSM_MSG_EXIT, NULL, 0);
+    if (msg == NULL) {
+        return RUSM_ENOMEM;
+    }
+    ((struct rusmi_tie *)(void *)msg->data)->cause = rusmi_cause_new(signal->reason);
+    msg->sender = signal->from;
+    proc = target_lock(rt, signal->to);
+    if (proc == NULL) {
+        rusm_msg_del(msg);
+        return RUSM_OK;
+    }
+    signalled = rusmi_signal_exit(proc, signal->to.serial, msg);
+    rusmi_lock_give(stripe_of(proc));
+    rusmi_finish_signal(proc, signalled);
+    return RUSM_OK;
+}
+
+static rusm_err take_signal(rusm_runtime *rt, struct rusmi_far *far, const rusm_signal *signal)
+{
+    switch (signal->kind) {
+    case RUSM_SIGNAL_LINK:
+        return take_link(rt, far, signal);
+    case RUSM_SIGNAL_UNLINK:
+        take_unlink(rt, far, signal);
+        return RUSM_OK;
+    case RUSM_SIGNAL_UNLINKED:
+        take_unlinked(rt, signal);
+        return RUSM_OK;
+    case RUSM_SIGNAL_MONITOR:
+        return take_monitor(rt, far, signal);
+    case RUSM_SIGNAL_DEMONITOR:
+        take_demonitor(rt, far, signal);
+        return RUSM_OK;
+    case RUSM_SIGNAL_EXIT:
+    case RUSM_SIGNAL_DOWN:
+        take_end(rt, signal);
+        return RUSM_OK;
+    case RUSM_SIGNAL_ASK_EXIT:
+        return take_ask_exit(rt, signal);
+    case RUSM_SIGNAL_BORN:
+        return RUSM_OK;
+    }
+    return RUSM_OK;
+}
+
+rusm_err rusm_signal_deliver(rusm_runtime *rt, const rusm_signal *signal)
+{
+    struct rusmi_far *far = far_find(rt, signal->from.incarnation);
+    rusm_err err;
+
+    if (far == NULL) {
+        return RUSM_OK;
+    }
+    err = take_signal(rt, far, signal);
+    far_drop(far);
+    return err == RUSM_ENOLINK ? RUSM_OK : err;
+}
+
+/* ---- a node is lost -------------------------------------------------------------------------- */
+
+/* One of its ties, with the stripe of the process here taken; NULL when none is left. */
+static struct rusmi_tie *lost_tie(struct rusmi_far *far, struct rusmi_process **out_proc)
+{
+    for (;;) {
+        struct rusmi_process *proc;
+        struct rusmi_tie *tie = NULL;
+
+        rusmi_lock_take(&far->lock);
+        if (!rusmi_list_empty(&far->ties)) {
+            tie = rusmi_container(far->ties.next, struct rusmi_tie, in_far);
+            proc = tie->owner_proc != NULL ? tie->owner_proc : tie->target_proc;
+        }
+        rusmi_lock_give(&far->lock);
+        if (tie == NULL) {
+            return NULL;
+        }
+        /* The stripe comes first, so look again: it may have gone in between, and its memory be
+         * another tie of this list. */
+        rusmi_lock_take(stripe_of(proc));
+        rusmi_lock_take(&far->lock);
+        if (far->ties.next == &tie->in_far &&
+            (tie->owner_proc == proc || (tie->owner_proc == NULL && tie->target_proc == proc))) {
+            rusmi_lock_give(&far->lock);
+            *out_proc = proc;
+            return tie;
+        }
+        rusmi_lock_give(&far->lock);
+        rusmi_lock_give(stripe_of(proc));
+    }
+}
+
+void rusm_runtime_node_down(rusm_runtime *rt, uint64_t incarnation, const rusm_reason *reason)
+{
+    struct rusmi_far *far = far_find(rt, incarnation);
+    struct rusmi_process *proc;
+    struct rusmi_cause *cause;
+    struct rusmi_tie *tie;
+
+    if (far == NULL) {
+        return;
+    }
+    cause = rusmi_cause_new(reason);
+    rusmi_lock_take(&rt->fars.lock);
+    rusmi_map_remove(&rt->fars.nodes, &far->entry);
+    rusmi_lock_give(&rt->fars.lock);
+    far_drop(far); /* the table's */
+    rusmi_lock_take(&far->lock);
+    far->gone = true;
+    rusmi_lock_give(&far->lock);
+    while ((tie = lost_tie(far, &proc)) != NULL) {
+        enum rusmi_signalled signalled = RUSMI_SIGNALLED_NOTHING;
+        bool told = tie->owner_proc != NULL && !tie->inactive;
+
+        detach(tie);
+        if (told) {
+            signalled = become(proc, tie, tie->target, rusmi_cause_hold(cause));
+        }
+        rusmi_lock_give(stripe_of(proc));
+        if (!told) {
+            tie_free(tie);
+        }
+        rusmi_finish_signal(proc, signalled);
+    }
+    rusmi_cause_drop(cause);
+    far_drop(far);
+}
