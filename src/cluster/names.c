@@ -110,11 +110,6 @@ static void name_del(struct rusmi_names *names, struct rusmi_name *name)
 
 bool rusmi_claim_beats(uint64_t time, const char *node, const struct rusmi_claim *other)
 {
-#ifdef RUSMI_PLANT_NAMES_WINNER
-    if (other->claimant->conn == 0) {
-        return false;
-    }
-#endif
     if (time != other->time) {
         return time < other->time;
     }
@@ -124,6 +119,11 @@ bool rusmi_claim_beats(uint64_t time, const char *node, const struct rusmi_claim
 /* Whether claim a wins over claim b: the rule that all nodes share. */
 static bool wins(const struct rusmi_claim *a, const struct rusmi_claim *b)
 {
+#ifdef RUSMI_PLANT_NAMES_WINNER
+    if (a->claimant->conn == 0) {
+        return true;
+    }
+#endif
     return a->tentative != b->tentative ? b->tentative
                                         : rusmi_claim_beats(a->time, a->claimant->node, b);
 }

@@ -6,6 +6,9 @@
  * destination (serial or name) through which a message of some peer reaches it is told to that peer
  * once, by a *flow* frame; when it no longer is, or its process ends, all of them are taken back.
  * What is told is kept per crowded process.
+ *
+ * The runtime says so under a lock of its own, and messages are also delivered under node->lock, so
+ * the callback must not take that: what is to be taken back is left to the endpoint's driver.
  */
 #include "base/assert.h"
 #include "base/mem.h"
@@ -16,6 +19,7 @@
 /* One destination that one peer was told about. */
 struct told {
     struct rusmi_list node;
+    uint64_t serial; /* of the crowded process */
     uint64_t conn;
     struct rusmi_flow flow;
 };
@@ -63,12 +67,13 @@ static void become_crowded(rusm_node *node, uint64_t serial)
     (void)atomic_fetch_add_explicit(&node->crowded_len, 1, memory_order_relaxed);
 }
 
-/* The runtime's callback, on any thread. */
+/* The runtime's callback, on any thread, under a lock of the runtime. */
 static void on_crowd(void *arg, rusm_pid pid, bool now_crowded)
 {
     rusm_node *node = arg;
     struct crowded *crowded = NULL;
     struct rusmi_list *first;
+    bool post = false;
 
     rusmi_lock_take(&node->crowd_lock);
     if (now_crowded) {
@@ -79,20 +84,17 @@ static void on_crowd(void *arg, rusm_pid pid, bool now_crowded)
             rusmi_map_remove(&node->crowded, &crowded->entry);
             /* relaxed: as above */
             (void)atomic_fetch_sub_explicit(&node->crowded_len, 1, memory_order_relaxed);
+            while ((first = rusmi_list_pop(&crowded->told)) != NULL) {
+                rusmi_list_push(&node->uncrowded, first);
+                post = true;
+            }
         }
     }
     rusmi_lock_give(&node->crowd_lock);
-    if (crowded == NULL) {
-        return;
+    if (post && atomic_load(&node->links_alive) > 0) {
+        rusmi_endpoint_post(node);
     }
-    while ((first = rusmi_list_pop(&crowded->told)) != NULL) {
-        struct told *told = rusmi_container(first, struct told, node);
-
-        told->flow.on = false;
-        send_flow(node, told->conn, &told->flow);
-        rusmi_free(told);
-    }
-    rusmi_free(crowded);
+    rusmi_free(crowded); /* in no map any more, and its list is empty */
 }
 
 static bool same(const struct told *told, uint64_t conn, const struct rusmi_flow *flow)
@@ -101,20 +103,30 @@ static bool same(const struct told *told, uint64_t conn, const struct rusmi_flow
            strcmp(told->flow.name, flow->name) == 0;
 }
 
+/* Under crowd_lock. */
+static bool is_told(const struct crowded *crowded, uint64_t conn, const struct rusmi_flow *flow)
+{
+    for (struct rusmi_list *n = crowded->told.next; n != &crowded->told; n = n->next) {
+        if (same(rusmi_container(n, struct told, node), conn, flow)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Under crowd_lock: note that conn is told; false if it was already, or memory is short. */
 static bool note(struct crowded *crowded, uint64_t conn, const struct rusmi_flow *flow)
 {
     struct told *told;
 
-    for (struct rusmi_list *n = crowded->told.next; n != &crowded->told; n = n->next) {
-        if (same(rusmi_container(n, struct told, node), conn, flow)) {
-            return false;
-        }
+    if (is_told(crowded, conn, flow)) {
+        return false;
     }
     told = rusmi_alloc(sizeof(*told));
     if (told == NULL) {
         return false;
     }
+    told->serial = crowded->serial;
     told->conn = conn;
     told->flow = *flow;
     rusmi_list_init(&told->node);
@@ -155,6 +167,48 @@ void rusmi_crowd_delivered(rusm_node *node, struct rusmi_link *link, uint64_t se
     }
 }
 
+void rusmi_crowd_drain(rusm_node *node)
+{
+    for (;;) {
+        struct crowded *crowded;
+        struct rusmi_list *first;
+        struct told *told;
+        bool again;
+
+        rusmi_lock_take(&node->crowd_lock);
+        first = rusmi_list_pop(&node->uncrowded);
+        rusmi_lock_give(&node->crowd_lock);
+        if (first == NULL) {
+            return;
+        }
+        told = rusmi_container(first, struct told, node);
+        told->flow.on = false;
+        send_flow(node, told->conn, &told->flow);
+        /* If it became crowded again meanwhile, and its "on" has overtaken this, it is repeated. */
+        rusmi_lock_take(&node->crowd_lock);
+        crowded = find(node, told->serial);
+        again = crowded != NULL && is_told(crowded, told->conn, &told->flow);
+        rusmi_lock_give(&node->crowd_lock);
+        if (again) {
+            told->flow.on = true;
+            send_flow(node, told->conn, &told->flow);
+        }
+        rusmi_free(told);
+    }
+}
+
+/* Move what conn was told from one list to another. Under crowd_lock. */
+static void take_told(struct rusmi_list *from, uint64_t conn, struct rusmi_list *to)
+{
+    for (struct rusmi_list *n = from->next, *next; n != from; n = next) {
+        next = n->next;
+        if (rusmi_container(n, struct told, node)->conn == conn) {
+            rusmi_list_remove(n);
+            rusmi_list_push(to, n);
+        }
+    }
+}
+
 void rusmi_crowd_forget(rusm_node *node, uint64_t conn)
 {
     struct rusmi_list gone, *first;
@@ -163,16 +217,9 @@ void rusmi_crowd_forget(rusm_node *node, uint64_t conn)
     rusmi_lock_take(&node->crowd_lock);
     rusmi_map_each(&node->crowded, entry, position, following)
     {
-        struct crowded *crowded = rusmi_container(entry, struct crowded, entry);
-
-        for (struct rusmi_list *n = crowded->told.next, *next; n != &crowded->told; n = next) {
-            next = n->next;
-            if (rusmi_container(n, struct told, node)->conn == conn) {
-                rusmi_list_remove(n);
-                rusmi_list_push(&gone, n);
-            }
-        }
+        take_told(&rusmi_container(entry, struct crowded, entry)->told, conn, &gone);
     }
+    take_told(&node->uncrowded, conn, &gone);
     rusmi_lock_give(&node->crowd_lock);
     while ((first = rusmi_list_pop(&gone)) != NULL) {
         rusmi_free(rusmi_container(first, struct told, node));
@@ -187,17 +234,21 @@ void rusmi_crowd_init(rusm_node *node)
 
 void rusmi_crowd_fini(rusm_node *node)
 {
+    struct rusmi_list *first;
+
     rusm_runtime_watch_mailboxes(node->runtime, 0, 0, 0, NULL, NULL);
     rusmi_map_each(&node->crowded, entry, position, following)
     {
         struct crowded *crowded = rusmi_container(entry, struct crowded, entry);
-        struct rusmi_list *first;
 
         rusmi_map_remove(&node->crowded, entry);
         while ((first = rusmi_list_pop(&crowded->told)) != NULL) {
-            rusmi_free(rusmi_container(first, struct told, node));
+            rusmi_list_push(&node->uncrowded, first);
         }
         rusmi_free(crowded);
+    }
+    while ((first = rusmi_list_pop(&node->uncrowded)) != NULL) {
+        rusmi_free(rusmi_container(first, struct told, node));
     }
     rusmi_map_fini(&node->crowded);
 }

@@ -318,6 +318,7 @@ static void endpoint_run(void *arg, rusm_time now)
         rusm_driver_close(node->endpoint);
         return;
     }
+    rusmi_crowd_drain(node);
     again = rusmi_groups_drain(node, now);
     deadline = atomic_load(&node->core_deadline);
     deadline = again < deadline ? again : deadline;

@@ -178,6 +178,7 @@ static void maps_init(rusm_node *node, const uint64_t seed[2])
     rusmi_map_init(&node->last, seed[0], seed[1]);
     rusmi_sources_init(&node->sources, seed, node->cfg.handshakes_source);
     rusmi_list_init(&node->todo);
+    rusmi_list_init(&node->uncrowded);
     rusmi_list_init(&node->joins);
     rusmi_list_init(&node->strays);
     rusmi_lock_init(&node->lock);

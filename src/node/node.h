@@ -104,6 +104,7 @@ struct rusm_node {
     struct rusmi_lock crowd_lock;
     /* under crowd_lock, see crowd.c */
     struct rusmi_map crowded;
+    struct rusmi_list uncrowded; /* what is to be taken back */
     _Atomic uint32_t crowded_len; /* written under crowd_lock, read relaxed as a hint */
 
     _Atomic bool hurry;           /* closing: a link ends as soon as its CONNECTION_CLOSE is out */
@@ -156,6 +157,8 @@ void rusmi_names_conflict(rusm_node *node, const struct rusmi_action *action);
 
 void rusmi_crowd_init(rusm_node *node);
 void rusmi_crowd_fini(rusm_node *node);
+/* Take back what peers were told of mailboxes that are no longer crowded. Takes node->lock. */
+void rusmi_crowd_drain(rusm_node *node);
 /* The connection has ended: what its peer was told is of no use any more. */
 void rusmi_crowd_forget(rusm_node *node, uint64_t conn);
 /* A message from link, addressed to a serial or (name not NULL) a name, reached pid: tell link's

@@ -27,6 +27,16 @@ short_bench() {
     done
 }
 
+# The simulator: seeds that are always the same, and the bugs that it must find. Under the sanitizers it runs fewer
+# (ctest label sim).
+simulate() {
+    local program
+    for program in $(programs_in build/release/test | grep '/test_sim_'); do
+        "$program" --seed 1 --seeds 6000
+    done
+    test/sim/planted.py
+}
+
 cmd_ci() {
     if [[ ${1:-} == --step ]]; then
         "$2"
@@ -39,6 +49,7 @@ cmd_ci() {
         --extra "ci.lint=./dev lint"
         --extra "ci.docs=./dev docs"
         --extra "ci.fuzz-replay=./dev ci --step replay_corpus"
+        --extra "ci.sim=./dev ci --step simulate"
         --extra "ci.bench=./dev ci --step short_bench"
         --extra "ci.demo=./dev demo"
     )
