@@ -204,6 +204,12 @@ static void unknown_extensions_of_full_size_are_ignored(void **state)
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
+static void sleep_for_ever(void *arg)
+{
+    (void)arg;
+    (void)!rusm_sleep(RUSM_INFINITY);
+}
+
 static void say_names(struct support_scene *scene, struct support_liar *liar,
                       struct support_raw *raw, enum rusmi_frame_type type, uint64_t first)
 {
@@ -261,6 +267,93 @@ static void names_that_come_and_go_are_bounded(void **state)
     assert_int_equal(support_stats(scene->target).names_refused, 0);
 }
 
+/* Ask for names, again and again others, and publish none of them. */
+static void say_asks(struct support_scene *scene, struct support_liar *liar,
+                     struct support_raw *raw)
+{
+    for (unsigned i = 0; i < 100; i++) {
+        struct rusmi_frame frame = {.type = RUSMI_FRAME_NAMES_ASK, .id = ++liar->number};
+
+        (void)snprintf(frame.u.names_ask.name, sizeof(frame.u.names_ask.name), "name %llu",
+                       (unsigned long long)(liar->number & 0xffffff));
+        frame.u.names_ask.serial = 1;
+        support_say(scene, raw, &frame, 1);
+    }
+}
+
+static void names_asked_for_without_end_are_bounded(void **state)
+{
+    struct support_scene *scene = *state;
+    struct support_liar liar = {.say = say_asks};
+
+    support_lie(scene, "names that are asked for", &liar, 100000, (size_t)32 << 20);
+    assert_int_equal(liar.links_lost, 0);
+    assert_true(scene->raws[0]->frames[RUSMI_FRAME_NAMES_AGREE] > 0);
+    assert_true(support_stats(scene->target).names_refused > 50000);
+    support_expect_harm(scene, (struct support_harm){0});
+}
+
+/* Have the target list all its names, without end. */
+static void say_more(struct support_scene *scene, struct support_liar *liar,
+                     struct support_raw *raw)
+{
+    struct rusmi_frame frame = {.type = RUSMI_FRAME_NAMES_MORE};
+
+    (void)liar;
+    support_say(scene, raw, &frame, 1000);
+}
+
+static void names_wanted_again_without_end_are_bounded(void **state)
+{
+    struct support_scene *scene = *state;
+    struct support_liar liar = {.say = say_more};
+    rusm_pid pid;
+
+    assert_int_equal(rusm_spawn(scene->target->runtime, sleep_for_ever, NULL, &pid), RUSM_OK);
+    for (unsigned i = 0; i < 500; i++) {
+        char name[16];
+
+        (void)snprintf(name, sizeof(name), "own %u", i);
+        assert_int_equal(rusm_register_global(scene->target->node, name, pid), RUSM_OK);
+    }
+    support_lie(scene, "names wanted again", &liar, 200000, (size_t)32 << 20);
+    assert_int_equal(liar.links_lost, 0);
+    support_expect_harm(scene, (struct support_harm){0});
+}
+
+/* Take a name of a process that never reads, as the earlier claim, and give it back. */
+static void say_theft(struct support_scene *scene, struct support_liar *liar,
+                      struct support_raw *raw)
+{
+    struct rusmi_name_entry entry = {.name = "prey", .name_len = 4, .serial = 1};
+    struct rusmi_frame frame = {.type = RUSMI_FRAME_NAMES_ADD};
+
+    (void)liar;
+    frame.u.names.entries = &entry;
+    frame.u.names.len = 1;
+    for (unsigned i = 0; i < 200; i++) {
+        frame.type = RUSMI_FRAME_NAMES_ADD;
+        support_say(scene, raw, &frame, 1);
+        frame.type = RUSMI_FRAME_NAMES_DEL;
+        support_say(scene, raw, &frame, 1);
+    }
+}
+
+static void name_stolen_again_and_again_fills_no_mailbox(void **state)
+{
+    struct support_scene *scene = *state;
+    struct support_liar liar = {.say = say_theft};
+    rusm_pid pid;
+
+    assert_int_equal(rusm_spawn(scene->target->runtime, sleep_for_ever, NULL, &pid), RUSM_OK);
+    assert_int_equal(rusm_register_global(scene->target->node, "prey", pid), RUSM_OK);
+    support_lie(scene, "a name that is stolen", &liar, 800000, (size_t)64 << 20);
+    assert_int_equal(liar.links_lost, 0);
+    assert_true(support_stats(scene->target).names_conflicts > 200000);
+    assert_true(support_stats(scene->target).dropped_full > 0);
+    support_expect_harm(scene, (struct support_harm){0});
+}
+
 /* ---- messages -------------------------------------------------------------------------------- */
 
 static void say_messages(struct support_scene *scene, struct support_raw *raw, const char *to,
@@ -291,12 +384,6 @@ static void messages_to_nobody_are_dropped(void **state)
     assert_int_equal(liar.links_lost, 0);
     assert_true(support_stats(scene->target).dropped_noname > 0);
     support_expect_harm(scene, (struct support_harm){0});
-}
-
-static void sleep_for_ever(void *arg)
-{
-    (void)arg;
-    (void)!rusm_sleep(RUSM_INFINITY);
 }
 
 static void start_sleeper(struct support_scene *scene)
@@ -450,6 +537,9 @@ int main(void)
         CASE(unknown_extensions_of_full_size_are_ignored),
         CASE(a_million_names_are_bounded),
         CASE(names_that_come_and_go_are_bounded),
+        CASE(names_asked_for_without_end_are_bounded),
+        CASE(names_wanted_again_without_end_are_bounded),
+        CASE(name_stolen_again_and_again_fills_no_mailbox),
         CASE(messages_to_nobody_are_dropped),
         CASE(one_mailbox_flooded_with_small_messages_is_bounded),
         CASE(one_mailbox_flooded_with_big_messages_is_bounded),

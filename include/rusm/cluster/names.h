@@ -21,10 +21,10 @@ RUSM_BEGIN_DECLS
  * a partition, both succeed. Once they see each other every node agrees on one owner, the earlier
  * registration (in logical time, then the node whose name sorts first), and the process that lost
  * the name gets a message of kind RUSM_MSG_NAME_CONFLICT: its bytes are the name, its sender is the
- * owner. One message for each loss; it passes a
- * mailbox with a capacity, and counts against rusm_node_config.mailbox_bytes_max. The registration stays on record:
- * the loser owns the name again when all that won over it are gone, unless it calls
- * rusm_unregister_global(). This is the spirit of Erlang's global:random_notify_name/3, with a
+ * owner. One message for each loss; it passes a mailbox with a capacity, and counts against
+ * rusm_node_config.mailbox_bytes_max. The registration stays on record: the loser owns the name
+ * again when all that won over it are gone, unless it calls rusm_unregister_global(). This is the
+ * spirit of Erlang's global:random_notify_name/3, with a
  * choice that is the same everywhere instead of random.
  *
  * Owns:    nothing; the name is copied.
