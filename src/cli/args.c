@@ -62,6 +62,14 @@ static const struct option options[RUSMI_OPTIONS] = {
                                       TO(connect_timeout_ms), 0, 0,
                                       "give up, and stop the node, if a --connect has not worked "
                                       "after so long (default: never)"},
+    [RUSMI_OPTION_JOIN] = {"join", 0, OPTION_LIST, "SPEC", NULL, TO(join), 0, 0,
+                           "where to look for members, again and again: ADDRESS[,ADDRESS...], "
+                           "file:PATH, dns:NAME:PORT or srv:NAME; may be repeated"},
+    [RUSMI_OPTION_ADVERTISE] = {"advertise", 0, OPTION_TEXT, "ADDRESS", NULL, TO(advertise), 0, 0,
+                                "where others reach the node if not at --listen; port 0 for the "
+                                "same port"},
+    [RUSMI_OPTION_NO_MESH] = {"no-mesh", 0, OPTION_FLAG, NULL, NULL, TO(no_mesh), 0, 0,
+                              "link only to the nodes given, and not to those that they know"},
     [RUSMI_OPTION_LOAD] = {"load", 0, OPTION_LIST, "FILE", NULL, TO(load), 0, 0,
                            "application to run in the node, a shared object; may be repeated"},
     [RUSMI_OPTION_TICK_MS] = {"tick-ms", 0, OPTION_NUMBER, "MS", NULL, TO(tick_ms), TICK_MS_MIN,
@@ -213,8 +221,10 @@ static bool set_defaults(struct rusmi_args *args, const struct rusmi_command *co
     /* One more, because nothing may be allocated as nothing. */
     args->operands.items = calloc(words + 1, sizeof(char *));
     args->connect.items = calloc(words + 1, sizeof(char *));
+    args->join.items = calloc(words + 1, sizeof(char *));
     args->load.items = calloc(words + 1, sizeof(char *));
-    return args->operands.items != NULL && args->connect.items != NULL && args->load.items != NULL;
+    return args->operands.items != NULL && args->connect.items != NULL &&
+           args->join.items != NULL && args->load.items != NULL;
 }
 
 static bool check_operands(const struct parser *parser)
@@ -290,8 +300,9 @@ void rusmi_args_fini(struct rusmi_args *args)
 {
     free((void *)args->operands.items);
     free((void *)args->connect.items);
+    free((void *)args->join.items);
     free((void *)args->load.items);
-    args->operands = args->connect = args->load = (struct rusmi_arg_list){NULL, 0};
+    args->operands = args->connect = args->join = args->load = (struct rusmi_arg_list){NULL, 0};
 }
 
 /* ---- help */

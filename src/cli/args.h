@@ -26,6 +26,9 @@ enum rusmi_option_id {
     RUSMI_OPTION_LISTEN,
     RUSMI_OPTION_CONNECT,
     RUSMI_OPTION_CONNECT_TIMEOUT,
+    RUSMI_OPTION_JOIN,
+    RUSMI_OPTION_ADVERTISE,
+    RUSMI_OPTION_NO_MESH,
     RUSMI_OPTION_LOAD,
     RUSMI_OPTION_TICK_MS,
     RUSMI_OPTION_READY_FD,
@@ -58,6 +61,9 @@ struct rusmi_args {
     const char *listen;
     struct rusmi_arg_list connect;
     int64_t connect_timeout_ms; /* RUSM_INFINITY: not given */
+    struct rusmi_arg_list join;
+    const char *advertise;
+    bool no_mesh;
     struct rusmi_arg_list load;
     uint64_t tick_ms; /* 0: not given */
     int64_t ready_fd; /* -1: not given */

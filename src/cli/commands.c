@@ -29,11 +29,12 @@ const struct rusmi_command rusmi_commands[] = {
     {"ca show", "FILE|DIR ...", 1, ANY, OF(JSON), NOTHING,
      "Show what certificates say: a file, or all *.pem files of a folder", "", rusmi_run_ca_show},
     {"node start", "", 0, 0,
-     OF(NAME) | OF(LISTEN) | OF(IDENTITY) | OF(CONNECT) | OF(CONNECT_TIMEOUT) | OF(LOAD) |
-         OF(TICK_MS) | OF(READY_FD) | OF(JSON),
+     OF(NAME) | OF(LISTEN) | OF(IDENTITY) | OF(CONNECT) | OF(CONNECT_TIMEOUT) | OF(JOIN) |
+         OF(ADVERTISE) | OF(NO_MESH) | OF(LOAD) | OF(TICK_MS) | OF(READY_FD) | OF(JSON),
      OF(IDENTITY), "Run a node until SIGINT or SIGTERM",
      "Prints one line when it is ready: its applications are started and it can be connected to. "
-     "A second signal ends it without waiting for its processes.\n\n"
+     "A signal makes it leave the cluster; a second one ends it without waiting for its "
+     "processes.\n\n"
      "--identity may be a folder; then the files are those of --name.",
      rusmi_run_node_start},
     {"ps", "", 0, 0, ATTACH, NEEDED, "List the processes of a node",

@@ -2,7 +2,8 @@
 /*
  * rusm node start: a node as a host process. The main thread starts everything, waits for a signal
  * or for a failure, and takes everything down in the opposite order; each --connect is a process of
- * the node, which dials until it succeeds and then ends.
+ * the node, which dials until it succeeds, has the node look for that address from then on, and
+ * ends.
  *
  * Signals are blocked before the first thread exists, so that they reach only the descriptor that
  * the main thread waits for.
@@ -31,6 +32,8 @@
 #define BACK_OFF_MAX_MS   5000
 #define ATTEMPT_MS        5000
 #define NS_PER_MS         1000000u
+/* What was accepted for other nodes has so long to be handed over when the node ends. */
+#define LEAVE_MS 5000
 
 struct app {
     void *object;
@@ -127,6 +130,10 @@ static void dial_main(void *arg)
 
         if (err == RUSM_OK) {
             tell(dial->host, "linked to %s at %s", peer, dial->address);
+            err = rusm_node_join(NULL, dial->address);
+            if (err != RUSM_OK && err != RUSM_ECLOSED) {
+                give_up(dial, err);
+            }
             return;
         }
         if (!may_work_later(err) || left_ms <= wait_ms) {
@@ -140,6 +147,24 @@ static void dial_main(void *arg)
         (void)!rusm_sleep(jitter(wait_ms));
         wait_ms = 2 * wait_ms < BACK_OFF_MAX_MS ? 2 * wait_ms : BACK_OFF_MAX_MS;
     }
+}
+
+static rusm_err start_joins(struct host *host)
+{
+    rusm_err err = RUSM_OK;
+
+    for (size_t i = 0; err == RUSM_OK && i < host->args->join.len; i++) {
+        const char *spec = host->args->join.items[i];
+
+        err = rusm_node_join(host->node, spec);
+        if (err != RUSM_OK) {
+            char reason[256];
+
+            (void)snprintf(reason, sizeof(reason), "%s", rusm_err_detail());
+            err = rusm_set_err_detail(err, "--join %s: %s", spec, reason);
+        }
+    }
+    return err;
 }
 
 static rusm_err start_dials(struct host *host)
@@ -266,6 +291,8 @@ static rusm_err bind_node(struct host *host)
     if (args->tick_ms != 0) {
         node.tick_ms = (uint32_t)args->tick_ms;
     }
+    node.advertise = args->advertise;
+    node.mesh = !args->no_mesh;
     return rusm_node_bind_with(&host->node, host->runtime, args->name, &node);
 }
 
@@ -329,6 +356,16 @@ static rusm_err report_ready(const struct host *host)
     return RUSM_OK;
 }
 
+/* From here on a signal ends the OS process at once: processes that never pause could hold us for
+ * ever. */
+static void unblock_signals(void)
+{
+    sigset_t set;
+
+    end_signals(&set);
+    (void)sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 /* Wait until somebody wants the node to end; returns the exit code. */
 static enum rusmi_exit wait_end(struct host *host)
 {
@@ -349,18 +386,10 @@ static enum rusmi_exit wait_end(struct host *host)
     }
     if (read(host->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         tell(host, "stops: %s", strsignal((int)info.ssi_signo));
+        unblock_signals();
+        (void)!rusm_node_leave(host->node, LEAVE_MS); /* what is late is lost with the node */
     }
     return RUSMI_EXIT_OK;
-}
-
-/* From here on a signal ends the OS process at once: processes that never pause could hold us for
- * ever. */
-static void unblock_signals(void)
-{
-    sigset_t set;
-
-    end_signals(&set);
-    (void)sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
 static void host_fini(struct host *host)
@@ -415,6 +444,9 @@ static enum rusmi_exit host_start(struct host *host)
         return rusmi_exit_code(err);
     }
     err = report_ready(host);
+    if (err == RUSM_OK) {
+        err = start_joins(host);
+    }
     if (err == RUSM_OK) {
         err = start_dials(host);
     }

@@ -188,6 +188,7 @@ static void peer_object(struct listing *listing, const void *record)
     rusmi_json_begin_object(json, NULL);
     rusmi_json_text(json, "name", info->name);
     rusmi_json_text(json, "address", info->address);
+    rusmi_json_text(json, "listen", info->listen);
     rusmi_json_text(json, "incarnation", incarnation);
     rusmi_json_text(json, "role", rusm_role_name(info->role));
     rusmi_json_bool(json, "dialed", info->dialed);

@@ -4,10 +4,41 @@
  * happens in whatever order. What a node knows is what its core's actions told, kept here in the
  * plainest way; a change that is none (joining twice, leaving without having joined) fails.
  */
+#include "base/mem.h"
 #include "cluster/core_net_test.h"
 
 #define KNOWN_MAX 6000
 #define GROUPS    3
+
+/* The n-th allocation from now fails, 0: none. The linker wraps these. */
+static size_t fail_at;
+
+void *__real_rusmi_alloc(size_t size);
+void *__real_rusmi_zalloc(size_t size);
+void *__real_rusmi_realloc(void *block, size_t size);
+void *__wrap_rusmi_alloc(size_t size);
+void *__wrap_rusmi_zalloc(size_t size);
+void *__wrap_rusmi_realloc(void *block, size_t size);
+
+static bool fails(void)
+{
+    return fail_at != 0 && --fail_at == 0;
+}
+
+void *__wrap_rusmi_alloc(size_t size)
+{
+    return fails() ? NULL : __real_rusmi_alloc(size);
+}
+
+void *__wrap_rusmi_zalloc(size_t size)
+{
+    return fails() ? NULL : __real_rusmi_zalloc(size);
+}
+
+void *__wrap_rusmi_realloc(void *block, size_t size)
+{
+    return fails() ? NULL : __real_rusmi_realloc(block, size);
+}
 
 struct known {
     char group[RUSM_NAME_MAX + 1];
@@ -106,6 +137,7 @@ static int setup(void **state)
 {
     struct stage *stage = calloc(1, sizeof(struct stage));
 
+    fail_at = 0;
     net_init(&stage->net);
     for (int i = 0; i < 3; i++) {
         incarnations[i] = 11u * (unsigned)(i + 1);
@@ -119,6 +151,7 @@ static int teardown(void **state)
 {
     struct stage *stage = *state;
 
+    fail_at = 0;
     net_fini(&stage->net);
     free(stage);
     return 0;
@@ -224,7 +257,7 @@ static void test_order_of_changes_of_a_member_is_kept(void **state)
     assert_int_equal(rusmi_core_groups(net->nodes[0].core, changes, 501, net->now, &actions), 501);
     net_act(net, 0, &actions);
     net_run(net);
-    assert_int_equal(stage->views[1].joins, 36 * 7 - 0);
+    assert_int_equal(stage->views[1].joins, 36 * 7);
     assert_int_equal(stage->views[1].leaves, 35 * 7 + 4);
     for (uint64_t serial = 1; serial <= 7; serial++) {
         assert_int_equal(knows(stage, 1, "room", 0, serial), serial > 4);
@@ -314,6 +347,46 @@ static void test_strangers_hear_nothing(void **state)
     assert_true(net_link(net, 3, "london") != 0 && net_link(net, 4, "london") != 0);
     assert_int_equal(stage->views[0].len + stage->views[3].len + stage->views[4].len, 0);
     assert_int_equal(net_stats(net, 0).groups_refused + net_stats(net, 0).protocol_errors, 0);
+}
+
+/* ---- without memory --------------------------------------------------------------------------- */
+
+/* Whichever allocation fails, what was not taken can be given again, and then all know all: either
+ * nothing was missing, or the link was closed and comes again. */
+static void test_without_memory_nothing_is_forgotten(void **state)
+{
+    const struct rusmi_group_change changes[] = {
+        {"room", 4, 1, true}, {"room", 4, 2, true}, {"other", 5, 1, true}, {"room", 4, 1, false}};
+    bool met = true;
+
+    for (size_t n = 1; met; n++) {
+        struct stage *stage;
+        struct rusmi_actions actions;
+        size_t taken;
+
+        (void)teardown(state);
+        (void)setup(state);
+        stage = *state;
+        net_join(&stage->net, 0, 1);
+        rusmi_actions_init(&actions);
+        fail_at = n;
+        taken = rusmi_core_groups(stage->net.nodes[0].core, changes, 4, stage->net.now, &actions);
+        net_act(&stage->net, 0, &actions);
+        net_run(&stage->net);
+        met = fail_at == 0;
+        fail_at = 0;
+        rusmi_actions_init(&actions);
+        assert_int_equal(rusmi_core_groups(stage->net.nodes[0].core, changes + taken, 4 - taken,
+                                           stage->net.now, &actions),
+                         4 - taken);
+        net_act(&stage->net, 0, &actions);
+        net_run(&stage->net);
+        assert_int_equal(net_dial(&stage->net, 1, 0, stage->net.nodes[0].address, 1000), RUSM_OK);
+        net_run(&stage->net);
+        assert_true(knows(stage, 1, "room", 0, 2) && knows(stage, 1, "other", 0, 1));
+        assert_int_equal(stage->views[1].len, 2);
+        assert_true(n < 100);
+    }
 }
 
 /* ---- at random -------------------------------------------------------------------------------- */
@@ -454,6 +527,7 @@ int main(void)
         TEST(test_long_sync_with_changes_on_the_way),
         TEST(test_members_over_the_limit_are_refused_and_counted),
         TEST(test_strangers_hear_nothing),
+        TEST(test_without_memory_nothing_is_forgotten),
         TEST(test_churn_converges_by_seed),
     };
 

@@ -19,7 +19,11 @@
 
 #define NS_PER_MS 1000000u
 
-#define TO(state) (1u << (state))
+/* Unfinished handshakes of one certificate, as said by who dialed: an honest node has one or two,
+ * and a few more for a moment when it restarts. */
+#define UNFINISHED_MAX 8u
+
+#define TO(state)      (1u << (state))
 static const struct {
     const char *name;
     unsigned next; /* states this one may move to */
@@ -353,6 +357,23 @@ static void send_hello(struct rusmi_core *core, struct conn *conn, rusm_time now
     (void)rusmi_conn_send(core, conn, &frame, now, out);
 }
 
+/* Handshakes that holders of a certificate began here and have not finished. */
+static unsigned unfinished_of(const struct rusmi_core *core, const struct rusmi_core_cert *cert)
+{
+    unsigned count = 0;
+
+    for (const struct rusmi_list *node = core->handshakes.next; node != &core->handshakes;
+         node = node->next) {
+        const struct conn *conn = rusmi_container(node, struct conn, in_state);
+
+        count += conn->state != CONN_DIALING && !conn->dialed && !conn->cert.shared &&
+                         strcmp(conn->cert.node, cert->node) == 0
+                     ? 1
+                     : 0;
+    }
+    return count;
+}
+
 rusm_err rusmi_conn_authenticated(struct rusmi_core *core, const struct rusmi_core_event *event,
                                   rusm_time now, struct rusmi_actions *out)
 {
@@ -393,6 +414,13 @@ rusm_err rusmi_conn_authenticated(struct rusmi_core *core, const struct rusmi_co
         rusmi_conn_close(core, conn, RUSMI_CLOSE_FULL, RUSMI_DOWN_REFUSED, now, out,
                          "\"%s\" has %" PRIu32 " unfinished handshakes, as many as it may",
                          core->name, core->cfg.peers_max);
+        return RUSM_OK;
+    }
+    if (!conn->dialed && !conn->cert.shared && unfinished_of(core, &conn->cert) > UNFINISHED_MAX) {
+        /* And keep all others out with it. */
+        rusmi_conn_close(core, conn, RUSMI_CLOSE_FULL, RUSMI_DOWN_REFUSED, now, out,
+                         "\"%s\" has %u unfinished handshakes with \"%s\", as many as it may",
+                         core->name, UNFINISHED_MAX, conn->cert.node);
         return RUSM_OK;
     }
     send_hello(core, conn, now, out);

@@ -73,7 +73,6 @@ struct conn {
     uint64_t id;
     enum conn_state state;
     bool dialed;
-    bool authenticated;
     struct rusmi_deadline deadline;
     struct rusmi_splitter splitter;
     char address[RUSMI_WIRE_ADDRESS_MAX + 1]; /* dialed: as dialed; else as the transport says */

@@ -511,13 +511,14 @@ static void test_incarnation_of_another_node_is_refused(void **state)
 }
 
 /* Send raw bytes to london as a peer that has authenticated, and see how london ends the conn. */
-static uint64_t raw_conn(struct net *net)
+static uint64_t raw_conn_of(struct net *net, const char *node)
 {
-    static const struct rusmi_core_cert cert = {.cluster = "demo", .node = "tokyo"};
+    struct rusmi_core_cert cert = {.cluster = "demo"};
     struct rusmi_core_event event = {.kind = RUSMI_EVENT_AUTHENTICATED};
     struct wire *wire = &net->wires[net->wires_len++];
 
     memset(wire, 0, sizeof(*wire));
+    (void)snprintf(cert.node, sizeof(cert.node), "%s", node);
     event.conn = rusmi_core_conn_id(net->nodes[LONDON].core);
     event.u.authenticated.cert = &cert;
     event.u.authenticated.address = "10.0.0.66:1";
@@ -529,6 +530,11 @@ static uint64_t raw_conn(struct net *net)
     wire->ends[1].open = true;
     net_event(net, LONDON, &event);
     return event.conn;
+}
+
+static uint64_t raw_conn(struct net *net)
+{
+    return raw_conn_of(net, "tokyo");
 }
 
 static void raw_bytes(struct net *net, uint64_t conn, const void *bytes, size_t len)
@@ -761,12 +767,34 @@ static void test_silent_handshakes_are_bounded(void **state)
 
     net_start(net, LONDON, "london", 11); /* peers_max is 100 */
     for (size_t i = 0; i < 101; i++) {
-        conns[i] = raw_conn(net);
+        char node[16];
+
+        (void)snprintf(node, sizeof(node), "node %zu", i);
+        conns[i] = raw_conn_of(net, node);
     }
     assert_true(raw_open(net, conns[99]));
     assert_false(raw_open(net, conns[100]));
     assert_int_equal(net->nodes[LONDON].last_code, RUSMI_CLOSE_FULL);
     net_pass(net, 5001); /* the hello time frees the places */
+    assert_true(raw_open(net, raw_conn(net)));
+}
+
+/* So that it can not keep all others out. */
+static void test_silent_handshakes_of_one_certificate_are_few(void **state)
+{
+    struct net *net = *state;
+    uint64_t conns[9];
+
+    net_start(net, LONDON, "london", 11);
+    for (size_t i = 0; i < 9; i++) {
+        conns[i] = raw_conn(net);
+    }
+    assert_true(raw_open(net, conns[7]));
+    assert_false(raw_open(net, conns[8]));
+    assert_int_equal(net->nodes[LONDON].last_code, RUSMI_CLOSE_FULL);
+    assert_int_equal(net_stats(net, LONDON).refused_full, 1);
+    assert_true(raw_open(net, raw_conn_of(net, "paris")));
+    net_pass(net, 5001);
     assert_true(raw_open(net, raw_conn(net)));
 }
 
@@ -878,6 +906,7 @@ int main(void)
         TEST(test_reason_of_a_peer_is_checked),
         TEST(test_peers_max_refuses_further_links),
         TEST(test_silent_handshakes_are_bounded),
+        TEST(test_silent_handshakes_of_one_certificate_are_few),
         TEST(test_shutdown_ends_everything_with_a_reason),
         TEST(test_peer_list_survives_changes),
         TEST(test_bad_configuration_is_refused),

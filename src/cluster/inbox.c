@@ -52,12 +52,17 @@ rusm_err rusmi_inbox_init(struct rusmi_inbox *ib, const struct rusmi_inbox_confi
 {
     size_t streams = cfg->streams_max;
 
+    /*
+     * The pool is megabytes of which few are ever used. It is not cleared: memory that the allocator
+     * has had before would be touched by that, and cost what it says. An entry is set when it is
+     * used.
+     */
     rusmi_assert(streams >= 64 && streams < UINT32_MAX && (streams & (streams - 1)) == 0);
     rusmi_assert(cfg->deliver != NULL);
     *ib = (struct rusmi_inbox){
         .delivered = rusmi_zalloc_array(streams / 64, sizeof(uint64_t)),
         .slots = rusmi_zalloc_array(streams, sizeof(struct rusmi_inbox_slot)),
-        .pool = rusmi_zalloc_array(streams, sizeof(struct rusmi_inbox_entry)),
+        .pool = rusmi_alloc(streams * sizeof(struct rusmi_inbox_entry)),
         .mask = streams - 1,
         .cfg = *cfg,
     };
@@ -155,7 +160,9 @@ static struct rusmi_inbox_entry *entry_add(struct rusmi_inbox *ib, uint64_t seq)
     }
     entry->seq = seq;
     entry->msg = NULL;
+    entry->body = NULL;
     entry->received = entry->held = 0;
+    entry->head_len = 0;
     entry->state = ENTRY_HEAD;
     slot_of(ib, seq)->own = (uint32_t)(entry - ib->pool) + 1;
     ib->unfinished_count++;

@@ -93,10 +93,10 @@ static bool has(const struct addresses *addresses, const char *text)
 }
 
 /*
- * Read addresses that are separated by blanks, commas and lines. False, with the detail set, if some
+ * Read addresses that are separated by blanks, commas and lines into join->next. False, with the detail set, if some
  * could not be read; the others are there all the same.
  */
-static bool read_list(const char *text, size_t text_len, struct addresses *addresses)
+static bool read_list(struct join *join, const char *text, size_t text_len)
 {
     const char *end = text + text_len;
     unsigned line = 1;
@@ -105,6 +105,7 @@ static bool read_list(const char *text, size_t text_len, struct addresses *addre
     while (text < end) {
         char word[RUSM_ADDRESS_MAX];
         struct rusmi_address address;
+        char where[24];
         size_t len = 0;
 
         if (*text == '#') {
@@ -124,12 +125,13 @@ static bool read_list(const char *text, size_t text_len, struct addresses *addre
         (void)snprintf(word, sizeof(word), "%.*s", (int)(len < sizeof(word) ? len : sizeof(word)),
                        text);
         if (len < sizeof(word) && rusmi_address_parse(word, &address)) {
-            add(addresses, &address);
+            add(&join->next, &address);
         } else if (good) {
             good = false;
-            (void)rusm_set_err_detail(
-                RUSM_EINVAL, "line %u: %s is no numeric address \"IPv4:port\" or \"[IPv6]:port\"",
-                line, word);
+            (void)snprintf(where, sizeof(where), "line %u: ", line);
+            (void)rusm_set_err_detail(RUSM_EINVAL,
+                                      "%s%s is no numeric address \"IPv4:port\" or \"[IPv6]:port\"",
+                                      join->source == SOURCE_FILE ? where : "", word);
         }
         text += len;
     }
@@ -188,7 +190,7 @@ static rusm_err read_spec(struct join *join, const char *spec)
     }
     join->source = SOURCE_LIST;
     join->what = join->spec;
-    if (!read_list(join->what, strlen(join->what), &join->next)) {
+    if (!read_list(join, join->what, strlen(join->what))) {
         return RUSM_EINVAL;
     }
     if (join->next.more) {
@@ -245,7 +247,7 @@ static enum look look_at_file(struct join *join)
     join->file_size = now.st_size;
     join->file_inode = now.st_ino;
     join->file_read = true;
-    (void)read_list(text, len, &join->next); /* what is wrong is in the detail */
+    (void)read_list(join, text, len); /* what is wrong is in the detail */
     rusmi_free(text);
     return LOOK_NEW;
 }

@@ -127,7 +127,7 @@ void rusmi_groups_deliver(rusm_node *node, const struct rusmi_message_head *head
 }
 
 rusm_err rusmi_groups_send(void *arg, rusm_pid from, uint64_t incarnation, const char *group,
-                           const void *data, size_t len, bool wait)
+                           const void *data, size_t len, int64_t timeout_ms)
 {
     rusm_node *node = arg;
     struct rusmi_message_head head = {.kind = RUSMI_MESSAGE_TO_GROUP,
@@ -146,7 +146,7 @@ rusm_err rusmi_groups_send(void *arg, rusm_pid from, uint64_t incarnation, const
     err = rusmi_out_new(&out, &head, data, len);
     if (err == RUSM_OK) {
         memcpy(key + 1, group, head.name_len); /* a destination that no peer slows down for */
-        err = rusmi_link_send(link, out, key, 1 + (size_t)head.name_len, wait);
+        err = rusmi_link_send(link, out, key, 1 + (size_t)head.name_len, timeout_ms);
         if (err != RUSM_OK) {
             rusmi_out_del(out);
         }

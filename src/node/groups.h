@@ -26,6 +26,6 @@ void rusmi_groups_deliver(rusm_node *node, const struct rusmi_message_head *head
 /* For the runtime's router. */
 void rusmi_groups_news(void *arg);
 rusm_err rusmi_groups_send(void *arg, rusm_pid from, uint64_t incarnation, const char *group,
-                           const void *data, size_t len, bool wait);
+                           const void *data, size_t len, int64_t timeout_ms);
 
 #endif

@@ -11,6 +11,7 @@
 #include "node/send.h"
 
 #include <rusm/cluster/names.h>
+#include <rusm/otp/call.h>
 
 #include <string.h>
 
@@ -71,6 +72,7 @@ void rusmi_names_conflict(rusm_node *node, const struct rusmi_action *action)
 {
     size_t len = strlen(action->text);
     rusm_msg *msg;
+    rusm_err err;
 
     if (rusm_msg_new(&msg, len) != RUSM_OK) {
         rusmi_count(&node->counters.dropped_nomem, 1);
@@ -79,8 +81,12 @@ void rusmi_names_conflict(rusm_node *node, const struct rusmi_action *action)
     memcpy(rusm_msg_data(msg), action->text, len);
     rusm_msg_set_sender(msg, action->pid);
     rusm_msg_set_kind(msg, RUSM_MSG_NAME_CONFLICT, 0);
-    if (rusm_deliver(node->runtime, action->ref, msg) != RUSM_OK) {
-        rusm_msg_del(msg); /* it has just ended, and takes its claim along */
+    rusm_msg_set_far(msg); /* a peer can claim a name again and again */
+    err = rusm_deliver(node->runtime, action->ref, msg);
+    if (err != RUSM_OK) {
+        rusm_msg_del(msg);
+        rusmi_count(
+            err == RUSM_EFULL ? &node->counters.dropped_full : &node->counters.dropped_noproc, 1);
     }
 }
 
@@ -252,6 +258,15 @@ rusm_err rusm_send_global(rusm_node *node, const char *name, const void *data, s
     }
     node = rusmi_node_resolve(node);
     return rusmi_send_pid(node, pid, data, len);
+}
+
+rusm_err rusm_call_global(rusm_node *node, const char *name, const void *data, size_t len,
+                          int64_t timeout_ms, rusm_msg **out_reply)
+{
+    rusm_pid pid;
+    rusm_err err = rusm_whereis_global(node, name, &pid);
+
+    return err == RUSM_OK ? rusm_call(pid, data, len, timeout_ms, out_reply) : err;
 }
 
 ptrdiff_t rusm_name_list(rusm_node *node, uint64_t *cursor, rusm_name_info *infos, size_t infos_max)

@@ -111,6 +111,7 @@ static void peer_down(struct rusmi_link *link, const struct rusmi_action *action
     rusmi_link_shut_queue(link, false);
     rusmi_gate_cut(link);
     rusmi_signals_down(link, action->text);
+    rusmi_groups_peer_down(link->node, action->incarnation);
     rusmi_events_down(link, action->cause, action->text);
 }
 

@@ -34,32 +34,6 @@ static struct {
     rusm_err err;
 } net;
 
-static rusm_err route_send(void *arg, rusm_pid from, rusm_pid to, rusm_msg *msg)
-{
-    (void)arg;
-    (void)from;
-    (void)to;
-    (void)msg;
-    return RUSM_ENONODE;
-}
-
-static rusm_err route_kill(void *arg, rusm_pid from, rusm_pid to)
-{
-    (void)arg;
-    (void)from;
-    (void)to;
-    return RUSM_ENONODE;
-}
-
-static bool route_name(void *arg, uint64_t incarnation, char *buf, size_t buf_len)
-{
-    (void)arg;
-    (void)incarnation;
-    (void)buf;
-    (void)buf_len;
-    return false;
-}
-
 static void route_changed(void *arg)
 {
     (void)arg;
@@ -67,30 +41,28 @@ static void route_changed(void *arg)
 }
 
 static rusm_err route_group(void *arg, rusm_pid from, uint64_t incarnation, const char *group,
-                            const void *data, size_t len, bool wait)
+                            const void *data, size_t len, int64_t timeout_ms)
 {
     struct copy *copy = &net.copies[net.copies_len];
 
     (void)arg;
     assert_string_equal(group, G);
-    if (incarnation == net.full && !wait) {
+    assert_true(timeout_ms == 0 || timeout_ms == RUSM_INFINITY);
+    if (incarnation == net.full && timeout_ms == 0) {
         return RUSM_EAGAIN;
     }
     if (incarnation == net.broken) {
         return net.err;
     }
     assert_true(net.copies_len < COPIES_MAX && len < sizeof(copy->text));
-    *copy = (struct copy){.incarnation = incarnation, .from = from, .wait = wait};
+    *copy = (struct copy){.incarnation = incarnation, .from = from, .wait = timeout_ms != 0};
     memcpy(copy->text, data, len);
     net.copies_len++;
     return RUSM_OK;
 }
 
-static const rusm_router router = {.send = route_send,
-                                   .kill = route_kill,
-                                   .node_name = route_name,
-                                   .groups_changed = route_changed,
-                                   .group_send = route_group};
+/* Groups ask it for nothing else. */
+static const rusm_router router = {.groups_changed = route_changed, .group_send = route_group};
 
 static void open_node(uint64_t seed)
 {

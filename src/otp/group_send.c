@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "otp/trace.h"
 
+#include <rusm/otp/driver.h>
 #include <rusm/otp/link.h>
 
 #include <string.h>
@@ -191,6 +192,10 @@ ptrdiff_t rusm_runtime_group_deliver(rusm_runtime *rt, const char *group, size_t
     for (struct rusm_msg *copy = bag.msgs; copy != NULL; copy = copy->next) {
         copy->flags |= msg->flags & RUSMI_MSG_FAR;
     }
+    for (rusm_msg *copy = bag.msgs; (msg->flags & RUSMI_MSG_FAR) != 0 && copy != NULL;
+         copy = copy->next) {
+        rusm_msg_set_far(copy);
+    }
     sent = send_here(rt, name, &walk, &bag, NULL);
     rusmi_luggage_fini(&bag, rt);
     rusm_msg_del(msg);
@@ -232,11 +237,11 @@ struct parcel {
 };
 
 /* One copy; returns to how many members it went. */
-static size_t send_copy(const struct parcel *parcel, struct target *target, bool wait,
+static size_t send_copy(const struct parcel *parcel, struct target *target, int64_t timeout_ms,
                         rusm_err *out_err)
 {
     rusm_err err = rusmi_route_group_send(parcel->rt, target->incarnation, parcel->name,
-                                          parcel->data, parcel->len, wait);
+                                          parcel->data, parcel->len, timeout_ms);
 
     *out_err = err;
     if (err != RUSM_OK) {
@@ -263,11 +268,11 @@ static size_t send_away(const struct parcel *parcel, struct target *targets, siz
     size_t sent = 0;
 
     for (size_t i = 0; i < len; i++) {
-        sent += send_copy(parcel, &targets[i], false, &err);
+        sent += send_copy(parcel, &targets[i], 0, &err);
     }
     for (size_t i = 0; i < len && err != RUSM_EKILLED; i++) {
         if (targets[i].waits && wait) {
-            sent += send_copy(parcel, &targets[i], true, &err);
+            sent += send_copy(parcel, &targets[i], RUSM_INFINITY, &err);
         } else if (targets[i].waits) {
             (void)atomic_fetch_add(&parcel->rt->copies_skipped, 1);
         }

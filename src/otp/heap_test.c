@@ -6,6 +6,7 @@
  */
 #include "otp/fixture_test.h"
 
+#include <rusm/otp/driver.h>
 #include <rusm/test.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -252,6 +253,48 @@ static rusm_err op_group(struct fixture *fixture)
     return err;
 }
 
+/* Without memory no process of another node becomes a member, and nobody gets what one sends. */
+static rusm_err op_remote_group(struct fixture *fixture)
+{
+    rusm_err err = rusm_thread_enter(fixture->rt, NULL);
+    rusm_pid far = {77, 1};
+    ptrdiff_t got;
+    rusm_ref ref;
+    rusm_msg *msg;
+
+    if (err != RUSM_OK) {
+        return err;
+    }
+    err = rusm_runtime_group_remote_add(fixture->rt, "group", 5, far);
+    assert_int_equal(rusm_group_members(NULL, "group", NULL, 0), err == RUSM_OK ? 1 : 0);
+    if (err == RUSM_OK) {
+        got = rusm_group_monitor("group", &ref, NULL, 0);
+        err = got < 0 ? (rusm_err)got : RUSM_OK;
+    }
+    for (far.serial = 2; err == RUSM_OK && far.serial < 7; far.serial++) {
+        err = rusm_runtime_group_remote_add(fixture->rt, "group", 5, far);
+    }
+    if (err == RUSM_OK) {
+        err = rusm_group_join(NULL, "group", rusm_self());
+    }
+    if (err == RUSM_OK) {
+        err = rusm_runtime_group_remote_add(fixture->rt, "other", 5, (rusm_pid){78, 1});
+    }
+    if (err == RUSM_OK) {
+        err = rusm_msg_new(&msg, 3);
+    }
+    if (err == RUSM_OK) {
+        got = rusm_runtime_group_deliver(fixture->rt, "group", 5, msg);
+        assert_int_equal(got, 1);
+        got = rusm_group_send(NULL, "group", "abc", 3); /* there is no router */
+        err = got < 0 ? (rusm_err)got : RUSM_OK;
+    }
+    rusm_runtime_group_remote_drop(fixture->rt, 77);
+    rusm_runtime_group_remote_drop(fixture->rt, 78);
+    rusm_thread_leave();
+    return err;
+}
+
 static void quiet(void *arg, const rusm_log_entry *entry)
 {
     (void)arg;
@@ -328,6 +371,7 @@ static void test_each_failed_allocation_is_an_error_without_effect(void **state)
     assert_true(failures_of(op_wait_fd, fixture) > 0);
     assert_true(failures_of(op_timer, fixture) > 4);
     assert_true(failures_of(op_group, fixture) > 10);
+    assert_true(failures_of(op_remote_group, fixture) > 10);
     assert_true(failures_of(op_log, fixture) > 5);
     assert_int_equal(failures_of(op_trace, fixture), 1);
     assert_true(failures_of(op_whereis_or_spawn, fixture) > 0);

@@ -441,7 +441,7 @@ bool rusmi_route_name(struct rusmi_process *self, uint64_t incarnation, char *bu
 /* As the router's functions of the same name; RUSM_ENONODE without a router that has it. */
 void rusmi_route_groups_changed(rusm_runtime *rt);
 rusm_err rusmi_route_group_send(rusm_runtime *rt, uint64_t incarnation, const char *group,
-                                const void *data, size_t len, bool wait);
+                                const void *data, size_t len, int64_t timeout_ms);
 /* A message was taken from proc's mailbox, or it was closed: look whether it is no longer crowded.
  */
 void rusmi_crowd_taken(struct rusmi_process *proc, bool closed);

@@ -272,7 +272,7 @@ void rusmi_route_groups_changed(rusm_runtime *rt)
 }
 
 rusm_err rusmi_route_group_send(rusm_runtime *rt, uint64_t incarnation, const char *group,
-                                const void *data, size_t len, bool wait)
+                                const void *data, size_t len, int64_t timeout_ms)
 {
     const struct rusm_router *router;
     rusm_err err = RUSM_ENONODE;
@@ -280,7 +280,8 @@ rusm_err rusmi_route_group_send(rusm_runtime *rt, uint64_t incarnation, const ch
     (void)atomic_fetch_add(&rt->router_calls, 1);
     router = atomic_load(&rt->router);
     if (router != NULL && router->group_send != NULL) {
-        err = router->group_send(rt->router_arg, rusm_self(), incarnation, group, data, len, wait);
+        err = router->group_send(rt->router_arg, rusm_self(), incarnation, group, data, len,
+                                 timeout_ms);
     }
     router_drop(rt);
     return err;

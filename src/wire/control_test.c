@@ -114,6 +114,48 @@ static void test_full_names_frame(void **state)
     rusmi_buf_fini(&buf);
 }
 
+/* As many memberships in the longest groups as a frame may carry. */
+static void test_full_groups_frame(void **state)
+{
+    static char texts[RUSMI_GROUPS_MAX][RUSM_NAME_MAX];
+    static struct rusmi_group_entry entries[RUSMI_GROUPS_MAX];
+    struct rusmi_frame frame = {.type = RUSMI_FRAME_GROUPS_ADD}, back;
+    struct rusmi_buf buf;
+
+    (void)state;
+    for (size_t i = 0; i < RUSMI_GROUPS_MAX; i++) {
+        memset(texts[i], 'a' + (int)(i % 26), RUSM_NAME_MAX);
+        entries[i] = (struct rusmi_group_entry){texts[i], RUSM_NAME_MAX, UINT64_MAX - i};
+    }
+    frame.u.groups.entries = entries;
+    frame.u.groups.len = RUSMI_GROUPS_MAX;
+    back = there_and_back(&buf, &frame);
+    assert_int_equal(back.u.groups.len, RUSMI_GROUPS_MAX);
+    assert_int_equal(back.u.groups.entries[199].serial, UINT64_MAX - 199);
+    assert_int_equal(back.u.groups.entries[7].group_len, RUSM_NAME_MAX);
+    assert_memory_equal(back.u.groups.entries[7].group, texts[7], RUSM_NAME_MAX);
+    done(&buf, &back);
+
+    frame.type = RUSMI_FRAME_GROUPS_DEL;
+    frame.u.groups.len = 1;
+    back = there_and_back(&buf, &frame);
+    assert_int_equal(back.u.groups.entries[0].serial, UINT64_MAX);
+    done(&buf, &back);
+
+    rusmi_buf_init(&buf);
+    frame.u.groups.len = RUSMI_GROUPS_MAX + 1;
+    assert_int_equal(rusmi_control_encode(&buf, &frame), RUSM_EINVAL);
+    frame.u.groups.len = 0;
+    assert_int_equal(rusmi_control_encode(&buf, &frame), RUSM_EINVAL);
+    frame.u.groups.len = 1;
+    entries[0].serial = 0;
+    assert_int_equal(rusmi_control_encode(&buf, &frame), RUSM_EINVAL);
+    entries[0] = (struct rusmi_group_entry){"", 0, 1};
+    assert_int_equal(rusmi_control_encode(&buf, &frame), RUSM_EINVAL);
+    assert_int_equal(buf.len, 0);
+    rusmi_buf_fini(&buf);
+}
+
 /* As many of the longest members as a frame may carry. */
 static void test_full_members_frame(void **state)
 {
@@ -447,6 +489,13 @@ static const struct malformed malformed_cases[] = {
     BAD("an incarnation or serial is 0", "\xa2\x00\x0b\x01\x81\x83\x61\x61\x00\x61\x61"),
     BAD("an address is empty, too long, or not printable UTF-8",
         "\xa2\x00\x0b\x01\x81\x83\x61\x61\x01\x60"),
+    BAD("a required field is missing", "\xa1\x00\x0d"),
+    BAD("no memberships, or too many in one frame", "\xa2\x00\x0d\x01\x80"),
+    BAD("no memberships, or too many in one frame", "\xa2\x00\x0e\x01\x98\xc9"),
+    BAD("a membership has fewer than two elements", "\xa2\x00\x0e\x01\x81\x81\x61\x61"),
+    BAD("a name is empty, too long, or not printable UTF-8", "\xa2\x00\x0d\x01\x81\x82\x60\x01"),
+    BAD("an incarnation or serial is 0", "\xa2\x00\x0d\x01\x81\x82\x61\x61\x00"),
+    BAD("the frame ends inside an item", "\xa2\x00\x0d\x01\x81\x83\x61\x61\x01"),
     BAD("a required field is missing", "\xa1\x00\x04"),
     BAD("a required field is missing", "\xa1\x00\x01"),
     BAD("a required field is missing", "\xa1\x00\x06"),
@@ -615,6 +664,7 @@ int main(void)
         cmocka_unit_test(test_hello_is_what_the_page_says),
         cmocka_unit_test(test_bare_and_numbered_frames),
         cmocka_unit_test(test_full_names_frame),
+        cmocka_unit_test(test_full_groups_frame),
         cmocka_unit_test(test_full_members_frame),
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_request_max_is_clipped),

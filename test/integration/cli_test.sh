@@ -237,6 +237,28 @@ json 'len(d) == 1 and d[0]["name"] == "oslo"'
 stop oslo TERM
 stop rome TERM
 
+echo "a node that joins through a file"
+printf '# members\n%s\n' "$london" >"$work/members"
+start oslo --join "file:$work/members" --advertise 127.0.0.1:0
+meshed() {
+    [[ $("$rusm" peers --at "$address" --json 2>/dev/null) == *'"name":"london"'*'"name":"tokyo"'* ||
+        $("$rusm" peers --at "$address" --json 2>/dev/null) == *'"name":"tokyo"'*'"name":"london"'* ]]
+}
+await meshed
+run 0 peers --at "$address" --json
+json '{p["name"]: p["listen"] for p in d} == {"london": "'"$london"'", "tokyo": "'"$tokyo"'"}'
+stop oslo TERM
+start oslo --join "$london" --no-mesh
+only_london() { [[ $("$rusm" peers --at "$address" --json 2>/dev/null) == *'"name":"london"'* ]]; }
+await only_london
+run 0 peers --at "$address" --json
+json 'len(d) == 1'
+stop oslo TERM
+run 1 node start --identity "$work/pki/oslo" --join nonsense
+complains 'rusm: --join nonsense: nonsense is no numeric address *'
+run 1 node start --identity "$work/pki/oslo" --advertise nonsense
+complains 'rusm: nonsense can not be advertised: *'
+
 echo "whereis and send"
 run 0 whereis echo
 says '<london.*>'

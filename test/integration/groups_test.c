@@ -16,6 +16,7 @@
 #include "support/procs.h"
 #include "support/raw_peer.h"
 
+#include <rusm/cluster/events.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,7 +145,7 @@ struct event {
     rusm_pid pid;
 };
 
-/* A process that monitors the room and keeps what it hears. */
+/* A process that monitors the room, and nodes, and keeps what it hears. */
 struct watcher {
     struct event events[EVENTS_MAX];
     atomic_size_t len;
@@ -157,7 +158,7 @@ static void watch(void *arg)
     rusm_msg *msg;
     rusm_ref ref;
 
-    if (rusm_group_monitor(ROOM, &ref, NULL, 0) < 0) {
+    if (rusm_monitor_nodes(true) != RUSM_OK || rusm_group_monitor(ROOM, &ref, NULL, 0) < 0) {
         return;
     }
     atomic_store(&watcher->ready, true);
@@ -233,8 +234,8 @@ static void comings_and_goings_are_events_on_other_nodes(void **state)
     assert_int_equal(atomic_load(&watcher.len), 6);
 }
 
-/* All of its members leave, once each. */
-static void members_of_a_lost_node_leave(void **state)
+/* All of its members leave, once each, and then the node is down. */
+static void members_of_a_lost_node_leave_before_it_is_down(void **state)
 {
     enum {
         LOST = 20
@@ -253,7 +254,7 @@ static void members_of_a_lost_node_leave(void **state)
     wait_members(nodes[2], ROOM, LOST + 1);
     watcher_start(&watcher, nodes[1]);
     assert_int_equal(rusm_node_disconnect(nodes[1]->node, "a"), RUSM_OK);
-    expect_event(&watcher, LOST - 1, RUSM_MSG_LEAVE, RUSM_PID_NONE);
+    expect_event(&watcher, LOST, RUSM_MSG_NODE_DOWN, RUSM_PID_NONE);
     for (int e = 0; e < LOST; e++) {
         assert_int_equal(watcher.events[e].kind, RUSM_MSG_LEAVE);
         for (int i = 0; i < LOST; i++) {
@@ -268,11 +269,12 @@ static void members_of_a_lost_node_leave(void **state)
     }
     wait_members(nodes[0], ROOM, LOST);
     wait_members(nodes[2], ROOM, LOST + 1); /* it still has its link */
-    /* And back. */
+    /* And back: the node comes up before its members. */
     support_connect(nodes[1], nodes[0]);
+    expect_event(&watcher, LOST + 1, RUSM_MSG_NODE_UP, RUSM_PID_NONE);
     wait_members(nodes[1], ROOM, LOST + 1);
     wait_members(nodes[0], ROOM, LOST + 1);
-    expect_event(&watcher, 2 * LOST - 1, RUSM_MSG_JOIN, RUSM_PID_NONE);
+    expect_event(&watcher, LOST + 1 + LOST, RUSM_MSG_JOIN, RUSM_PID_NONE);
     /* The end of a node takes it out everywhere. */
     support_node_stop(nodes[0]);
     wait_members(nodes[1], ROOM, 1);
@@ -537,7 +539,7 @@ int main(void)
         CASE(members_of_all_nodes_are_known_to_all),
         CASE(late_node_hears_of_thousands),
         CASE(comings_and_goings_are_events_on_other_nodes),
-        CASE(members_of_a_lost_node_leave),
+        CASE(members_of_a_lost_node_leave_before_it_is_down),
         CASE(each_node_gets_one_copy),
         CASE(sender_waits_for_full_links_and_nothing_is_lost),
         CASE(who_does_not_wait_skips_full_links_and_counts),

@@ -20,10 +20,7 @@
 
 #include <rusm/otp/driver.h>
 
-/* Bytes that wait in the liar's own queue before it stops to queue more. */
-#define QUEUED_MAX ((size_t)512 * 1024)
-
-#define NAMES_MAX  20000
+#define NAMES_MAX 20000
 
 /* ---- a wrapped function: see CMakeLists.txt ---- */
 
@@ -49,91 +46,22 @@ static int setup(void **state)
     return support_scene_setup(state, &cfg);
 }
 
-struct liar {
-    void (*adjust)(struct rusmi_quic_config *cfg);
-    void (*say)(struct support_scene *scene, struct liar *liar, struct support_raw *raw);
-    uint64_t number;     /* goes up with everything said */
-    uint64_t links_lost; /* to a close by the target */
-    int64_t begun_id;    /* a stream that waits to be begun */
-    bool begun;
-    char last_words[RUSMI_QUIC_TEXT_MAX];
-};
-
-static void come_in(struct support_scene *scene, const struct liar *liar)
-{
-    rusm_identity *identity = support_identity(scene->world, "raw");
-
-    scene->raws[0] =
-        support_raw_dial_with(identity, NULL, rusm_node_address(scene->target->node), liar->adjust);
-    rusm_identity_del(identity);
-    support_raw_join(scene->raws[0], "raw");
-}
-
-/* Say more if there is room, and let the network move. */
-static void turn_liar(struct support_scene *scene, void *arg)
-{
-    struct liar *liar = arg;
-
-    if (scene->raws[0] != NULL && support_raw_is_ended(scene->raws[0])) {
-        liar->links_lost++;
-        (void)snprintf(liar->last_words, sizeof(liar->last_words), "%s",
-                       rusmi_quic_conn_end(scene->raws[0]->conn)->text);
-        support_raw_del(scene->raws[0]);
-        scene->raws[0] = NULL;
-        liar->begun = false;
-    }
-    if (scene->raws[0] == NULL) {
-        come_in(scene, liar);
-    }
-    if (rusmi_quic_conn_control_pending(scene->raws[0]->conn) < QUEUED_MAX &&
-        scene->raws[0]->outbox.queued_bytes < QUEUED_MAX) {
-        liar->say(scene, liar, scene->raws[0]);
-    }
-    support_raw_step(scene->raws[0], 0);
-}
-
-static void lie(struct support_scene *scene, const char *what, struct liar *liar, uint64_t bad_min,
-                size_t memory_max)
-{
-    struct support_attack attack = {
-        .what = what, .turn = turn_liar, .arg = liar, .bad_min = bad_min, .memory_max = memory_max};
-
-    support_attack(scene, &attack);
-    if (liar->links_lost != 0) {
-        (void)printf("           %s: lost %llu links: %s\n", what,
-                     (unsigned long long)liar->links_lost, liar->last_words);
-    }
-}
-
-static void say_frames(struct support_scene *scene, struct support_raw *raw,
-                       const struct rusmi_frame *frame, unsigned count)
-{
-    struct rusmi_buf buf;
-
-    rusmi_buf_init(&buf);
-    for (unsigned i = 0; i < count; i++) {
-        assert_int_equal(rusmi_control_encode(&buf, frame), RUSM_OK);
-    }
-    (void)!rusmi_quic_conn_send_control(raw->conn, rusmi_buf_head(&buf), buf.len);
-    rusmi_buf_fini(&buf);
-    scene->bad += count;
-}
-
 /* ---- control frames -------------------------------------------------------------------------- */
 
-static void say_pings(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+static void say_pings(struct support_scene *scene, struct support_liar *liar,
+                      struct support_raw *raw)
 {
     struct rusmi_frame frame = {.type = RUSMI_FRAME_PING, .id = ++liar->number << 40};
 
-    say_frames(scene, raw, &frame, 1000);
+    support_say(scene, raw, &frame, 1000);
 }
 
 static void a_flood_of_pings_is_answered(void **state)
 {
     struct support_scene *scene = *state;
-    struct liar liar = {.say = say_pings};
+    struct support_liar liar = {.say = say_pings};
 
-    lie(scene, "pings", &liar, 100000, (size_t)32 << 20);
+    support_lie(scene, "pings", &liar, 100000, (size_t)32 << 20);
     assert_int_equal(liar.links_lost, 0);
 }
 
@@ -143,7 +71,7 @@ static void adjust_no_control(struct rusmi_quic_config *cfg)
     cfg->control_window = 2048;
 }
 
-static void say_pings_and_stop_reading(struct support_scene *scene, struct liar *liar,
+static void say_pings_and_stop_reading(struct support_scene *scene, struct support_liar *liar,
                                        struct support_raw *raw)
 {
     unread = raw->conn->ng;
@@ -153,12 +81,13 @@ static void say_pings_and_stop_reading(struct support_scene *scene, struct liar 
 static void pings_of_a_peer_that_does_not_read_are_bounded(void **state)
 {
     struct support_scene *scene = *state;
-    struct liar liar = {.say = say_pings_and_stop_reading, .adjust = adjust_no_control};
+    struct support_liar liar = {.say = say_pings_and_stop_reading, .adjust = adjust_no_control};
 
-    lie(scene, "pings, answers not read", &liar, 400000, (size_t)64 << 20);
+    support_lie(scene, "pings, answers not read", &liar, 400000, (size_t)64 << 20);
 }
 
-static void say_requests(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+static void say_requests(struct support_scene *scene, struct support_liar *liar,
+                         struct support_raw *raw)
 {
     struct rusmi_frame frame = {.type = RUSMI_FRAME_REQUEST, .id = ++liar->number};
 
@@ -166,19 +95,19 @@ static void say_requests(struct support_scene *scene, struct liar *liar, struct 
     frame.u.request.max = 100;
     frame.u.request.pid = (rusm_pid){1, 1};
     memcpy(frame.u.request.name, "nobody", 7);
-    say_frames(scene, raw, &frame, 10);
+    support_say(scene, raw, &frame, 10);
 }
 
 static void a_flood_of_requests_is_answered(void **state)
 {
     struct support_scene *scene = *state;
-    struct liar liar = {.say = say_requests};
+    struct support_liar liar = {.say = say_requests};
 
-    lie(scene, "requests", &liar, 10000, (size_t)64 << 20);
+    support_lie(scene, "requests", &liar, 10000, (size_t)64 << 20);
     assert_int_equal(liar.links_lost, 0);
 }
 
-static void say_requests_and_stop_reading(struct support_scene *scene, struct liar *liar,
+static void say_requests_and_stop_reading(struct support_scene *scene, struct support_liar *liar,
                                           struct support_raw *raw)
 {
     unread = raw->conn->ng;
@@ -188,31 +117,33 @@ static void say_requests_and_stop_reading(struct support_scene *scene, struct li
 static void requests_of_a_peer_that_does_not_read_are_bounded(void **state)
 {
     struct support_scene *scene = *state;
-    struct liar liar = {.say = say_requests_and_stop_reading, .adjust = adjust_no_control};
+    struct support_liar liar = {.say = say_requests_and_stop_reading, .adjust = adjust_no_control};
 
-    lie(scene, "requests, answers not read", &liar, 20000, (size_t)64 << 20);
+    support_lie(scene, "requests, answers not read", &liar, 20000, (size_t)64 << 20);
 }
 
-static void say_replies(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+static void say_replies(struct support_scene *scene, struct support_liar *liar,
+                        struct support_raw *raw)
 {
     struct rusmi_frame frame = {.type = RUSMI_FRAME_REPLY, .id = ++liar->number};
 
     frame.u.reply.kind = RUSMI_REQUEST_WHEREIS;
     frame.u.reply.pid = (rusm_pid){1, 1};
-    say_frames(scene, raw, &frame, 1000);
+    support_say(scene, raw, &frame, 1000);
 }
 
 static void replies_to_nothing_are_dropped(void **state)
 {
     struct support_scene *scene = *state;
-    struct liar liar = {.say = say_replies};
+    struct support_liar liar = {.say = say_replies};
 
-    lie(scene, "replies to nothing", &liar, 100000, (size_t)32 << 20);
+    support_lie(scene, "replies to nothing", &liar, 100000, (size_t)32 << 20);
     assert_int_equal(liar.links_lost, 0);
     support_expect_harm(scene, (struct support_harm){0});
 }
 
-static void say_flows(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+static void say_flows(struct support_scene *scene, struct support_liar *liar,
+                      struct support_raw *raw)
 {
     struct rusmi_buf buf;
 
@@ -233,13 +164,14 @@ static void say_flows(struct support_scene *scene, struct liar *liar, struct sup
 static void a_million_crowded_destinations_are_bounded(void **state)
 {
     struct support_scene *scene = *state;
-    struct liar liar = {.say = say_flows};
+    struct support_liar liar = {.say = say_flows};
 
-    lie(scene, "a million crowded destinations", &liar, 1000000, (size_t)32 << 20);
+    support_lie(scene, "a million crowded destinations", &liar, 1000000, (size_t)32 << 20);
     assert_int_equal(liar.links_lost, 0);
 }
 
-static void say_unknown(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+static void say_unknown(struct support_scene *scene, struct support_liar *liar,
+                        struct support_raw *raw)
 {
     static uint8_t bytes[RUSMI_FRAME_PREFIX + RUSMI_FRAME_MAX] = {0,
                                                                   1,
@@ -264,16 +196,22 @@ static void say_unknown(struct support_scene *scene, struct liar *liar, struct s
 static void unknown_extensions_of_full_size_are_ignored(void **state)
 {
     struct support_scene *scene = *state;
-    struct liar liar = {.say = say_unknown};
+    struct support_liar liar = {.say = say_unknown};
 
-    lie(scene, "unknown frames of 64 KiB", &liar, 1000, (size_t)32 << 20);
+    support_lie(scene, "unknown frames of 64 KiB", &liar, 1000, (size_t)32 << 20);
     assert_int_equal(liar.links_lost, 0);
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
-static void say_names(struct support_scene *scene, struct liar *liar, struct support_raw *raw,
-                      enum rusmi_frame_type type, uint64_t first)
+static void sleep_for_ever(void *arg)
+{
+    (void)arg;
+    (void)!rusm_sleep(RUSM_INFINITY);
+}
+
+static void say_names(struct support_scene *scene, struct support_liar *liar,
+                      struct support_raw *raw, enum rusmi_frame_type type, uint64_t first)
 {
     struct rusmi_name_entry entries[RUSMI_NAMES_MAX];
     char names[RUSMI_NAMES_MAX][24];
@@ -289,11 +227,11 @@ static void say_names(struct support_scene *scene, struct liar *liar, struct sup
     }
     frame.u.names.entries = entries;
     frame.u.names.len = RUSMI_NAMES_MAX;
-    say_frames(scene, raw, &frame, 1);
+    support_say(scene, raw, &frame, 1);
     scene->bad += RUSMI_NAMES_MAX - 1;
 }
 
-static void say_million_names(struct support_scene *scene, struct liar *liar,
+static void say_million_names(struct support_scene *scene, struct support_liar *liar,
                               struct support_raw *raw)
 {
     say_names(scene, liar, raw, RUSMI_FRAME_NAMES_ADD, liar->number);
@@ -303,14 +241,15 @@ static void say_million_names(struct support_scene *scene, struct liar *liar,
 static void a_million_names_are_bounded(void **state)
 {
     struct support_scene *scene = *state;
-    struct liar liar = {.say = say_million_names};
+    struct support_liar liar = {.say = say_million_names};
 
-    lie(scene, "a million names", &liar, 1000000, (size_t)64 << 20);
+    support_lie(scene, "a million names", &liar, 1000000, (size_t)64 << 20);
     assert_int_equal(liar.links_lost, 0);
     assert_true(support_stats(scene->target).names_refused > 500000);
 }
 
-static void say_churn(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+static void say_churn(struct support_scene *scene, struct support_liar *liar,
+                      struct support_raw *raw)
 {
     say_names(scene, liar, raw, RUSMI_FRAME_NAMES_ADD, liar->number);
     say_names(scene, liar, raw, RUSMI_FRAME_NAMES_DEL, liar->number);
@@ -320,12 +259,99 @@ static void say_churn(struct support_scene *scene, struct liar *liar, struct sup
 static void names_that_come_and_go_are_bounded(void **state)
 {
     struct support_scene *scene = *state;
-    struct liar liar = {.say = say_churn};
+    struct support_liar liar = {.say = say_churn};
 
-    lie(scene, "names that come and go", &liar, 1000000, (size_t)32 << 20);
+    support_lie(scene, "names that come and go", &liar, 1000000, (size_t)32 << 20);
     assert_int_equal(liar.links_lost, 0);
     support_expect_harm(scene, (struct support_harm){0});
     assert_int_equal(support_stats(scene->target).names_refused, 0);
+}
+
+/* Ask for names, again and again others, and publish none of them. */
+static void say_asks(struct support_scene *scene, struct support_liar *liar,
+                     struct support_raw *raw)
+{
+    for (unsigned i = 0; i < 100; i++) {
+        struct rusmi_frame frame = {.type = RUSMI_FRAME_NAMES_ASK, .id = ++liar->number};
+
+        (void)snprintf(frame.u.names_ask.name, sizeof(frame.u.names_ask.name), "name %llu",
+                       (unsigned long long)(liar->number & 0xffffff));
+        frame.u.names_ask.serial = 1;
+        support_say(scene, raw, &frame, 1);
+    }
+}
+
+static void names_asked_for_without_end_are_bounded(void **state)
+{
+    struct support_scene *scene = *state;
+    struct support_liar liar = {.say = say_asks};
+
+    support_lie(scene, "names that are asked for", &liar, 100000, (size_t)32 << 20);
+    assert_int_equal(liar.links_lost, 0);
+    assert_true(scene->raws[0]->frames[RUSMI_FRAME_NAMES_AGREE] > 0);
+    assert_true(support_stats(scene->target).names_refused > 50000);
+    support_expect_harm(scene, (struct support_harm){0});
+}
+
+/* Have the target list all its names, without end. */
+static void say_more(struct support_scene *scene, struct support_liar *liar,
+                     struct support_raw *raw)
+{
+    struct rusmi_frame frame = {.type = RUSMI_FRAME_NAMES_MORE};
+
+    (void)liar;
+    support_say(scene, raw, &frame, 1000);
+}
+
+static void names_wanted_again_without_end_are_bounded(void **state)
+{
+    struct support_scene *scene = *state;
+    struct support_liar liar = {.say = say_more};
+    rusm_pid pid;
+
+    assert_int_equal(rusm_spawn(scene->target->runtime, sleep_for_ever, NULL, &pid), RUSM_OK);
+    for (unsigned i = 0; i < 500; i++) {
+        char name[16];
+
+        (void)snprintf(name, sizeof(name), "own %u", i);
+        assert_int_equal(rusm_register_global(scene->target->node, name, pid), RUSM_OK);
+    }
+    support_lie(scene, "names wanted again", &liar, 200000, (size_t)32 << 20);
+    assert_int_equal(liar.links_lost, 0);
+    support_expect_harm(scene, (struct support_harm){0});
+}
+
+/* Take a name of a process that never reads, as the earlier claim, and give it back. */
+static void say_theft(struct support_scene *scene, struct support_liar *liar,
+                      struct support_raw *raw)
+{
+    struct rusmi_name_entry entry = {.name = "prey", .name_len = 4, .serial = 1};
+    struct rusmi_frame frame = {.type = RUSMI_FRAME_NAMES_ADD};
+
+    (void)liar;
+    frame.u.names.entries = &entry;
+    frame.u.names.len = 1;
+    for (unsigned i = 0; i < 200; i++) {
+        frame.type = RUSMI_FRAME_NAMES_ADD;
+        support_say(scene, raw, &frame, 1);
+        frame.type = RUSMI_FRAME_NAMES_DEL;
+        support_say(scene, raw, &frame, 1);
+    }
+}
+
+static void name_stolen_again_and_again_fills_no_mailbox(void **state)
+{
+    struct support_scene *scene = *state;
+    struct support_liar liar = {.say = say_theft};
+    rusm_pid pid;
+
+    assert_int_equal(rusm_spawn(scene->target->runtime, sleep_for_ever, NULL, &pid), RUSM_OK);
+    assert_int_equal(rusm_register_global(scene->target->node, "prey", pid), RUSM_OK);
+    support_lie(scene, "a name that is stolen", &liar, 800000, (size_t)64 << 20);
+    assert_int_equal(liar.links_lost, 0);
+    assert_true(support_stats(scene->target).names_conflicts > 200000);
+    assert_true(support_stats(scene->target).dropped_full > 0);
+    support_expect_harm(scene, (struct support_harm){0});
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -342,7 +368,8 @@ static void say_messages(struct support_scene *scene, struct support_raw *raw, c
     scene->bad += count;
 }
 
-static void say_to_nobody(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+static void say_to_nobody(struct support_scene *scene, struct support_liar *liar,
+                          struct support_raw *raw)
 {
     (void)liar;
     say_messages(scene, raw, "nobody", 10, 500);
@@ -351,18 +378,12 @@ static void say_to_nobody(struct support_scene *scene, struct liar *liar, struct
 static void messages_to_nobody_are_dropped(void **state)
 {
     struct support_scene *scene = *state;
-    struct liar liar = {.say = say_to_nobody};
+    struct support_liar liar = {.say = say_to_nobody};
 
-    lie(scene, "messages to nobody", &liar, 50000, (size_t)32 << 20);
+    support_lie(scene, "messages to nobody", &liar, 50000, (size_t)32 << 20);
     assert_int_equal(liar.links_lost, 0);
     assert_true(support_stats(scene->target).dropped_noname > 0);
     support_expect_harm(scene, (struct support_harm){0});
-}
-
-static void sleep_for_ever(void *arg)
-{
-    (void)arg;
-    (void)!rusm_sleep(RUSM_INFINITY);
 }
 
 static void start_sleeper(struct support_scene *scene)
@@ -373,24 +394,25 @@ static void start_sleeper(struct support_scene *scene)
     assert_int_equal(rusm_register(scene->target->runtime, "sleeper", pid), RUSM_OK);
 }
 
-static void say_small(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+static void say_small(struct support_scene *scene, struct support_liar *liar,
+                      struct support_raw *raw)
 {
     (void)liar;
     say_messages(scene, raw, "sleeper", 10, 500);
 }
 
-static void say_big(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+static void say_big(struct support_scene *scene, struct support_liar *liar, struct support_raw *raw)
 {
     (void)liar;
     say_messages(scene, raw, "sleeper", 65536, 8);
 }
 
 /* The process never reads, and the peer does not slow down when asked to. */
-static void flooded_mailbox(struct support_scene *scene, const char *what, struct liar *liar,
-                            uint64_t bad_min)
+static void flooded_mailbox(struct support_scene *scene, const char *what,
+                            struct support_liar *liar, uint64_t bad_min)
 {
     start_sleeper(scene);
-    lie(scene, what, liar, bad_min, (size_t)64 << 20);
+    support_lie(scene, what, liar, bad_min, (size_t)64 << 20);
     assert_int_equal(liar->links_lost, 0);
     assert_true(scene->raws[0]->frames[RUSMI_FRAME_FLOW] > 0); /* it was asked to */
     assert_true(support_stats(scene->target).dropped_full > 0);
@@ -400,7 +422,7 @@ static void flooded_mailbox(struct support_scene *scene, const char *what, struc
 static void one_mailbox_flooded_with_small_messages_is_bounded(void **state)
 {
     struct support_scene *scene = *state;
-    struct liar liar = {.say = say_small};
+    struct support_liar liar = {.say = say_small};
 
     flooded_mailbox(scene, "small messages to one mailbox", &liar, 400000);
 }
@@ -408,14 +430,14 @@ static void one_mailbox_flooded_with_small_messages_is_bounded(void **state)
 static void one_mailbox_flooded_with_big_messages_is_bounded(void **state)
 {
     struct support_scene *scene = *state;
-    struct liar liar = {.say = say_big};
+    struct support_liar liar = {.say = say_big};
 
     flooded_mailbox(scene, "messages of 64 KiB to one mailbox", &liar, 3000);
 }
 
 /* Messages of which a part comes, and then nothing more: as many as there may be at a time. */
-static void say_begun_of(struct support_scene *scene, struct liar *liar, struct support_raw *raw,
-                         size_t body_len, size_t part)
+static void say_begun_of(struct support_scene *scene, struct support_liar *liar,
+                         struct support_raw *raw, size_t body_len, size_t part)
 {
     static uint8_t data[70000], body[65536], packet[1500];
     ngtcp2_vec vec = {.base = data, .len = part};
@@ -441,7 +463,8 @@ static void say_begun_of(struct support_scene *scene, struct liar *liar, struct 
     }
 }
 
-static void say_begun(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+static void say_begun(struct support_scene *scene, struct support_liar *liar,
+                      struct support_raw *raw)
 {
     say_begun_of(scene, liar, raw, 1000, 600);
 }
@@ -450,14 +473,15 @@ static void say_begun(struct support_scene *scene, struct liar *liar, struct sup
 static void streams_that_are_begun_and_stall_are_bounded(void **state)
 {
     struct support_scene *scene = *state;
-    struct liar liar = {.say = say_begun};
+    struct support_liar liar = {.say = say_begun};
 
-    lie(scene, "streams that stall", &liar, 16384, (size_t)64 << 20);
+    support_lie(scene, "streams that stall", &liar, 16384, (size_t)64 << 20);
     assert_int_equal(liar.links_lost, 0);
     support_expect_harm(scene, (struct support_harm){0});
 }
 
-static void say_promises(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+static void say_promises(struct support_scene *scene, struct support_liar *liar,
+                         struct support_raw *raw)
 {
     say_begun_of(scene, liar, raw, 65536, 100);
 }
@@ -466,15 +490,16 @@ static void say_promises(struct support_scene *scene, struct liar *liar, struct 
 static void messages_that_declare_more_than_the_window_lose_the_link(void **state)
 {
     struct support_scene *scene = *state;
-    struct liar liar = {.say = say_promises};
+    struct support_liar liar = {.say = say_promises};
 
-    lie(scene, "messages beyond the window", &liar, 5000, (size_t)128 << 20);
+    support_lie(scene, "messages beyond the window", &liar, 5000, (size_t)128 << 20);
     assert_true(liar.links_lost > 0);
     assert_true(support_stats(scene->target).protocol_errors >= liar.links_lost);
 }
 
 /* Streams that begin and are reset at once. */
-static void say_resets(struct support_scene *scene, struct liar *liar, struct support_raw *raw)
+static void say_resets(struct support_scene *scene, struct support_liar *liar,
+                       struct support_raw *raw)
 {
     (void)liar;
     for (int i = 0; i < 200; i++) {
@@ -492,9 +517,9 @@ static void say_resets(struct support_scene *scene, struct liar *liar, struct su
 static void streams_that_are_reset_at_once_are_bounded(void **state)
 {
     struct support_scene *scene = *state;
-    struct liar liar = {.say = say_resets};
+    struct support_liar liar = {.say = say_resets};
 
-    lie(scene, "streams that are reset", &liar, 50000, (size_t)32 << 20);
+    support_lie(scene, "streams that are reset", &liar, 50000, (size_t)32 << 20);
     assert_int_equal(liar.links_lost, 0);
     support_expect_harm(scene, (struct support_harm){0});
 }
@@ -512,6 +537,9 @@ int main(void)
         CASE(unknown_extensions_of_full_size_are_ignored),
         CASE(a_million_names_are_bounded),
         CASE(names_that_come_and_go_are_bounded),
+        CASE(names_asked_for_without_end_are_bounded),
+        CASE(names_wanted_again_without_end_are_bounded),
+        CASE(name_stolen_again_and_again_fills_no_mailbox),
         CASE(messages_to_nobody_are_dropped),
         CASE(one_mailbox_flooded_with_small_messages_is_bounded),
         CASE(one_mailbox_flooded_with_big_messages_is_bounded),

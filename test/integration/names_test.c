@@ -365,6 +365,82 @@ static void message_to_a_global_name_that_nobody_has_is_refused(void **state)
     assert_int_equal(rusm_send_global(a->node, "leader", "hello", 5), RUSM_ENONAME);
 }
 
+/* Answers every call with the sender's own bytes, until it gets anything else. */
+static void serve(void *arg)
+{
+    rusm_msg *msg;
+
+    (void)arg;
+    while (rusm_receive(&msg, RUSM_INFINITY) == RUSM_OK) {
+        bool call = rusm_msg_get_kind(msg) == RUSM_MSG_CALL;
+
+        if (call) {
+            (void)!rusm_reply(rusm_msg_from(msg), rusm_msg_data(msg), rusm_msg_len(msg));
+        }
+        rusm_msg_del(msg);
+        if (!call) {
+            return;
+        }
+    }
+}
+
+/* A process that calls "leader" and compares the answer. */
+static rusm_err call_leader(void *arg)
+{
+    const char *text = arg;
+    rusm_msg *reply = NULL;
+    rusm_err err =
+        rusm_call_global(NULL, "leader", text, strlen(text), SUPPORT_DEADLINE_MS, &reply);
+
+    if (err == RUSM_OK && (rusm_msg_len(reply) != strlen(text) ||
+                           memcmp(rusm_msg_data(reply), text, strlen(text)) != 0)) {
+        err = RUSM_EPROTO;
+    }
+    rusm_msg_del(reply);
+    return err;
+}
+
+static rusm_err call_from(struct support_node *node)
+{
+    static struct support_call call;
+    static char text[] = "hello";
+
+    support_call_start(&call, node, call_leader, text);
+    support_call_wait(&call);
+    return call.err;
+}
+
+static void call_to_a_global_name_is_answered_on_any_node(void **state)
+{
+    struct support_three n = support_three_start(*state);
+    rusm_pid pid;
+
+    assert_int_equal(call_from(n.a), RUSM_ENONAME);
+    assert_int_equal(rusm_call_global(NULL, "leader", "x", 1, 1000, NULL), RUSM_ENOCONTEXT);
+    assert_int_equal(rusm_spawn(n.a->runtime, serve, NULL, &pid), RUSM_OK);
+    support_publish(n.a, "leader", pid);
+    support_name_wait_all(&n, "leader", pid);
+    assert_int_equal(call_from(n.a), RUSM_OK);
+    assert_int_equal(call_from(n.b), RUSM_OK);
+    assert_int_equal(call_from(n.c), RUSM_OK);
+}
+
+static void call_to_a_global_name_hears_of_its_owners_end(void **state)
+{
+    static struct support_call call;
+    static struct support_box mute;
+    static char text[] = "hello";
+    struct support_three n = support_three_start(*state);
+
+    support_publish(n.a, "leader", support_box_start(&mute, n.a, NULL));
+    support_name_wait_all(&n, "leader", mute.pid);
+    support_call_start(&call, n.b, call_leader, text);
+    support_box_wait(&mute, 1);
+    support_kill(mute.pid);
+    support_call_wait(&call);
+    assert_int_equal(call.err, RUSM_ENOPROC);
+}
+
 /* ---- very many ------------------------------------------------------------------------------- */
 
 /* Assert that a node lists "name 0" to "name 9999" exactly once each, of that owner. */
@@ -452,6 +528,8 @@ int main(void)
         CASE(message_to_a_global_name_reaches_its_owner_from_any_node),
         CASE(local_owner_is_served_without_the_wire),
         CASE(message_to_a_global_name_that_nobody_has_is_refused),
+        CASE(call_to_a_global_name_is_answered_on_any_node),
+        CASE(call_to_a_global_name_hears_of_its_owners_end),
         CASE(ten_thousand_names_come_and_go),
     };
 

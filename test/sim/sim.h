@@ -98,6 +98,7 @@ struct sim_world {
     struct rusmi_prng net;     /* the network's */
     struct rusmi_prng work;    /* the processes' */
     struct rusmi_prng entropy; /* what the library takes for randomness of the system */
+    uint64_t refs;             /* given so far */
     bool healed;               /* no more faults */
     bool quiet;                /* no more work */
     uint64_t step;

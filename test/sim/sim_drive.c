@@ -78,6 +78,8 @@ void __real_rusm_driver_set_timer(rusm_driver *driver, rusm_time at_ns);
 void __wrap_rusm_driver_set_timer(rusm_driver *driver, rusm_time at_ns);
 rusm_time __real_rusm_now(void);
 rusm_time __wrap_rusm_now(void);
+uint64_t __real_rusmi_ref_new(void);
+uint64_t __wrap_rusmi_ref_new(void);
 ssize_t __real_getrandom(void *buf, size_t len, unsigned flags);
 ssize_t __wrap_getrandom(void *buf, size_t len, unsigned flags);
 
@@ -187,4 +189,11 @@ ssize_t __wrap_getrandom(void *buf, size_t len, unsigned flags)
         memcpy(at + done, &number, len - done < sizeof(number) ? len - done : sizeof(number));
     }
     return (ssize_t)len;
+}
+
+/* The library counts references for the whole OS process, and how long a number is on the wire
+ * depends on its size: a run has numbers of its own, so that it does not depend on those before. */
+uint64_t __wrap_rusmi_ref_new(void)
+{
+    return sim == NULL ? __real_rusmi_ref_new() : ++sim->refs;
 }

@@ -72,6 +72,8 @@ static void parse(struct arguments *arguments, int argc, char **argv)
     }
 }
 
+static uint64_t hashes; /* of all runs: equal for equal arguments */
+
 /* A struct sim_totals is an array of counters. */
 static void add(struct sim_totals *to, const struct sim_totals *from)
 {
@@ -90,9 +92,9 @@ static void print(const struct sim_totals *totals)
     _Static_assert(sizeof(names) / sizeof(names[0]) == sizeof(*totals) / sizeof(uint64_t),
                    "each has a name");
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        (void)printf(" %llu %s%s", (unsigned long long)((const uint64_t *)totals)[i], names[i],
-                     i + 1 < sizeof(names) / sizeof(names[0]) ? "," : "\n");
+        (void)printf(" %llu %s,", (unsigned long long)((const uint64_t *)totals)[i], names[i]);
     }
+    (void)printf(" hash %016llx\n", (unsigned long long)hashes);
 }
 
 static void run(const struct sim_options *options, bool twice, struct sim_totals *totals)
@@ -100,6 +102,7 @@ static void run(const struct sim_options *options, bool twice, struct sim_totals
     uint64_t hash = sim_run(options);
 
     add(totals, &sim->totals);
+    hashes = (hashes ^ hash) * UINT64_C(0x100000001b3);
     if (twice && sim_run(options) != hash) {
         (void)fprintf(stderr,
                       "FAILED: seed %llu is not the same run twice\n"

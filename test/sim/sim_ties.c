@@ -25,11 +25,15 @@ struct monitor {
     bool down, taken_back;
 };
 
+/* Exits of one process that may come to another at a time, and are told apart. */
+#define CREDITS_MAX 64u
+
 /* A link as one of its ends sees it. */
 struct side {
     struct side *next;
     struct sim_proc *from, *to;
-    unsigned credits; /* exits that may come */
+    uint64_t credits[CREDITS_MAX]; /* exits that may come, oldest first: the session of each */
+    unsigned credits_len;
     bool active;      /* a link was made, and neither taken away nor was its end heard of */
     bool must;        /* by `from`, and if `to` goes it must hear of it */
     uint64_t session; /* when it was made */
@@ -191,6 +195,25 @@ static struct side *find_side(struct sim_proc *from, struct sim_proc *to)
     return side;
 }
 
+/* One more exit may come. */
+static void credit(struct side *side, uint64_t session)
+{
+    sim_check(side->credits_len < CREDITS_MAX, "process %u does not hear of process %u",
+              side->from->id, side->to->id);
+    side->credits[side->credits_len++] = session;
+    side->session = session;
+}
+
+/* One has come: the session that it may be about. */
+static uint64_t take_credit(struct side *side)
+{
+    uint64_t session = side->credits[0];
+
+    side->credits_len--;
+    memmove(side->credits, side->credits + 1, side->credits_len * sizeof(side->credits[0]));
+    return session;
+}
+
 void sim_link(struct sim_proc *me, struct sim_proc *to)
 {
     struct side *mine = find_side(me, to), *other = find_side(to, me);
@@ -199,18 +222,20 @@ void sim_link(struct sim_proc *me, struct sim_proc *to)
     rusm_err err;
 
     /* Before: the other may hear of it, and end, before the call returns. */
-    if (!mine->active || mine->session != session || to->ended) {
-        mine->credits++;
+    if (!mine->active || mine->session != session || session == 0 || to->ended) {
+        credit(mine, session);
     }
     if (!other->active || !was || other->session != session) {
-        other->credits++;
-        other->session = session;
+        credit(other, session);
     }
     mine->active = other->active = true;
     mine->session = session;
     mine->must = true;
     err = rusm_link(to->pid);
     mine->session = settled(session, session_of(me, to));
+    if (mine->credits_len > 0 && mine->session == UNKNOWN) {
+        mine->credits[mine->credits_len - 1] = UNKNOWN;
+    }
     sim_trace("process %u links to process %u: %s", me->id, to->id, rusm_err_name(err));
     if (err != RUSM_OK) {
         sim_check(me->life != to->life, "a link fails on one node: %s", rusm_err_name(err));
@@ -250,10 +275,10 @@ void sim_exit(struct sim_proc *me, const rusm_msg *msg)
     sim_trace("process %u: exit of process %u: %s", me->id, from->id,
               rusm_reason_name(reason->kind));
     sim->totals.exits++;
-    sim_check(side->credits > 0, "process %u: one exit of process %u too many", me->id, from->id);
-    side->credits--;
-    check_reason(me, from, reason, side->session, "exit");
-    if (side->credits == 0) {
+    sim_check(side->credits_len > 0, "process %u: one exit of process %u too many", me->id,
+              from->id);
+    check_reason(me, from, reason, take_credit(side), "exit");
+    if (side->credits_len == 0) {
         side->active = false;
     }
     side->must = false;

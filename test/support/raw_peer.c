@@ -385,6 +385,9 @@ void support_raw_hello(struct support_raw *raw, const char *cluster, const char 
     hello->incarnation = raw->incarnation;
     (void)snprintf(hello->cluster, sizeof(hello->cluster), "%s", cluster);
     (void)snprintf(hello->name, sizeof(hello->name), "%s", name);
+    hello->features = RUSMI_FEATURE_MESH;
+    (void)snprintf(hello->address, sizeof(hello->address), "%s",
+                   raw->says_address == NULL ? "" : raw->says_address);
     (void)snprintf(hello->software, sizeof(hello->software), "a test");
     support_raw_frame(raw, &frame);
     raw->said_hello = true;

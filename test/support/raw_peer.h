@@ -22,7 +22,7 @@
 
 #include <rusm/trust.h>
 
-#define SUPPORT_FRAME_TYPES 16
+#define SUPPORT_FRAME_TYPES 32
 
 struct support_raw {
     rusm_identity *identity; /* held */
@@ -39,6 +39,7 @@ struct support_raw {
     uint64_t streams;                     /* sent */
     uint64_t frames[SUPPORT_FRAME_TYPES]; /* received, by type */
     uint64_t incarnation;                 /* for hellos */
+    const char *says_address;             /* for hellos; NULL: none */
     const char *join_as;                  /* follow the protocol under this name; NULL: do not */
     bool authenticated;                   /* the boxes are made */
     bool up;                              /* joined */

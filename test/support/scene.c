@@ -296,3 +296,69 @@ void support_attack(struct support_scene *scene, const struct support_attack *at
     support_expect_exchange(5);
     assert_int_equal(support_stats(scene->good).handshakes, 1);
 }
+
+/* ---- liars ----------------------------------------------------------------------------------- */
+
+/* Bytes that wait in a liar's own queue before it stops to queue more. */
+#define QUEUED_MAX ((size_t)512 * 1024)
+
+static void come_in(struct support_scene *scene, const struct support_liar *liar)
+{
+    rusm_identity *identity = support_identity(scene->world, "raw");
+
+    scene->raws[0] =
+        support_raw_dial_with(identity, NULL, rusm_node_address(scene->target->node), liar->adjust);
+    rusm_identity_del(identity);
+    scene->raws[0]->says_address = liar->address;
+    support_raw_join(scene->raws[0], "raw");
+}
+
+/* Say more if there is room, and let the network move. */
+static void turn_liar(struct support_scene *scene, void *arg)
+{
+    struct support_liar *liar = arg;
+
+    if (scene->raws[0] != NULL && support_raw_is_ended(scene->raws[0])) {
+        liar->links_lost++;
+        (void)snprintf(liar->last_words, sizeof(liar->last_words), "%s",
+                       rusmi_quic_conn_end(scene->raws[0]->conn)->text);
+        support_raw_del(scene->raws[0]);
+        scene->raws[0] = NULL;
+        liar->begun = false;
+    }
+    if (scene->raws[0] == NULL) {
+        come_in(scene, liar);
+    }
+    if (rusmi_quic_conn_control_pending(scene->raws[0]->conn) < QUEUED_MAX &&
+        scene->raws[0]->outbox.queued_bytes < QUEUED_MAX) {
+        liar->say(scene, liar, scene->raws[0]);
+    }
+    support_raw_step(scene->raws[0], 0);
+}
+
+void support_lie(struct support_scene *scene, const char *what, struct support_liar *liar,
+                 uint64_t bad_min, size_t memory_max)
+{
+    struct support_attack attack = {
+        .what = what, .turn = turn_liar, .arg = liar, .bad_min = bad_min, .memory_max = memory_max};
+
+    support_attack(scene, &attack);
+    if (liar->links_lost != 0) {
+        (void)printf("           %s: lost %" PRIu64 " links: %s\n", what, liar->links_lost,
+                     liar->last_words);
+    }
+}
+
+void support_say(struct support_scene *scene, struct support_raw *raw,
+                 const struct rusmi_frame *frame, unsigned count)
+{
+    struct rusmi_buf buf;
+
+    rusmi_buf_init(&buf);
+    for (unsigned i = 0; i < count; i++) {
+        assert_int_equal(rusmi_control_encode(&buf, frame), RUSM_OK);
+    }
+    (void)!rusmi_quic_conn_send_control(raw->conn, rusmi_buf_head(&buf), buf.len);
+    rusmi_buf_fini(&buf);
+    scene->bad += count;
+}

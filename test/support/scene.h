@@ -62,4 +62,24 @@ struct support_attack {
 /* Run it. Fails if the newcomer does not come in or is not answered within SUPPORT_DEADLINE_MS. */
 void support_attack(struct support_scene *scene, const struct support_attack *attack);
 
+/* A member that lies, or does without end what it may, at scene->raws[0]. When it loses its link it
+ * comes again at once. */
+struct support_liar {
+    void (*say)(struct support_scene *scene, struct support_liar *liar, struct support_raw *raw);
+    void (*adjust)(struct rusmi_quic_config *cfg); /* NULL, or what is special about its QUIC */
+    const char *address;                           /* that its hellos say; NULL: none */
+    uint64_t number;                               /* for `say` */
+    uint64_t links_lost;                           /* to a close by the target */
+    bool begun;                                    /* for `say`, false on every new link */
+    int64_t begun_id;
+    char last_words[RUSMI_QUIC_TEXT_MAX]; /* of the target */
+};
+
+/* An attack of it, and what it lost by that. */
+void support_lie(struct support_scene *scene, const char *what, struct support_liar *liar,
+                 uint64_t bad_min, size_t memory_max);
+/* Queue one frame so many times. */
+void support_say(struct support_scene *scene, struct support_raw *raw,
+                 const struct rusmi_frame *frame, unsigned count);
+
 #endif

@@ -20,7 +20,7 @@ RUSM_BEGIN_DECLS
 /** Bytes of a spec for rusm_node_join(), without the final NUL. */
 #define RUSM_JOIN_SPEC_MAX 1023
 /** Specs that one node may have. */
-#define RUSM_JOINS_MAX 16
+#define RUSM_JOINS_MAX 64
 /** Addresses that one spec may lead to; more are not looked at. */
 #define RUSM_JOIN_ADDRESSES_MAX 256
 

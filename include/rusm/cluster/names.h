@@ -8,6 +8,7 @@
 #define RUSM_CLUSTER_NAMES_H
 
 #include <rusm/err.h>
+#include <rusm/otp/message.h>
 #include <rusm/types.h>
 
 RUSM_BEGIN_DECLS
@@ -20,9 +21,10 @@ RUSM_BEGIN_DECLS
  * a partition, both succeed. Once they see each other every node agrees on one owner, the earlier
  * registration (in logical time, then the node whose name sorts first), and the process that lost
  * the name gets a message of kind RUSM_MSG_NAME_CONFLICT: its bytes are the name, its sender is the
- * owner. One message for each loss; it passes a bounded mailbox. The registration stays on record:
- * the loser owns the name again when all that won over it are gone, unless it calls
- * rusm_unregister_global(). This is the spirit of Erlang's global:random_notify_name/3, with a
+ * owner. One message for each loss; it passes a mailbox with a capacity, and counts against
+ * rusm_node_config.mailbox_bytes_max. The registration stays on record: the loser owns the name
+ * again when all that won over it are gone, unless it calls rusm_unregister_global(). This is the
+ * spirit of Erlang's global:random_notify_name/3, with a
  * choice that is the same everywhere instead of random.
  *
  * Owns:    nothing; the name is copied.
@@ -76,6 +78,19 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_whereis_global(rusm_node *node, const cha
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_send_global(rusm_node *node, const char *name,
                                                    const void *data, size_t len);
+
+/**
+ * Call the owner of a global name, wherever it is, and wait for its answer: rusm_call() with what
+ * rusm_whereis_global() finds. If the owner ends meanwhile the call fails, also if another process
+ * has taken over the name: the request may have been served.
+ *
+ * node:    whose table is looked at; NULL: the caller's own. The call itself is the caller's.
+ * Owns, Threads: as rusm_call().
+ * Errors:  RUSM_ENONAME; else as rusm_call()
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_call_global(rusm_node *node, const char *name,
+                                                   const void *data, size_t len, int64_t timeout_ms,
+                                                   rusm_msg **out_reply);
 
 /** A global name as a node knows it. */
 typedef struct rusm_name_info {

@@ -238,11 +238,10 @@ typedef struct rusm_router {
     /** There is something for rusm_runtime_group_take(), and there was nothing before. Called on any
      * thread, with no lock held; must not block. NULL: never called. */
     void (*groups_changed)(void *arg);
-    /** Send one copy of len bytes for the members of a group on the node of that incarnation, as
-     * `send` does; wait false: RUSM_EAGAIN instead of suspending. NULL: other nodes are passed
-     * over. */
+    /** Send one copy of len bytes for the members of a group on the node of that incarnation;
+     * timeout_ms as for `send`. NULL: other nodes are passed over. */
     rusm_err (*group_send)(void *arg, rusm_pid from, uint64_t incarnation, const char *group,
-                           const void *data, size_t len, bool wait);
+                           const void *data, size_t len, int64_t timeout_ms);
 } rusm_router;
 
 /**
