@@ -32,7 +32,10 @@ typedef struct rusm_from {
  * Threads: in context. Suspends the calling process only. A process can not call itself.
  * Errors:  RUSM_ETIMEOUT  no answer in time
  *          RUSM_ENOPROC   the server has ended; rusm_err_detail() says why
- *          RUSM_EINVAL    the zero pid, the caller itself, or a process of another node
+ *          RUSM_EINVAL    the zero pid, or the caller itself
+ *          RUSM_ENONODE   the server's node is not connected
+ *          RUSM_ENOLINK   the link to it was lost before the answer came
+ *          RUSM_EMSGSIZE  to another node: over RUSM_MESSAGE_MAX
  *          RUSM_EFULL     the server's mailbox refused the request
  *          RUSM_ENOCONTEXT, RUSM_ENOMEM, RUSM_EKILLED
  */
@@ -59,8 +62,8 @@ RUSM_API rusm_from rusm_msg_from(const rusm_msg *request);
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_reply(rusm_from from, const void *data, size_t len);
 
-/** Like rusm_send(), but the message has kind RUSM_MSG_CAST: a request without an answer. Errors:
- * as rusm_send(); RUSM_EINVAL for a process of another node */
+/** Like rusm_send(), but the message has kind RUSM_MSG_CAST: a request without an answer. Errors: as
+ * rusm_send() */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_cast(rusm_pid server, const void *data, size_t len);
 
 /** Like rusm_send_name(), but the message has kind RUSM_MSG_CAST. Errors: as rusm_send_name() */

@@ -23,6 +23,11 @@
 
 RUSM_BEGIN_DECLS
 
+/* All of this works for processes of other nodes as well (docs/design/remote.md). When the link
+ * between the nodes is lost, every link and monitor over it breaks with reason *noconnection*, once
+ * each, after all that came from that node. A process of a node that is not connected is answered
+ * so at once, and with *noproc* if that node is known to have been restarted. */
+
 /**
  * Link the caller to a process. Linking twice is one link; a process is never linked to itself.
  *
@@ -30,7 +35,7 @@ RUSM_BEGIN_DECLS
  * exits gets an exit message with reason *noproc*, another one ends with it (OTP, erlang:link/1).
  *
  * Threads: in context. Never blocks.
- * Errors:  RUSM_EINVAL      pid is the zero pid, or of another node
+ * Errors:  RUSM_EINVAL      pid is the zero pid
  *          RUSM_ENOMEM      no link was made
  *          RUSM_ENOCONTEXT
  */
@@ -62,9 +67,12 @@ RUSM_API bool rusm_trap_exit(bool trap);
  * with the reason, except that *normal* is ignored by every process but the caller itself.
  * RUSM_REASON_KILLED can not be trapped: it is rusm_kill().
  *
- * Threads: any thread for a local pid.
- * Errors:  RUSM_ENOPROC   it has ended
- *          RUSM_EINVAL    the reason is none that can be sent, or pid is of another node
+ * Threads: any thread for a local pid; in context for one of another node. Never blocks: to another
+ *          node it is sent in order with the caller's messages, and whether it arrives is not told.
+ * Errors:  RUSM_ENOPROC   it has ended; of another node: that was restarted since
+ *          RUSM_EINVAL    the reason is none that can be sent
+ *          RUSM_ENONODE   its node is not connected
+ *          RUSM_EPERM     the caller's node is an observer
  *          RUSM_ENOMEM
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_exit_process(rusm_pid pid, const rusm_reason *reason);
@@ -79,7 +87,7 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_exit_process(rusm_pid pid, const rusm_rea
  *
  * Owns:    nothing. out_ref may be NULL.
  * Threads: in context. Never blocks.
- * Errors:  RUSM_EINVAL      pid is the zero pid, or of another node
+ * Errors:  RUSM_EINVAL      pid is the zero pid
  *          RUSM_ENOMEM      nothing is monitored
  *          RUSM_ENOCONTEXT
  */
