@@ -147,7 +147,7 @@ enum rusmi_action_kind {
     RUSMI_ACTION_PEER_UP,    /* conn, peer, incarnation, role, hidden, version: messages may flow */
     RUSMI_ACTION_PEER_DOWN,  /* conn, peer, incarnation, role, hidden, cause, text */
     RUSMI_ACTION_REPLY,      /* ref, err, text, reply (NULL unless err is RUSM_OK), peer */
-    RUSMI_ACTION_EXECUTE,    /* conn, request_id, request, peer, role: do it and call
+    RUSMI_ACTION_EXECUTE,    /* conn, request_id, request, peer, incarnation, role: do it and call
                                rusmi_core_answer() once, also after the conn has gone */
     RUSMI_ACTION_GROUPS,     /* conn, incarnation, groups, len: changes of that peer's members, in
                                order; PEER_DOWN ends what is left */
@@ -180,7 +180,7 @@ struct rusmi_action {
     const struct rusmi_reply *reply;     /* records are the action's own */
     const struct rusmi_flow *flow;
     const struct rusmi_group_change *groups; /* len of them; with their texts the action's own */
-    void *memory[2]; /* freed with the action */
+    void *memory[2];                         /* freed with the action */
 };
 
 struct rusmi_actions {

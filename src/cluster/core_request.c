@@ -199,6 +199,7 @@ static bool execute(struct rusmi_core *core, struct conn *conn, const struct rus
     action->memory[0] = request;
     action->request = request;
     action->conn = conn->id;
+    action->incarnation = conn->incarnation;
     action->request_id = frame->id;
     action->role = conn->cert.role;
     rusmi_action_tell(action, conn->name, "");

@@ -32,6 +32,8 @@ struct job {
     rusm_factory_fn fn;
     void *arg;
     uint64_t conn, request_id; /* of a peer; conn 0: a caller here waits */
+    rusm_pid asker;            /* the process that the ties are for */
+    uint64_t link, monitor;    /* numbers of what it prepared */
     rusm_waiter *waiter;       /* of a caller here */
     bool returned; /* the factory came back; written by its process, read after its end */
     struct rusmi_reply reply;
@@ -128,6 +130,9 @@ static void run_factory(void *arg)
         rusm_checkpoint(); /* killed: it ends here */
         return;
     }
+    if (job->link != 0 || job->monitor != 0) {
+        rusm_watch_spawns();
+    }
     err = job->fn(job->arg, job->args, job->args_len, &pid);
     if (err != RUSM_OK) {
         const char *text = rusm_err_detail();
@@ -138,6 +143,12 @@ static void run_factory(void *arg)
         rusmi_reply_fail(&job->reply, RUSM_EFACTORY, "the factory returned no process of its node");
     } else {
         job->reply.pid = pid;
+        err = rusm_tie_newborn(pid, job->asker, job->link, job->monitor);
+        if (err != RUSM_OK) {
+            rusm_checkpoint();
+            (void)!rusm_kill(pid); /* nobody would watch it */
+            rusmi_reply_fail(&job->reply, RUSM_EFACTORY, "no room for a link or monitor");
+        }
     }
     job->returned = true;
 }
@@ -165,7 +176,7 @@ static void factory_ended(void *arg, rusm_pid pid, const rusm_reason *reason)
 
 /* Start the factory that request names. On RUSM_OK the job's first reference is the process's. */
 static rusm_err job_start(rusm_node *node, const struct rusmi_request *request,
-                          struct job **out_job, uint64_t conn, uint64_t request_id,
+                          struct job **out_job, uint64_t conn, uint64_t request_id, rusm_pid asker,
                           rusm_waiter *waiter)
 {
     struct rusm_spawn_config cfg;
@@ -181,6 +192,9 @@ static rusm_err job_start(rusm_node *node, const struct rusmi_request *request,
     job->node = node;
     job->conn = conn;
     job->request_id = request_id;
+    job->asker = asker;
+    job->link = rusm_pid_is_none(asker) ? 0 : request->link;
+    job->monitor = rusm_pid_is_none(asker) ? 0 : request->monitor;
     job->reply.kind = RUSMI_REQUEST_SPAWN;
     job->args_len = request->args_len;
     if (request->args_len != 0) {
@@ -224,8 +238,10 @@ static rusm_err job_start(rusm_node *node, const struct rusmi_request *request,
 
 void rusmi_factory_execute(rusm_node *node, struct rusmi_action *action)
 {
+    rusm_pid asker = {action->incarnation, action->request->sender};
     struct job *job;
-    rusm_err err = job_start(node, action->request, &job, action->conn, action->request_id, NULL);
+    rusm_err err = job_start(node, action->request, &job, action->conn, action->request_id,
+                             asker.serial == 0 ? RUSM_PID_NONE : asker, NULL);
 
     if (err == RUSM_OK) {
         job_drop(job);
@@ -248,7 +264,7 @@ rusm_err rusmi_factory_call(rusm_node *node, const struct rusmi_request *request
     if (err != RUSM_OK) {
         return err;
     }
-    err = job_start(node, request, &job, 0, 0, waiter);
+    err = job_start(node, request, &job, 0, 0, RUSM_PID_NONE, waiter);
     if (err == RUSM_OK) {
         err = rusm_waiter_wait(waiter, timeout_ms);
         if (err == RUSM_OK) {

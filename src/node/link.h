@@ -75,6 +75,7 @@ struct rusmi_link {
     uint64_t incarnation;
     rusm_role role;
     bool hidden, listed;
+    uint32_t version;     /* of the protocol, which both speak */
     bool tied, announced; /* under node->lock: the runtime, the listeners know of the node */
     rusm_time up_since;
     int64_t cert_not_after;

@@ -84,10 +84,10 @@ struct rusm_node {
     struct rusmi_map last;      /* incarnation of each node that had a link, see signal.c */
     struct rusmi_list todo;     /* requests of peers to be executed, see step.c */
     uint64_t next_ref;
-    struct rusmi_list joins;    /* specs of rusm_node_join, see discover.c */
+    struct rusmi_list joins; /* specs of rusm_node_join, see discover.c */
     size_t joins_len;
     bool closing;
-    rusm_time leave_ns; /* leaving: links may drain for so long */
+    rusm_time leave_ns;             /* leaving: links may drain for so long */
     _Atomic uint64_t core_deadline; /* when the core wants its TIMER; written under lock */
 
     struct rusmi_lock peers_lock;
@@ -104,7 +104,7 @@ struct rusm_node {
     struct rusmi_lock crowd_lock;
     /* under crowd_lock, see crowd.c */
     struct rusmi_map crowded;
-    struct rusmi_list uncrowded; /* what is to be taken back */
+    struct rusmi_list uncrowded;  /* what is to be taken back */
     _Atomic uint32_t crowded_len; /* written under crowd_lock, read relaxed as a hint */
 
     _Atomic bool hurry;           /* closing: a link ends as soon as its CONNECTION_CLOSE is out */

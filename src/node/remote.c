@@ -5,8 +5,10 @@
 #include "base/utf8.h"
 #include "node/call.h"
 #include "node/execute.h"
+#include "node/link.h"
 
 #include <rusm/cluster/remote.h>
+#include <rusm/otp/link.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -98,15 +100,12 @@ static bool set_name(struct rusmi_request *request, const char *name)
     return true;
 }
 
-rusm_err rusm_spawn_remote(rusm_node *node, const char *peer, const char *factory, const void *args,
-                           size_t args_len, int64_t timeout_ms, rusm_pid *out_pid)
+static rusm_err spawn_request(struct rusmi_request *request, const char *factory, const void *args,
+                              size_t args_len)
 {
-    struct rusmi_request request = {
-        .kind = RUSMI_REQUEST_SPAWN, .args = args, .args_len = args_len};
-    struct asked asked;
-    rusm_err err;
-
-    if (!set_name(&request, factory)) {
+    *request =
+        (struct rusmi_request){.kind = RUSMI_REQUEST_SPAWN, .args = args, .args_len = args_len};
+    if (!set_name(request, factory)) {
         return RUSM_EINVAL;
     }
     if (args == NULL && args_len != 0) {
@@ -116,12 +115,126 @@ rusm_err rusm_spawn_remote(rusm_node *node, const char *peer, const char *factor
         return rusm_set_err_detail(RUSM_EMSGSIZE, "%zu bytes of arguments are over the limit of %d",
                                    args_len, RUSM_SPAWN_ARGS_MAX);
     }
-    request.sender = rusm_self().serial;
+    request->sender = rusm_self().serial;
+    return RUSM_OK;
+}
+
+rusm_err rusm_spawn_remote(rusm_node *node, const char *peer, const char *factory, const void *args,
+                           size_t args_len, int64_t timeout_ms, rusm_pid *out_pid)
+{
+    struct rusmi_request request;
+    struct asked asked;
+    rusm_err err = spawn_request(&request, factory, args, args_len);
+
+    if (err != RUSM_OK) {
+        return err;
+    }
     err = ask(&asked, node, peer, &request, timeout_ms);
     if (err == RUSM_OK && asked.reply->err == RUSM_OK && out_pid != NULL) {
         *out_pid = asked.reply->pid;
     }
     return asked_end(&asked, err);
+}
+
+/* Prepare a tie with a process that peer is to spawn. */
+static rusm_err prepare(rusm_node *node, const char *peer, bool is_link, uint64_t *out_number)
+{
+    struct rusmi_link *link = rusmi_peers_find(node, peer, strlen(peer));
+    rusm_err err;
+
+    if (link == NULL) {
+        return rusm_set_err_detail(RUSM_ENONODE, "node %s has no link to node %s", node->name,
+                                   peer);
+    }
+    if (!link->tied) {
+        rusmi_link_drop(link);
+        return rusm_set_err_detail(RUSM_EPROTO,
+                                   "node %s speaks a protocol without links and "
+                                   "monitors",
+                                   peer);
+    }
+    err = rusm_tie_prepare(link->incarnation, is_link, out_number);
+    rusmi_link_drop(link);
+    return err;
+}
+
+/* Spawn and tie; *number: of the tie. */
+static rusm_err spawn_tied(rusm_node *node, const char *peer, struct rusmi_request *request,
+                           int64_t timeout_ms, bool is_link, rusm_pid *out_pid,
+                           uint64_t *out_number)
+{
+    struct asked asked;
+    rusm_err err;
+
+    node = rusmi_node_resolve(node);
+    if (node == NULL || rusm_self().incarnation != node->incarnation) {
+        return rusm_set_err_detail(RUSM_ENOCONTEXT, "the caller is no process of the node");
+    }
+    if (peer == NULL) {
+        return rusm_set_err_detail(RUSM_EINVAL, "no node was named");
+    }
+    *out_number = 0;
+    if (strcmp(peer, node->name) != 0) {
+        err = prepare(node, peer, is_link, is_link ? &request->link : &request->monitor);
+        if (err != RUSM_OK) {
+            return err;
+        }
+        *out_number = is_link ? request->link : request->monitor;
+    }
+    err = ask(&asked, node, peer, request, timeout_ms);
+    *out_pid = err == RUSM_OK && asked.reply->err == RUSM_OK ? asked.reply->pid : RUSM_PID_NONE;
+    if (*out_number != 0 && err != RUSM_EKILLED) {
+        rusm_tie_bind(*out_number, *out_pid);
+    }
+    return asked_end(&asked, err);
+}
+
+rusm_err rusm_spawn_remote_link(rusm_node *node, const char *peer, const char *factory,
+                                const void *args, size_t args_len, int64_t timeout_ms,
+                                rusm_pid *out_pid)
+{
+    struct rusmi_request request;
+    uint64_t number;
+    rusm_pid pid;
+    rusm_err err = spawn_request(&request, factory, args, args_len);
+
+    if (err == RUSM_OK) {
+        err = spawn_tied(node, peer, &request, timeout_ms, true, &pid, &number);
+    }
+    if (err != RUSM_OK) {
+        return err;
+    }
+    if (out_pid != NULL) {
+        *out_pid = pid;
+    }
+    return number != 0 ? RUSM_OK : rusm_link(pid);
+}
+
+rusm_err rusm_spawn_remote_monitor(rusm_node *node, const char *peer, const char *factory,
+                                   const void *args, size_t args_len, int64_t timeout_ms,
+                                   rusm_pid *out_pid, rusm_ref *out_ref)
+{
+    struct rusmi_request request;
+    uint64_t number;
+    rusm_pid pid;
+    rusm_err err = spawn_request(&request, factory, args, args_len);
+
+    if (err == RUSM_OK) {
+        err = spawn_tied(node, peer, &request, timeout_ms, false, &pid, &number);
+    }
+    if (err != RUSM_OK) {
+        return err;
+    }
+    if (out_pid != NULL) {
+        *out_pid = pid;
+    }
+    if (number == 0) {
+        return rusm_monitor(pid, out_ref);
+    }
+    if (out_ref != NULL) {
+        *out_ref = (rusm_ref){rusm_self().incarnation, number};
+    }
+    return RUSM_OK;
 }
 
 rusm_err rusm_remote_whereis(rusm_node *node, const char *peer, const char *name,

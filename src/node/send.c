@@ -243,6 +243,10 @@ static rusm_err route_send(void *arg, rusm_pid from, rusm_pid to, rusm_msg *msg,
     if (link == NULL) {
         return RUSM_ENONODE;
     }
+    if (link->version < rusmi_message_version(head.kind)) {
+        rusmi_link_drop(link);
+        return rusm_set_err_detail(RUSM_EPROTO, "the node of the process speaks an older protocol");
+    }
     /* Copied, because the caller keeps its message on any error, and a refused outgoing message
      * takes its body along. */
     err = rusmi_out_new(&out, &head, rusm_msg_data(msg), rusm_msg_len(msg));

@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The protocol version that has signals. */
+#define SIGNALS_VERSION 2u
+
 /* Names of nodes whose last incarnation is remembered. */
 #define LAST_MAX 65536u
 
@@ -21,7 +24,8 @@ static const uint8_t message_kind[] = {
     [RUSM_SIGNAL_EXIT] = RUSMI_MESSAGE_EXIT,
     [RUSM_SIGNAL_DOWN] = RUSMI_MESSAGE_DOWN,
     [RUSM_SIGNAL_ASK_EXIT] = RUSMI_MESSAGE_ASK_EXIT,
-    [RUSM_SIGNAL_BORN] = RUSMI_MESSAGE_BORN,
+    [RUSM_SIGNAL_BORN_LINKED] = RUSMI_MESSAGE_BORN_LINKED,
+    [RUSM_SIGNAL_BORN_WATCHED] = RUSMI_MESSAGE_BORN_WATCHED,
 };
 
 /* The signal that a kind of message is; 0: none. */
@@ -60,6 +64,10 @@ rusm_err rusmi_signal_route(void *arg, const rusm_signal *signal)
         }
         return rusm_set_err_detail(RUSM_EPERM, "%s is an observer, which may not send or kill",
                                    node->name);
+    }
+    if (link != NULL && link->version < rusmi_message_version(head.kind)) {
+        rusmi_link_drop(link);
+        return rusm_set_err_detail(RUSM_EPROTO, "the node of the process speaks an older protocol");
     }
     if (link == NULL) {
         return rusm_set_err_detail(RUSM_ENONODE, "node %s has no link to the node of the process",
@@ -170,8 +178,9 @@ bool rusmi_signals_up(struct rusmi_link *link)
     if (!link->hidden) {
         note_incarnation(node, link);
     }
-    if (link->role == RUSM_ROLE_OBSERVER || node->role == RUSM_ROLE_OBSERVER) {
-        return true; /* who only looks has no ties */
+    if (link->role == RUSM_ROLE_OBSERVER || node->role == RUSM_ROLE_OBSERVER ||
+        link->version < SIGNALS_VERSION) {
+        return true; /* who only looks has no ties, and who is older knows none */
     }
     link->tied =
         rusm_runtime_node_up(node->runtime, link->incarnation, node->cfg.watches_max) == RUSM_OK;

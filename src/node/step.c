@@ -87,6 +87,7 @@ static void peer_up(struct rusmi_link *link, const struct rusmi_action *action)
     link->incarnation = action->incarnation;
     link->role = (rusm_role)action->role;
     link->hidden = action->hidden;
+    link->version = action->version;
     link->cert_not_after = link->peer.not_after;
     link->up_since = rusm_now();
     /*

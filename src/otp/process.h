@@ -95,7 +95,8 @@ struct rusmi_process {
     uint32_t monitors_len;
     bool watchable; /* false from the moment on at which it begins to end */
     bool trap_exit;
-    uint16_t census; /* the place of its label there; 0: it was not counted. Its own */
+    bool watches_spawns; /* what it spawns is monitored by it. Its own */
+    uint16_t census;     /* the place of its label there; 0: it was not counted. Its own */
     char *label;
 
     /* under the registry's lock of the runtime */

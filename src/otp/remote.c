@@ -674,8 +674,7 @@ static void take_end(rusm_runtime *rt, const rusm_signal *signal)
     tie = signal->kind == RUSM_SIGNAL_EXIT ? rusmi_tie_find_link(proc, signal->from)
                                            : rusmi_tie_find_monitor(proc, signal->number);
     /* A peer speaks of its own processes only, and of those that are watched. */
-    if (tie != NULL && tie->far != NULL && tie->target.incarnation == signal->from.incarnation &&
-        (tie->target.serial == signal->from.serial || tie->unborn != 0)) {
+    if (tie != NULL && tie->far != NULL && rusm_pid_equal(tie->target, signal->from)) {
         detach(tie);
         if (tie->inactive) {
             dead = tie;
@@ -717,6 +716,67 @@ static rusm_err take_ask_exit(rusm_runtime *rt, const rusm_signal *signal)
     return RUSM_OK;
 }
 
+/* Find the tie that self prepared with that number; under its stripe. */
+static struct rusmi_tie *find_unborn(struct rusmi_process *self, uint64_t number)
+{
+    struct rusmi_tie *tie = rusmi_tie_find_numbered(self, number);
+
+    return tie != NULL && tie->unborn == number ? tie : NULL;
+}
+
+/*
+ * The process that a tie was prepared for is pid; under the stripe. What is returned is to be freed:
+ * a link that there is already, because the new process itself has made it.
+ */
+static struct rusmi_tie *bind_unborn(struct rusmi_process *self, struct rusmi_tie *tie,
+                                     rusm_pid pid)
+{
+    struct rusmi_tie *known = tie->is_link ? rusmi_tie_find_link(self, pid) : NULL;
+
+    if (known != NULL) {
+        detach(tie);
+        return tie;
+    }
+    tie->unborn = 0;
+    tie->target = rusmi_tie_msg(tie)->sender = pid;
+    if (tie->is_link) {
+        rusmi_ties_remove(&self->ties, &tie->at_owner);
+        tie->at_owner.key = rusmi_tie_key(pid);
+        rusmi_ties_add(&self->ties, &tie->at_owner);
+    }
+    return NULL;
+}
+
+/* They have spawned a process for one of ours: the first that comes from it. */
+static void take_born(rusm_runtime *rt, struct rusmi_far *far, const rusm_signal *signal)
+{
+    bool is_link = signal->kind == RUSM_SIGNAL_BORN_LINKED, known = false;
+    struct rusmi_process *proc = target_lock(rt, signal->to);
+    struct rusmi_tie *tie, *dead = NULL;
+
+    far_see(far, signal->number);
+    if (proc == NULL) {
+        answer(rt, is_link ? RUSM_SIGNAL_EXIT : RUSM_SIGNAL_DEMONITOR, signal);
+        return;
+    }
+    tie = find_unborn(proc, signal->number);
+    if (tie != NULL && tie->is_link == is_link && tie->far == far) {
+        dead = bind_unborn(proc, tie, signal->from);
+        known = true;
+    } else {
+        known = is_link ? rusmi_tie_find_link(proc, signal->from) != NULL
+                        : rusmi_tie_find_monitor(proc, signal->number) != NULL;
+    }
+    rusmi_lock_give(stripe_of(proc));
+    if (dead != NULL) {
+        tie_free(dead);
+    }
+    if (!known) { /* who asked waits no longer */
+        send_signal(rt, is_link ? RUSM_SIGNAL_UNLINK : RUSM_SIGNAL_DEMONITOR, signal->to,
+                    signal->from, is_link ? far_tick(far) : signal->number, NULL);
+    }
+}
+
 static rusm_err take_signal(rusm_runtime *rt, struct rusmi_far *far, const rusm_signal *signal)
 {
     switch (signal->kind) {
@@ -739,7 +799,9 @@ static rusm_err take_signal(rusm_runtime *rt, struct rusmi_far *far, const rusm_
         return RUSM_OK;
     case RUSM_SIGNAL_ASK_EXIT:
         return take_ask_exit(rt, signal);
-    case RUSM_SIGNAL_BORN:
+    case RUSM_SIGNAL_BORN_LINKED:
+    case RUSM_SIGNAL_BORN_WATCHED:
+        take_born(rt, far, signal);
         return RUSM_OK;
     }
     return RUSM_OK;
@@ -756,6 +818,162 @@ rusm_err rusm_signal_deliver(rusm_runtime *rt, const rusm_signal *signal)
     err = take_signal(rt, far, signal);
     far_drop(far);
     return err == RUSM_ENOLINK ? RUSM_OK : err;
+}
+
+/* ---- spawned for another node ---------------------------------------------------------------- */
+
+rusm_err rusm_tie_prepare(uint64_t incarnation, bool is_link, uint64_t *out_number)
+{
+    struct rusmi_process *self = rusmi_process_self();
+    uint64_t number = rusmi_ref_new();
+    struct rusmi_far *far;
+    struct rusmi_tie *tie;
+    rusm_err err;
+
+    if (self == NULL) {
+        return rusm_set_err_detail(RUSM_ENOCONTEXT, "%s", rusm_err_text(RUSM_ENOCONTEXT));
+    }
+    rusmi_checkpoint();
+    tie = rusmi_tie_new(rusmi_process_pid(self), (rusm_pid){incarnation, 0}, is_link ? 0 : number);
+    if (tie == NULL) {
+        return no_memory();
+    }
+    tie->unborn = tie->version = tie->at_owner.key = number;
+    far = far_find(self->runtime, incarnation);
+    err = RUSM_ENONODE;
+    if (far != NULL) {
+        far_see(far, number);
+        rusmi_lock_take(stripe_of(self));
+        err = attach(far, self, tie, false) == RUSM_OK ? RUSM_OK : RUSM_ENONODE;
+        rusmi_lock_give(stripe_of(self));
+        far_drop(far);
+    }
+    if (err != RUSM_OK) {
+        rusmi_tie_del(tie);
+        return rusm_set_err_detail(err, "the node is not connected");
+    }
+    *out_number = number;
+    return RUSM_OK;
+}
+
+void rusm_tie_bind(uint64_t number, rusm_pid pid)
+{
+    struct rusmi_process *self = rusmi_process_self();
+    struct rusmi_tie *tie, *dead = NULL;
+
+    if (self == NULL) {
+        return;
+    }
+    rusmi_lock_take(stripe_of(self));
+    tie = find_unborn(self, number);
+    if (tie != NULL && rusm_pid_is_none(pid)) {
+        detach(tie);
+        dead = tie;
+    } else if (tie != NULL) {
+        dead = bind_unborn(self, tie, pid);
+    }
+    rusmi_lock_give(stripe_of(self));
+    if (dead != NULL) {
+        tie_free(dead);
+    }
+}
+
+void rusm_watch_spawns(void)
+{
+    struct rusmi_process *self = rusmi_process_self();
+
+    if (self != NULL) {
+        self->watches_spawns = true;
+    }
+}
+
+static bool is_down_of(const rusm_msg *msg, void *arg)
+{
+    const rusm_pid *pid = arg;
+
+    return rusm_msg_get_kind(msg) == RUSM_MSG_DOWN && rusm_pid_equal(rusm_msg_sender(msg), *pid);
+}
+
+/* One of the ties of a new process that was asked for, put in place; RUSM_ENOPROC: it has ended. */
+static rusm_err tie_newborn(struct rusmi_far *far, rusm_runtime *rt, rusm_pid pid, rusm_pid asker,
+                            bool is_link, uint64_t number)
+{
+    const rusm_signal signal = {.from = asker, .to = pid, .number = number};
+    struct rusmi_tie *tie =
+        is_link ? rusmi_tie_new(pid, asker, 0) : rusmi_tie_new(asker, pid, number);
+    struct rusmi_process *proc;
+    rusm_err err;
+
+    if (tie == NULL) {
+        return RUSM_ENOMEM;
+    }
+    far_see(far, number);
+    proc = target_lock(rt, pid);
+    if (proc == NULL) {
+        rusmi_tie_del(tie);
+        return RUSM_ENOPROC;
+    }
+    if (is_link) {
+        err = link_theirs(far, proc, &signal, &tie);
+    } else {
+        err = attach(far, proc, tie, true);
+        tie = err == RUSM_OK ? NULL : tie;
+    }
+    rusmi_lock_give(stripe_of(proc));
+    rusmi_tie_del(tie);
+    return err;
+}
+
+/* The down of a process that self has spawned and that has ended; NULL if it spawned none such. */
+static rusm_err down_of(struct rusmi_process *self, rusm_pid pid, rusm_msg **out_down)
+{
+    bool to_come;
+    rusm_err err;
+
+    rusmi_lock_take(stripe_of(self));
+    to_come = rusmi_tie_watches(self, pid);
+    rusmi_lock_give(stripe_of(self));
+    err = rusm_receive_match(out_down, is_down_of, &pid, to_come ? RUSM_INFINITY : 0);
+    if (err != RUSM_OK) {
+        *out_down = NULL;
+    }
+    return err == RUSM_ETIMEOUT ? RUSM_OK : err;
+}
+
+rusm_err rusm_tie_newborn(rusm_pid pid, rusm_pid asker, uint64_t link_number,
+                          uint64_t monitor_number)
+{
+    struct rusmi_process *self = rusmi_process_self();
+    const rusm_reason noproc = {.kind = RUSM_REASON_NOPROC};
+    const uint64_t numbers[2] = {link_number, monitor_number};
+    rusm_msg *down = NULL;
+    struct rusmi_far *far = far_find(self->runtime, asker.incarnation);
+    rusm_err err = RUSM_OK;
+
+    if (far == NULL) {
+        return RUSM_OK; /* the asker's node is lost, and the asker has heard of it */
+    }
+    for (int i = 0; i < 2 && err == RUSM_OK; i++) {
+        bool is_link = i == 0;
+
+        if (numbers[i] == 0) {
+            continue;
+        }
+        /* Before the tie is in place, so that no end of the process can come first. */
+        send_signal(self->runtime, is_link ? RUSM_SIGNAL_BORN_LINKED : RUSM_SIGNAL_BORN_WATCHED,
+                    pid, asker, numbers[i], NULL);
+        err = tie_newborn(far, self->runtime, pid, asker, is_link, numbers[i]);
+        if (err == RUSM_ENOPROC) {
+            err = down == NULL ? down_of(self, pid, &down) : RUSM_OK;
+            send_signal(self->runtime, is_link ? RUSM_SIGNAL_EXIT : RUSM_SIGNAL_DOWN, pid, asker,
+                        is_link ? 0 : numbers[i], down == NULL ? &noproc : rusm_msg_reason(down));
+        } else if (err == RUSM_ENOLINK || err == RUSM_EEXIST) {
+            err = RUSM_OK;
+        }
+    }
+    rusm_msg_del(down);
+    far_drop(far);
+    return err;
 }
 
 /* ---- a node is lost -------------------------------------------------------------------------- */
@@ -811,7 +1029,7 @@ void rusm_runtime_node_down(rusm_runtime *rt, uint64_t incarnation, const rusm_r
     rusmi_lock_give(&far->lock);
     while ((tie = lost_tie(far, &proc)) != NULL) {
         enum rusmi_signalled signalled = RUSMI_SIGNALLED_NOTHING;
-        bool told = tie->owner_proc != NULL && !tie->inactive;
+        bool told = tie->owner_proc != NULL && !tie->inactive && tie->unborn == 0;
 
         detach(tie);
         if (told) {

@@ -113,6 +113,7 @@ static rusm_err begin(rusm_runtime *rt, const rusm_spawn_config *cfg, bool is_th
     proc->label = label;
     proc->watchable = true;
     proc->trap_exit = cfg->trap_exit;
+    proc->watches_spawns = false;
     *out_proc = proc;
     return RUSM_OK;
 }
@@ -139,7 +140,7 @@ static void vanish(struct rusmi_process *proc)
 /* The ties that bind a new process to who spawns it, made before it is. */
 struct newborn_ties {
     struct rusmi_process *self;
-    struct rusmi_tie *link, *monitor;
+    struct rusmi_tie *link, *monitor, *watch;
     uint64_t ref;
 };
 
@@ -147,12 +148,16 @@ static void drop_ties(struct newborn_ties *ties)
 {
     rusmi_tie_del(ties->link);
     rusmi_tie_del(ties->monitor);
+    rusmi_tie_del(ties->watch);
 }
 
 static rusm_err make_ties(struct newborn_ties *ties, const rusm_spawn_config *cfg, bool is_child)
 {
+    bool watched;
+
     *ties = (struct newborn_ties){.self = rusmi_process_self()};
-    if (!cfg->link && cfg->out_ref == NULL) {
+    watched = ties->self != NULL && ties->self->watches_spawns;
+    if (!cfg->link && cfg->out_ref == NULL && !watched) {
         return RUSM_OK;
     }
     if (ties->self == NULL) {
@@ -163,6 +168,9 @@ static rusm_err make_ties(struct newborn_ties *ties, const rusm_spawn_config *cf
     if (cfg->link && !is_child) {
         ties->link = rusmi_tie_new(rusmi_process_pid(ties->self), RUSM_PID_NONE, 0);
     }
+    if (watched) {
+        ties->watch = rusmi_tie_new(rusmi_process_pid(ties->self), RUSM_PID_NONE, rusmi_ref_new());
+    }
     if (cfg->out_ref != NULL) {
         rusm_pid self = rusmi_process_pid(ties->self);
 
@@ -170,7 +178,7 @@ static rusm_err make_ties(struct newborn_ties *ties, const rusm_spawn_config *cf
         ties->monitor = is_child ? rusmi_tie_new_child(self, ties->ref)
                                  : rusmi_tie_new(self, RUSM_PID_NONE, ties->ref);
     }
-    if ((cfg->link && !is_child && ties->link == NULL) ||
+    if ((cfg->link && !is_child && ties->link == NULL) || (watched && ties->watch == NULL) ||
         (cfg->out_ref != NULL && ties->monitor == NULL)) {
         drop_ties(ties);
         return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");
@@ -184,6 +192,9 @@ static void bind_ties(struct newborn_ties *ties, const rusm_spawn_config *cfg,
 {
     if (ties->link != NULL) {
         rusmi_tie_newborn(ties->self, proc, ties->link);
+    }
+    if (ties->watch != NULL) {
+        rusmi_tie_newborn(ties->self, proc, ties->watch);
     }
     if (ties->monitor != NULL) {
         rusmi_tie_newborn(ties->self, proc, ties->monitor);

@@ -141,6 +141,33 @@ struct rusmi_tie *rusmi_tie_find_monitor(struct rusmi_process *proc, uint64_t nu
     return NULL;
 }
 
+bool rusmi_tie_watches(const struct rusmi_process *proc, rusm_pid other)
+{
+    for (uint32_t i = 0; i < (proc->ties.chains == NULL ? 1 : proc->ties.chains_len); i++) {
+        const struct rusmi_tie_hook *hook =
+            proc->ties.chains == NULL ? proc->ties.few : proc->ties.chains[i];
+
+        for (; hook != NULL; hook = hook->next) {
+            if (!hook->tie->is_link && rusm_pid_equal(hook->tie->target, other)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+struct rusmi_tie *rusmi_tie_find_numbered(struct rusmi_process *proc, uint64_t number)
+{
+    struct rusmi_tie_hook *hook = *chain_of(&proc->ties, number);
+
+    for (; hook != NULL; hook = hook->next) {
+        if (hook->tie->unborn == number) {
+            return hook->tie;
+        }
+    }
+    return NULL;
+}
+
 /* ---- ties ------------------------------------------------------------------------------------ */
 
 struct rusm_msg *rusmi_tie_msg(struct rusmi_tie *tie)

@@ -77,6 +77,10 @@ void rusmi_ties_remove(struct rusmi_ties *ties, struct rusmi_tie_hook *hook);
 /* Its link with other, its monitor of that number; NULL if there is none. Under its stripe. */
 struct rusmi_tie *rusmi_tie_find_link(struct rusmi_process *proc, rusm_pid other);
 struct rusmi_tie *rusmi_tie_find_monitor(struct rusmi_process *proc, uint64_t number);
+/* Whether it monitors other. Under its stripe; looks at all of its ties. */
+bool rusmi_tie_watches(const struct rusmi_process *proc, rusm_pid other);
+/* A tie that was prepared with that number, of either kind. */
+struct rusmi_tie *rusmi_tie_find_numbered(struct rusmi_process *proc, uint64_t number);
 /* Make a tie that is in no place yet: ref_number not 0: a monitor. NULL without memory. */
 struct rusmi_tie *rusmi_tie_new(rusm_pid owner, rusm_pid target, uint64_t ref_number);
 /* The tie of a supervisor with a child that it is about to spawn. */

@@ -95,8 +95,8 @@ enum rusmi_frame_type {
     RUSMI_FRAME_FLOW = 10, /* the last one of version 1 */
     /* from version 2 on */
     RUSMI_FRAME_MEMBERS = 11,
-    RUSMI_FRAME_LEAVE = 12,       /* "I leave the cluster: do not look for me" */
-    RUSMI_FRAME_GROUPS_ADD = 13,  /* processes of the sender that are members of groups */
+    RUSMI_FRAME_LEAVE = 12,      /* "I leave the cluster: do not look for me" */
+    RUSMI_FRAME_GROUPS_ADD = 13, /* processes of the sender that are members of groups */
     RUSMI_FRAME_GROUPS_DEL = 14,
     RUSMI_FRAME_NAMES_ASK = 15,   /* "may a process of mine have this name?" */
     RUSMI_FRAME_NAMES_AGREE = 16, /* the answer */
@@ -159,10 +159,12 @@ struct rusmi_request {
     char name[RUSM_NAME_MAX + 1]; /* spawn: factory; whereis: name */
     const uint8_t *args;          /* spawn; a decoded one points into the frame */
     size_t args_len;
-    uint64_t sender; /* spawn: serial of the asking process, 0 for none */
-    uint64_t cursor; /* lists */
-    uint32_t max;    /* lists: records wanted, 1 to RUSMI_PAGE_MAX (decoding clips to it) */
-    rusm_pid pid;    /* kill */
+    uint64_t sender;  /* spawn: serial of the asking process, 0 for none */
+    uint64_t link;    /* spawn: link the process with the sender; number of the reference, 0: no */
+    uint64_t monitor; /* spawn: monitor it for the sender; number of the reference, 0: no */
+    uint64_t cursor;  /* lists */
+    uint32_t max;     /* lists: records wanted, 1 to RUSMI_PAGE_MAX (decoding clips to it) */
+    rusm_pid pid;     /* kill */
 };
 
 struct rusmi_process_record {

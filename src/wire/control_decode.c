@@ -394,6 +394,8 @@ static bool request_argument(struct decoder *decoder, uint64_t key, struct rusmi
         return key == 3   ? get_name(decoder, request->name)
                : key == 4 ? spawn_args(decoder, request)
                : key == 5 ? rusmi_cbor_get_uint(&decoder->reader, &request->sender)
+               : key == 6 ? rusmi_cbor_get_uint(&decoder->reader, &request->link)
+               : key == 7 ? rusmi_cbor_get_uint(&decoder->reader, &request->monitor)
                           : nothing_field(decoder, key, NULL);
     case RUSMI_REQUEST_PROCESSES:
     case RUSMI_REQUEST_PEERS:

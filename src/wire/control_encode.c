@@ -18,7 +18,8 @@
 _Static_assert(RUSMI_PAGE_MAX *(1 + 8 + 6 * INT_BYTES + 2 * TEXT_BYTES) + PAGE_BYTES <=
                    RUSMI_FRAME_MAX,
                "a page of the longest process records fits a frame");
-_Static_assert(RUSMI_PAGE_MAX *(1 + 15 + 11 * INT_BYTES + 1 + TEXT_BYTES + 2 * ADDRESS_BYTES) + PAGE_BYTES <=
+_Static_assert(RUSMI_PAGE_MAX *(1 + 15 + 11 * INT_BYTES + 1 + TEXT_BYTES + 2 * ADDRESS_BYTES) +
+                       PAGE_BYTES <=
                    RUSMI_FRAME_MAX,
                "a page of the longest peer records fits a frame");
 _Static_assert(RUSMI_PAGE_MAX *(1 + 4 + 2 * INT_BYTES + 2 * TEXT_BYTES) + PAGE_BYTES <=
@@ -238,13 +239,20 @@ static void encode_spawn(struct encoder *encoder, const struct rusmi_request *re
     if (request->sender != 0) {
         put_key_uint(encoder, 5, request->sender);
     }
+    if (request->link != 0) {
+        put_key_uint(encoder, 6, request->link);
+    }
+    if (request->monitor != 0) {
+        put_key_uint(encoder, 7, request->monitor);
+    }
 }
 
 static size_t request_pairs(const struct rusmi_request *request)
 {
     switch ((enum rusmi_request_kind)request->kind) {
     case RUSMI_REQUEST_SPAWN:
-        return 3 + (request->args_len != 0 ? 1u : 0u) + (request->sender != 0 ? 1u : 0u);
+        return 3 + (request->args_len != 0 ? 1u : 0u) + (request->sender != 0 ? 1u : 0u) +
+               (request->link != 0 ? 1u : 0u) + (request->monitor != 0 ? 1u : 0u);
     case RUSMI_REQUEST_WHEREIS:
         return 3;
     case RUSMI_REQUEST_PROCESSES:

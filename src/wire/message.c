@@ -27,7 +27,8 @@ static const uint8_t kinds[] = {
     [RUSMI_MESSAGE_EXIT] = KNOWN | SENT,
     [RUSMI_MESSAGE_DOWN] = KNOWN | NUMBERED | SENT,
     [RUSMI_MESSAGE_ASK_EXIT] = KNOWN,
-    [RUSMI_MESSAGE_BORN] = KNOWN | NUMBERED | SENT,
+    [RUSMI_MESSAGE_BORN_LINKED] = KNOWN | NUMBERED | SENT,
+    [RUSMI_MESSAGE_BORN_WATCHED] = KNOWN | NUMBERED | SENT,
 };
 
 static inline uint8_t traits(uint8_t kind)

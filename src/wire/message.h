@@ -46,7 +46,9 @@ enum rusmi_message_kind {
     RUSMI_MESSAGE_DOWN = 13,      /* the sender has ended; number: the watcher's reference; body: a
                                     reason */
     RUSMI_MESSAGE_ASK_EXIT = 14,  /* rusm_exit_process(); body: a reason */
-    RUSMI_MESSAGE_BORN = 20, /* the sender was spawned for the receiver; number: its reference */
+    RUSMI_MESSAGE_BORN_LINKED = 20,  /* the sender was spawned for the receiver and is linked with
+                                        it; number: the receiver's reference */
+    RUSMI_MESSAGE_BORN_WATCHED = 21, /* the same, but it is monitored */
 };
 
 /* Whether a kind is known. */

@@ -336,6 +336,83 @@ static void test_call_ends_as_it_should(void **state)
     rusm_thread_leave();
 }
 
+/* ---- spawned for another node ---------------------------------------------------------------- */
+
+static void crash_at_once(void *arg)
+{
+    (void)arg;
+    rusm_crash("short life");
+}
+
+static rusm_err make_short_life(void *arg, const void *args, size_t args_len, rusm_pid *out_pid)
+{
+    rusm_err err;
+
+    (void)arg;
+    (void)args;
+    (void)args_len;
+    err = rusm_spawn(NULL, crash_at_once, NULL, out_pid);
+    if (err == RUSM_OK) {
+        while (rusm_is_alive(*out_pid)) {
+            rusm_yield();
+        }
+    }
+    return err;
+}
+
+static rusm_err make_obedient(void *arg, const void *args, size_t args_len, rusm_pid *out_pid)
+{
+    (void)arg;
+    (void)args;
+    (void)args_len;
+    return rusm_spawn(NULL, obey, NULL, out_pid);
+}
+
+static void test_spawn_with_ties_is_atomic(void **state)
+{
+    struct pair pair = enter_pair(state);
+    rusm_process_info info;
+    rusm_msg *msg;
+    rusm_ref ref;
+    rusm_pid pid;
+
+    assert_int_equal(rusm_factory_register(pair.b->node, "short", make_short_life, NULL), RUSM_OK);
+    assert_int_equal(rusm_factory_register(pair.b->node, "long", make_obedient, NULL), RUSM_OK);
+    for (int i = 0; i < 20; i++) {
+        /* It has ended before the factory returns, and is heard of all the same. */
+        assert_int_equal(
+            rusm_spawn_remote_monitor(NULL, "b", "short", NULL, 0, SUPPORT_DEADLINE_MS, &pid, &ref),
+            RUSM_OK);
+        msg = next();
+        assert_int_equal(rusm_msg_get_kind(msg), RUSM_MSG_DOWN);
+        assert_true(rusm_ref_equal(rusm_msg_ref(msg), ref));
+        assert_true(rusm_pid_equal(rusm_msg_sender(msg), pid));
+        assert_string_equal(rusm_msg_reason(msg)->text, "short life");
+        rusm_msg_del(msg);
+        assert_int_equal(
+            rusm_spawn_remote_link(NULL, "b", "short", NULL, 0, SUPPORT_DEADLINE_MS, &pid),
+            RUSM_OK);
+        assert_end(RUSM_MSG_EXIT, pid, RUSM_REASON_CRASHED);
+    }
+    assert_int_equal(rusm_spawn_remote_link(NULL, "b", "long", NULL, 0, SUPPORT_DEADLINE_MS, &pid),
+                     RUSM_OK);
+    assert_int_equal(rusm_process_get_info(pid, &info), RUSM_OK);
+    assert_int_equal(info.links, 1);
+    assert_int_equal(rusm_unlink(pid), RUSM_OK);
+    settle(pid);
+    assert_int_equal(rusm_process_get_info(pid, &info), RUSM_OK);
+    assert_int_equal(info.links, 0);
+    assert_int_equal(rusm_link(pid), RUSM_OK);
+    tell(pid, "end");
+    assert_end(RUSM_MSG_EXIT, pid, RUSM_REASON_NORMAL);
+    assert_int_equal(rusm_spawn_remote_link(NULL, "b", "none", NULL, 0, SUPPORT_DEADLINE_MS, &pid),
+                     RUSM_ENOFACTORY);
+    assert_int_equal(rusm_process_get_info(rusm_self(), &info), RUSM_OK);
+    assert_int_equal(info.links, 0);
+    assert_nothing();
+    rusm_thread_leave();
+}
+
 /* ---- lost links ------------------------------------------------------------------------------ */
 
 static void assert_node_event(bool up, const char *name, rusm_down_cause cause)
@@ -469,6 +546,7 @@ int main(void)
         TEST(test_links_that_change_on_both_sides_agree),
         TEST(test_exit_signals_and_kills_reach_other_nodes),
         TEST(test_call_ends_as_it_should),
+        TEST(test_spawn_with_ties_is_atomic),
         TEST(test_lost_link_is_told_once_to_each),
         TEST(test_call_hears_of_a_lost_link),
         TEST(test_pid_of_a_past_incarnation_is_no_process),

@@ -62,6 +62,29 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_spawn_remote(rusm_node *node, const char 
                                                     size_t args_len, int64_t timeout_ms,
                                                     rusm_pid *out_pid);
 
+/**
+ * Like rusm_spawn_remote(), and the caller is linked with the process from its beginning (OTP,
+ * erlang:spawn_link/4): however soon it ends, the caller gets the exit with its true reason, and if
+ * the link between the nodes is lost at any moment the process hears of it too.
+ *
+ * Unlike a caller in a plain rusm_link() the two are bound before the process could have run
+ * unwatched. If no answer came in time (RUSM_ETIMEOUT) the process may still come to be, without
+ * the link. Where peer is this node itself the link is made when the factory has returned.
+ *
+ * Threads: in context of a process of the node.
+ * Errors:  as rusm_spawn_remote(); RUSM_EPROTO: the peer's protocol has no links; RUSM_ENOCONTEXT
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_spawn_remote_link(rusm_node *node, const char *peer,
+                                                         const char *factory, const void *args,
+                                                         size_t args_len, int64_t timeout_ms,
+                                                         rusm_pid *out_pid);
+
+/** Like rusm_spawn_remote_link(), with a monitor in place of the link; out_ref may be NULL. */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_spawn_remote_monitor(rusm_node *node, const char *peer,
+                                                            const char *factory, const void *args,
+                                                            size_t args_len, int64_t timeout_ms,
+                                                            rusm_pid *out_pid, rusm_ref *out_ref);
+
 /** Like rusm_process_list(), on another node. Returns: how many records were written, or a negative
  * rusm_err */
 RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_remote_process_list(rusm_node *node, const char *peer,

@@ -198,15 +198,17 @@ RUSM_API void rusm_msg_set_kind(rusm_msg *msg, rusm_msg_kind kind, uint64_t ref_
 
 /** What passes between processes of different nodes beside messages (docs/design/remote.md). */
 typedef enum rusm_signal_kind {
-    RUSM_SIGNAL_LINK = 1,      /**< number: version of the link */
-    RUSM_SIGNAL_UNLINK = 2,    /**< number: version of the link */
-    RUSM_SIGNAL_UNLINKED = 3,  /**< the answer to an unlink, with its number */
-    RUSM_SIGNAL_MONITOR = 4,   /**< number: of the watcher's reference */
-    RUSM_SIGNAL_DEMONITOR = 5, /**< number: of the watcher's reference */
-    RUSM_SIGNAL_EXIT = 6,      /**< `from` was linked and has ended; reason */
-    RUSM_SIGNAL_DOWN = 7,      /**< `from` was monitored and has ended; number, reason */
-    RUSM_SIGNAL_ASK_EXIT = 8,  /**< rusm_exit_process(), rusm_kill(); reason */
-    RUSM_SIGNAL_BORN = 9,      /**< `from` was spawned for `to`; number: of its reference */
+    RUSM_SIGNAL_LINK = 1,          /**< number: version of the link */
+    RUSM_SIGNAL_UNLINK = 2,        /**< number: version of the link */
+    RUSM_SIGNAL_UNLINKED = 3,      /**< the answer to an unlink, with its number */
+    RUSM_SIGNAL_MONITOR = 4,       /**< number: of the watcher's reference */
+    RUSM_SIGNAL_DEMONITOR = 5,     /**< number: of the watcher's reference */
+    RUSM_SIGNAL_EXIT = 6,          /**< `from` was linked and has ended; reason */
+    RUSM_SIGNAL_DOWN = 7,          /**< `from` was monitored and has ended; number, reason */
+    RUSM_SIGNAL_ASK_EXIT = 8,      /**< rusm_exit_process(), rusm_kill(); reason */
+    RUSM_SIGNAL_BORN_LINKED = 9,   /**< `from` was spawned for `to`, linked; number: of its
+                                        reference */
+    RUSM_SIGNAL_BORN_WATCHED = 10, /**< the same, but monitored */
 } rusm_signal_kind;
 
 /** A signal. */
@@ -279,6 +281,36 @@ RUSM_API void rusm_runtime_node_past(rusm_runtime *rt, uint64_t incarnation);
  *          RUSM_ENOMEM  it had no effect: end the link
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_signal_deliver(rusm_runtime *rt, const rusm_signal *signal);
+
+/**
+ * Prepare a link (or a monitor) of the caller with a process that the node of that incarnation is
+ * asked to spawn. Its number goes there with the request.
+ *
+ * Owns:    the tie is the caller's until rusm_tie_bind(), or the caller or the link to the node
+ *          ends.
+ * Threads: in context.
+ * Errors:  RUSM_ENONODE, RUSM_ENOMEM, RUSM_ENOCONTEXT
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_tie_prepare(uint64_t incarnation, bool is_link,
+                                                   uint64_t *out_number);
+
+/** The process that was asked for is pid; or (the zero pid) there is none. Threads: in context, of
+ * who prepared it. */
+RUSM_API void rusm_tie_bind(uint64_t number, rusm_pid pid);
+
+/** From here on every process that the caller spawns is monitored by it from its beginning. The
+ * downs come into its mailbox. Threads: in context. */
+RUSM_API void rusm_watch_spawns(void);
+
+/**
+ * The caller, which has rusm_watch_spawns() on, has spawned pid for the process `asker` of another
+ * node: make the ties that it prepared (numbers; 0: none), and tell it. If pid has ended, the asker
+ * is told why.
+ *
+ * Threads: in context. Errors: RUSM_ENOMEM, RUSM_EFULL no ties were made; RUSM_EKILLED
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_tie_newborn(rusm_pid pid, rusm_pid asker,
+                                                   uint64_t link_number, uint64_t monitor_number);
 
 /** Set or (NULL) remove the router of a runtime. Removing waits until no thread is in a router
  * call. Threads: ordinary. */
