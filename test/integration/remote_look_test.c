@@ -70,7 +70,7 @@ static rusm_err make_box(void *arg, const void *args, size_t args_len, rusm_pid 
     return rusm_send(box->pid, args, args_len);
 }
 
-/* ---- calls in the context of a process ---------------------------------------------------------- */
+/* ---- calls in the context of a process ------------------------------------------------------- */
 
 static rusm_err send_hello(void *arg)
 {
@@ -93,7 +93,7 @@ static rusm_err in_process(struct support_node *node, rusm_err (*fn)(void *arg),
     return call.err;
 }
 
-/* ---- lists -------------------------------------------------------------------------------------- */
+/* ---- lists ----------------------------------------------------------------------------------- */
 
 /* Find a record of a process in the list of a node. */
 static bool find_process(struct support_node *from, const char *peer, rusm_pid pid,
@@ -331,7 +331,7 @@ static void names_of_another_node_are_listed_and_found(void **state)
     assert_true(rusm_pid_equal(pid, global));
 }
 
-/* ---- kill --------------------------------------------------------------------------------------- */
+/* ---- kill ------------------------------------------------------------------------------------ */
 
 static void kill_on_another_node_ends_the_process_and_tells_whether_it_lived(void **state)
 {
@@ -367,7 +367,7 @@ static void kill_by_a_pid_of_a_node_without_a_link_is_an_error(void **state)
     assert_true(rusm_is_alive(pid));
 }
 
-/* ---- roles -------------------------------------------------------------------------------------- */
+/* ---- roles ----------------------------------------------------------------------------------- */
 
 static void operator_is_hidden_and_may_look_send_spawn_and_kill(void **state)
 {

@@ -35,7 +35,7 @@ static void expect_words(const char *text, const char *words)
     }
 }
 
-/* ---- factories ---------------------------------------------------------------------------------- */
+/* ---- factories ------------------------------------------------------------------------------- */
 
 /* The arguments of a spawn, for the process that it made. Static: a process that is killed frees
  * nothing. */
@@ -216,7 +216,7 @@ static struct pair start_pair(void **state)
     return pair;
 }
 
-/* ---- a spawn made by a process ------------------------------------------------------------------ */
+/* ---- a spawn made by a process --------------------------------------------------------------- */
 
 /* Spawn a parrot with args and hear them from it. */
 struct asking {
@@ -368,7 +368,7 @@ static void factory_that_asks_a_third_node(void **state)
     expect_words(rusm_err_detail(), "the factory returned no process of its node");
 }
 
-/* ---- failures ----------------------------------------------------------------------------------- */
+/* ---- failures -------------------------------------------------------------------------------- */
 
 struct failure {
     const char *factory;
