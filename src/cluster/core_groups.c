@@ -22,7 +22,7 @@ static bool shares_groups(const struct rusmi_core *core, const struct conn *conn
     return core->cfg.role == RUSMI_ROLE_MEMBER && !conn->hidden && conn->version >= 2;
 }
 
-/* ---- our own members -------------------------------------------------------------------------- */
+/* ---- our own members ------------------------------------------------------------------------- */
 
 /* Send a frame to every peer that shares groups. */
 static void broadcast(struct rusmi_core *core, const struct rusmi_frame *frame, rusm_time now,
@@ -128,7 +128,7 @@ void rusmi_groups_forget_own(struct rusmi_core *core)
     rusmi_memberships_drop(&core->memberships, &core->holder);
 }
 
-/* ---- telling a peer all ----------------------------------------------------------------------- */
+/* ---- telling a peer all ---------------------------------------------------------------------- */
 
 static struct rusmi_group_entry entry_of(const struct rusmi_membership *membership)
 {
@@ -179,7 +179,7 @@ void rusmi_groups_pong(struct rusmi_core *core, struct conn *conn, uint64_t nonc
     }
 }
 
-/* ---- what peers say --------------------------------------------------------------------------- */
+/* ---- what peers say -------------------------------------------------------------------------- */
 
 /* An action with room for all that a frame says: the changes, then their texts. */
 static struct rusmi_action *news_new(const struct conn *conn, const struct rusmi_frame *frame)

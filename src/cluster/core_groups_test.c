@@ -349,7 +349,7 @@ static void test_strangers_hear_nothing(void **state)
     assert_int_equal(net_stats(net, 0).groups_refused + net_stats(net, 0).protocol_errors, 0);
 }
 
-/* ---- without memory --------------------------------------------------------------------------- */
+/* ---- without memory -------------------------------------------------------------------------- */
 
 /* Whichever allocation fails, what was not taken can be given again, and then all know all: either
  * nothing was missing, or the link was closed and comes again. */
@@ -389,7 +389,7 @@ static void test_without_memory_nothing_is_forgotten(void **state)
     }
 }
 
-/* ---- at random -------------------------------------------------------------------------------- */
+/* ---- at random ------------------------------------------------------------------------------- */
 
 static size_t choose_by_seed(void *arg, size_t options)
 {

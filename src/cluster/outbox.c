@@ -47,6 +47,9 @@ static uint64_t pair_key(const struct rusmi_message_head *head)
     uint64_t to = !rusmi_message_by_name(head->kind) ? mix(head->serial)
                                                      : hash_name(head->name, head->name_len);
 
+#ifdef RUSMI_PLANT_OVERTAKE
+    to += head->kind == RUSMI_MESSAGE_DOWN || head->kind == RUSMI_MESSAGE_EXIT;
+#endif
     return mix(to + head->sender * 0x9e3779b97f4a7c15u);
 }
 

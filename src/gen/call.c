@@ -184,6 +184,9 @@ rusm_err rusm_reply(rusm_from from, const void *data, size_t len)
         return rusm_set_err_detail(RUSM_EINVAL, "an answer needs a call");
     }
     rusmi_checkpoint(); /* before anything is allocated */
+#ifdef RUSMI_PLANT_CALL
+    len -= len != 0;
+#endif
     err = rusmi_msg_make(&msg, RUSM_MSG_REPLY, from.ref.number, data, len);
     if (err == RUSM_OK) {
         err = rusmi_call_deliver(self, from.pid, msg, RUSM_INFINITY);

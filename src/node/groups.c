@@ -4,7 +4,8 @@
  *
  * Ours: the runtime says that there is news, on any thread and perhaps while a process ends; the
  * endpoint's driver then takes it in order and gives it to the core, which tells the peers. Theirs:
- * what the core heard is entered into the runtime's groups under node->lock, and goes with the link.
+ * what the core heard is entered into the runtime's groups under node->lock, and goes with the
+ * link.
  *
  * Lock order: node->lock, then the groups' lock of the runtime, which is why news is not told where
  * it is made. A message to a group is handed to the members here by the thread that runs the link,

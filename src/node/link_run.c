@@ -94,6 +94,9 @@ static void deliver_now(struct rusmi_link *link, const struct rusmi_message_head
         rusm_msg_del(msg);
         return;
     }
+#ifdef RUSMI_PLANT_SENDER
+    sender.serial = head->serial;
+#endif
     rusm_msg_set_sender(msg, head->sender == 0 ? RUSM_PID_NONE : sender);
     /* relaxed: a hint. Small messages count from a crowded mailbox on: fewer than mailbox_high are
      * not worth a count each. */
@@ -361,6 +364,18 @@ static void count_end(struct rusmi_link *link, enum rusmi_quic_cause cause)
     }
 }
 
+/* QUIC says that the peer closed; the core says it as well, with the peer's name. */
+static const char *end_text(const struct rusmi_quic_end *end)
+{
+    static const char said[] = "the peer closed the link";
+    size_t len = sizeof(said) - 1;
+
+    if (end->cause != RUSMI_QUIC_CLOSED_PEER || strncmp(end->text, said, len) != 0) {
+        return end->text;
+    }
+    return end->text[len] == ':' ? end->text + len + 2 : "";
+}
+
 /* Tell the core, once, that the connection has ended. The connection itself may live on to answer
  * late packets. */
 static void tell_end(struct rusmi_link *link, const struct rusmi_quic_end *end)
@@ -376,7 +391,7 @@ static void tell_end(struct rusmi_link *link, const struct rusmi_quic_end *end)
     event.u.closed.cause = down_cause(end->cause);
     event.u.closed.code = end->code;
     event.u.closed.err = end->err;
-    event.u.closed.text = end->text;
+    event.u.closed.text = end_text(end);
     (void)!rusmi_node_step(link->node, &event); /* a CLOSED event never fails */
     rusm_waiter_wake(link->node->gone);
 }

@@ -79,6 +79,12 @@ struct rusmi_link *rusmi_peers_find_incarnation(rusm_node *node, uint64_t incarn
 
     rusmi_lock_take(&node->peers_lock);
     entry = rusmi_map_find(&node->by_incarnation, &incarnation, sizeof(incarnation));
+#ifdef RUSMI_PLANT_STALE
+    rusmi_map_each(&node->by_incarnation, any, position, following)
+    {
+        entry = entry != NULL ? entry : any;
+    }
+#endif
     if (entry != NULL) {
         link = rusmi_link_hold(rusmi_container(entry, struct rusmi_link, by_incarnation));
     }

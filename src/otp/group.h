@@ -10,7 +10,8 @@
  * fail: a group keeps as many messages as it has pairs of a member and a monitor.
  *
  * Under the lock the work is bounded, except for the copy that rusm_group_members() and
- * rusm_group_monitor() make of one moment, and for telling all when a node begins. Memory is allocated before it is taken, and freed after.
+ * rusm_group_monitor() make of one moment, and for telling all when a node begins. Memory is
+ * allocated before it is taken, and freed after.
  *
  * The end of a process: it sets its serial to 0 and then looks at `grouped`; who makes it a member
  * sets `grouped` and then looks at its serial. Both in sequentially consistent order, so one of

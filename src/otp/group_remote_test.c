@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Groups with members on other nodes, which a router of the test stands for: what is told of our own
- * members, what monitors hear of others', and who gets a copy of what is sent.
+ * Groups with members on other nodes, which a router of the test stands for: what is told of our
+ * own members, what monitors hear of others', and who gets a copy of what is sent.
  */
 #include "otp/kit_fixture_test.h"
 

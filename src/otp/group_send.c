@@ -3,9 +3,9 @@
  * Sending to all members of a group: one message for each member of this runtime, all of which show
  * the same bytes, and one copy for each other node that has members, which hands it out there.
  *
- * The lock is held for a piece of the members at a time. Each roll is gone through by the numbers of
- * its entries up to the number that was the last one when the call began, so the call ends however
- * many join meanwhile.
+ * The lock is held for a piece of the members at a time. Each roll is gone through by the numbers
+ * of its entries up to the number that was the last one when the call began, so the call ends
+ * however many join meanwhile.
  */
 #include "otp/group_state.h"
 

@@ -7,8 +7,8 @@
  *   group_send.c    sending to all
  *
  * A call first makes everything that it may need (its luggage), then takes the lock and tries; what
- * it lacks is found there, made outside, and tried again. What is to be freed goes into the luggage,
- * too, and is freed after the lock was given back.
+ * it lacks is found there, made outside, and tried again. What is to be freed goes into the
+ * luggage, too, and is freed after the lock was given back.
  */
 #ifndef RUSMI_OTP_GROUP_STATE_H
 #define RUSMI_OTP_GROUP_STATE_H

@@ -238,6 +238,15 @@ static enum rusmi_signalled become(struct rusmi_process *proc, struct rusmi_tie 
     } else {
         signalled = rusmi_push_signal(proc, proc->own_serial, msg);
     }
+#ifdef RUSMI_PLANT_DOWN_TWICE
+    struct rusmi_tie *again = rusmi_tie_new(tie->owner, tie->target, tie->at_owner.key);
+
+    if (again != NULL && !tie->is_link) {
+        rusmi_tie_msg(again)->sender = sender;
+        again->cause = rusmi_cause_hold(cause);
+        (void)rusmi_push_signal(proc, proc->own_serial, rusmi_tie_msg(again));
+    }
+#endif
     far_drop(far);
     return signalled;
 }
@@ -477,6 +486,9 @@ void rusmi_far_tie_end(struct rusmi_process *proc, struct rusmi_tie *tie, const 
         signal.kind = RUSM_SIGNAL_EXIT;
         signal.to = tie->target;
         tell = !tie->inactive && tie->unborn == 0;
+#ifdef RUSMI_PLANT_EXIT_LOST
+        tell = tell && own.serial % 4 != 1;
+#endif
     } else {
         signal.kind = RUSM_SIGNAL_DEMONITOR;
         signal.to = tie->target;
@@ -527,6 +539,12 @@ static rusm_err take_monitor(rusm_runtime *rt, struct rusmi_far *far, const rusm
         return RUSM_ENOMEM;
     }
     proc = target_lock(rt, signal->to);
+#ifdef RUSMI_PLANT_NOPROC
+    if (proc != NULL && signal->number % 4 == 1) {
+        rusmi_lock_give(stripe_of(proc));
+        proc = NULL;
+    }
+#endif
     if (proc == NULL) {
         rusmi_tie_del(tie);
         answer(rt, RUSM_SIGNAL_DOWN, signal);
@@ -695,6 +713,9 @@ static rusm_err take_ask_exit(rusm_runtime *rt, const rusm_signal *signal)
     struct rusmi_process *proc;
     struct rusm_msg *msg;
 
+#ifdef RUSMI_PLANT_KILL
+    return RUSM_OK;
+#endif
     if (signal->reason->kind == RUSM_REASON_KILLED) {
         (void)!rusm_kill(signal->to); /* whether it was there does not matter */
         return RUSM_OK;
@@ -1031,6 +1052,9 @@ void rusm_runtime_node_down(rusm_runtime *rt, uint64_t incarnation, const rusm_r
         enum rusmi_signalled signalled = RUSMI_SIGNALLED_NOTHING;
         bool told = tie->owner_proc != NULL && !tie->inactive && tie->unborn == 0;
 
+#ifdef RUSMI_PLANT_DOWN_LOST
+        told = told && (tie->is_link || tie->at_owner.key % 4 != 1);
+#endif
         detach(tie);
         if (told) {
             signalled = become(proc, tie, tie->target, rusmi_cause_hold(cause));

@@ -28,6 +28,16 @@ PLANTS = {
     "NAMES_WINNER": r"know different owners",
     "NAMES_CONFLICT": r"has lost a name and was not told",
     "MESH": r"a node does not reach another",
+    "DOWN_LOST": r"has no down for its monitor",
+    "DOWN_TWICE": r"two downs for one monitor",
+    "EXIT_LOST": r"has no exit for its link",
+    "NOPROC": r"false noproc",
+    "KILL": r"was killed and lives",
+    "OVERTAKE": r"heard of the end of process \d+ before its message",
+    "LATE": r"after it was told that link \d+ is lost|came to process \d+ after number",
+    "STALE": r"received a message for process|false noproc|in another's name",
+    "SENDER": r"in another's name",
+    "CALL": r"got another's answer",
 }
 
 

@@ -37,6 +37,8 @@ struct side {
     bool active;      /* a link was made, and neither taken away nor was its end heard of */
     bool must;        /* by `from`, and if `to` goes it must hear of it */
     uint64_t session; /* when it was made */
+    uint64_t doubt;   /* the session on which the other end took it away, which may not have heard;
+                         0: none */
 };
 
 struct kill {
@@ -204,14 +206,29 @@ static void credit(struct side *side, uint64_t session)
     side->session = session;
 }
 
-/* One has come: the session that it may be about. */
-static uint64_t take_credit(struct side *side)
+/*
+ * One has come: the session that it may be about. Those that this end and the other asked for are
+ * in no order, so of a lost link it is one that is lost; UNKNOWN if that may be several.
+ */
+static uint64_t take_credit(struct side *side, rusm_reason_kind kind)
 {
-    uint64_t session = side->credits[0];
+    uint64_t now = session_of(side->from, side->to), session;
+    unsigned at = 0;
+    bool several = false;
 
+    if (kind == RUSM_REASON_NOCONNECTION) {
+        while (at + 1 < side->credits_len && side->credits[at] == now && now != 0) {
+            at++;
+        }
+    }
+    session = side->credits[at];
+    for (unsigned i = 0; i < side->credits_len; i++) {
+        several |= side->credits[i] != session;
+    }
     side->credits_len--;
-    memmove(side->credits, side->credits + 1, side->credits_len * sizeof(side->credits[0]));
-    return session;
+    memmove(side->credits + at, side->credits + at + 1,
+            (side->credits_len - at) * sizeof(side->credits[0]));
+    return several && session != now ? UNKNOWN : session;
 }
 
 void sim_link(struct sim_proc *me, struct sim_proc *to)
@@ -230,7 +247,9 @@ void sim_link(struct sim_proc *me, struct sim_proc *to)
     }
     mine->active = other->active = true;
     mine->session = session;
-    mine->must = true;
+    /* If the other end's unlinking is still on its way, this call found the link as it was, and did
+     * nothing; then the link goes. */
+    mine->must = mine->doubt == 0 || mine->doubt != session;
     err = rusm_link(to->pid);
     mine->session = settled(session, session_of(me, to));
     if (mine->credits_len > 0 && mine->session == UNKNOWN) {
@@ -245,7 +264,7 @@ void sim_link(struct sim_proc *me, struct sim_proc *to)
 
 void sim_unlink(struct sim_proc *me)
 {
-    struct side *side = sides;
+    struct side *side = sides, *other;
 
     while (side != NULL && (side->from != me || !side->active)) {
         side = side->next;
@@ -255,8 +274,9 @@ void sim_unlink(struct sim_proc *me)
     }
     side->active = side->must = false;
     /* The other side's link goes as soon as it hears of it. */
-    find_side(side->to, me)->must = false;
-    find_side(side->to, me)->active = false;
+    other = find_side(side->to, me);
+    other->must = other->active = false;
+    other->doubt = side->to->life == me->life ? 0 : session_of(me, side->to);
     sim_trace("process %u takes away its link to process %u", me->id, side->to->id);
     (void)!rusm_unlink(side->to->pid);
 }
@@ -277,7 +297,7 @@ void sim_exit(struct sim_proc *me, const rusm_msg *msg)
     sim->totals.exits++;
     sim_check(side->credits_len > 0, "process %u: one exit of process %u too many", me->id,
               from->id);
-    check_reason(me, from, reason, take_credit(side), "exit");
+    check_reason(me, from, reason, take_credit(side, reason->kind), "exit");
     if (side->credits_len == 0) {
         side->active = false;
     }

@@ -63,7 +63,8 @@ RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_group_local_members(rusm_runtime *rt, co
  *
  * Links that are full make the caller wait, as rusm_send() does: the copy first goes to all members
  * here and to all nodes whose link takes it at once, so that only the caller waits for a slow one,
- * and then to the others, one after the other. A caller that is killed while it waits sends no more.
+ * and then to the others, one after the other. A caller that is killed while it waits sends no
+ * more.
  * A node whose link is lost is passed over; one for whose copy there is no memory is, too, and is
  * counted (rusm_runtime_stats.copies_skipped). Crowded mailboxes of members on other nodes do not
  * slow the sender: a member that may be flooded should bound its mailbox.

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Asking another node where it gets hard: factories that really spawn, at many at once and through
- * a third node; callers that are killed and answers that come too late; the four ways in which a
- * spawn fails, told apart on another node and on one's own; a crowd of processes, listed.
- *
- * The plain uses of each call are in remote_test.c.
+ * Spawning on another node, and, under its own name, on one's own: arguments, many askers, the ways
+ * in which it fails, told apart, and what becomes of askers, factories, links and nodes that end
+ * meanwhile.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,20 +11,10 @@
 
 #include <cmocka.h>
 
-#include "platform/tools.h"
 #include "support/procs.h"
-#include "support/raw_peer.h"
 
 #include <rusm/otp/driver.h>
-
-#include <stdlib.h>
 #include <string.h>
-
-#if RUSMI_TSAN
-#define CROWD 3000 /* the thread sanitizer can follow some 8,000 threads and fibers, not more */
-#else
-#define CROWD 100000
-#endif
 
 #define ASKERS             64
 
@@ -141,6 +129,24 @@ static rusm_err make_stranger(void *arg, const void *args, size_t args_len, rusm
     return RUSM_OK;
 }
 
+static rusm_err make_nothing(void *arg, const void *args, size_t args_len, rusm_pid *out_pid)
+{
+    (void)arg;
+    (void)args;
+    (void)args_len;
+    (void)out_pid;
+    return RUSM_OK;
+}
+
+static rusm_err quit(void *arg, const void *args, size_t args_len, rusm_pid *out_pid)
+{
+    (void)arg;
+    (void)args;
+    (void)args_len;
+    (void)out_pid;
+    rusm_exit(RUSM_REASON_NORMAL);
+}
+
 /* The factory process that is held, so that the test can let it go on. */
 struct gate {
     _Atomic uint64_t begun;
@@ -186,6 +192,8 @@ static void factories(struct support_node *node, struct gate *gate)
     EXPECT(RUSM_OK, rusm_factory_register(node->node, "crash", crash, NULL));
     EXPECT(RUSM_OK, rusm_factory_register(node->node, "nobody", make_nobody, NULL));
     EXPECT(RUSM_OK, rusm_factory_register(node->node, "stranger", make_stranger, NULL));
+    EXPECT(RUSM_OK, rusm_factory_register(node->node, "quit", quit, NULL));
+    EXPECT(RUSM_OK, rusm_factory_register(node->node, "nothing", make_nothing, NULL));
     EXPECT(RUSM_OK, rusm_factory_register(node->node, "gate", wait_at_gate, gate));
     atomic_store(&gate->begun, 0);
 }
@@ -260,6 +268,36 @@ static void expect_call(rusm_err want, struct support_call *call)
     }
 }
 
+static rusm_err kill_it(void *arg)
+{
+    return rusm_kill(*(rusm_pid *)arg);
+}
+
+/* Make a call in a process of node and wait for what comes of it. */
+static rusm_err in_process(struct support_node *node, rusm_err (*fn)(void *arg), void *arg)
+{
+    static struct support_call call;
+
+    support_call_start(&call, node, fn, arg);
+    support_call_wait(&call);
+    support_wait_end(call.pid);
+    return call.err;
+}
+
+static void spawned_process_is_usable_from_the_asker(void **state)
+{
+    struct pair n = start_pair(state);
+    rusm_pid pid, on_b = support_idle_start(n.b, NULL);
+
+    EXPECT(RUSM_OK, rusm_spawn_remote(n.a->node, "b", "parrot", "x", 1, SUPPORT_DEADLINE_MS, &pid));
+    assert_true(pid.incarnation == rusm_runtime_incarnation(n.b->runtime));
+    assert_true(rusm_is_alive(pid));
+    EXPECT(RUSM_OK, in_process(n.a, kill_it, &pid));
+    support_wait_end(pid);
+    EXPECT(RUSM_ENOPROC, rusm_remote_kill(n.a->node, "b", pid, SUPPORT_DEADLINE_MS));
+    assert_true(rusm_is_alive(on_b));
+}
+
 static void arguments_of_any_size_reach_the_process(void **state)
 {
     static const size_t sizes[] = {0, 1, 2, 1200, RUSM_SPAWN_ARGS_MAX - 1, RUSM_SPAWN_ARGS_MAX};
@@ -280,7 +318,14 @@ static void arguments_of_any_size_reach_the_process(void **state)
     asking = (struct asking){"b", "parrot", args, sizeof(args), SUPPORT_DEADLINE_MS, {0, 0}};
     support_call_start(&call, n.a, spawn, &asking);
     expect_call(RUSM_EMSGSIZE, &call);
+    expect_words(call.detail, "32769");
     assert_true(rusm_pid_is_none(asking.pid));
+    asking = (struct asking){"b", "parrot", NULL, 1, SUPPORT_DEADLINE_MS, {0, 0}};
+    support_call_start(&call, n.a, spawn, &asking);
+    expect_call(RUSM_EINVAL, &call);
+    asking = (struct asking){"b", "parrot", args, 2, SUPPORT_DEADLINE_MS, {0, 0}};
+    support_call_start(&call, n.b, spawn_and_hear, &asking); /* on its own node */
+    expect_call(RUSM_OK, &call);
 }
 
 /* Each asker gets the process that it asked for, not that of another. */
@@ -339,6 +384,8 @@ static void expect_failures(struct support_node *from, const char *peer)
         {"refuse", SUPPORT_DEADLINE_MS, RUSM_EFACTORY, "all 7 seats are taken"},
         {"silent", SUPPORT_DEADLINE_MS, RUSM_EFACTORY, "a configured limit is reached"},
         {"crash", SUPPORT_DEADLINE_MS, RUSM_EFACTORY, "the plan was wrong"},
+        {"quit", SUPPORT_DEADLINE_MS, RUSM_EFACTORY, "ended before it returned"},
+        {"nothing", SUPPORT_DEADLINE_MS, RUSM_EFACTORY, "returned no process of its node"},
         {"nobody", SUPPORT_DEADLINE_MS, RUSM_EFACTORY, "returned no process of its node"},
         {"stranger", SUPPORT_DEADLINE_MS, RUSM_EFACTORY, "returned no process of its node"},
         {"gate", 30, RUSM_ETIMEOUT, "did not answer in time"},
@@ -363,6 +410,26 @@ static void failures_are_told_apart_alike_on_a_peer_and_on_ones_own_node(void **
 
     expect_failures(n.a, "b");
     expect_failures(n.b, "b");
+    assert_int_equal(support_peers(n.a), 1); /* the link is none the worse */
+}
+
+static void what_is_not_there_is_named(void **state)
+{
+    struct pair n = start_pair(state);
+    rusm_pid pid;
+
+    EXPECT(RUSM_OK, rusm_factory_register(n.a->node, "forge", make_nothing, NULL));
+    EXPECT(RUSM_ENOFACTORY, /* that is the wrong node's */
+           rusm_spawn_remote(n.a->node, "b", "forge", NULL, 0, SUPPORT_DEADLINE_MS, &pid));
+    expect_words(rusm_err_detail(), "forge");
+    EXPECT(RUSM_OK, rusm_factory_unregister(n.b->node, "parrot"));
+    EXPECT(RUSM_ENOFACTORY,
+           rusm_spawn_remote(n.a->node, "b", "parrot", NULL, 0, SUPPORT_DEADLINE_MS, &pid));
+    expect_words(rusm_err_detail(), "parrot");
+    EXPECT(RUSM_ENONODE,
+           rusm_spawn_remote(n.a->node, "nowhere", "x", NULL, 0, SUPPORT_DEADLINE_MS, &pid));
+    expect_words(rusm_err_detail(), "nowhere");
+    EXPECT(RUSM_EINVAL, rusm_spawn_remote(n.a->node, "b", "", NULL, 0, SUPPORT_DEADLINE_MS, &pid));
 }
 
 /* Whoever closes the link, a spawn under way ends with it; a list and a kill can not begin. */
@@ -454,153 +521,53 @@ static void node_of_the_asker_may_go(void **state)
     assert_int_equal(support_stats(n.b).protocol_errors, 0);
 }
 
-/* ---- lists ----------------------------------------------------------------------------------- */
-
-static int by_serial(const void *left, const void *right)
+static void node_of_the_factory_may_go(void **state)
 {
-    const rusm_pid *a = left, *b = right;
-
-    return a->serial < b->serial ? -1 : a->serial > b->serial;
-}
-
-static void sit(void *arg)
-{
-    rusm_msg *msg;
-
-    (void)arg;
-    while (rusm_receive(&msg, RUSM_INFINITY) == RUSM_OK) {
-        rusm_msg_del(msg);
-    }
-}
-
-/* Processes that come and go meanwhile may appear or not; those that stay appear once. */
-static void crowd_is_listed_in_pages_each_once(void **state)
-{
-    static rusm_process_info infos[1000];
-    static bool seen[CROWD];
-    static rusm_pid crowd[CROWD];
-    struct pair n = start_pair(state);
-    rusm_spawn_config cfg;
-    uint64_t cursor = 0;
-    size_t found_len = 0;
-
-    rusm_spawn_config_init(&cfg);
-    cfg.stack_size = 16384;
-    cfg.label = "crowd";
-    for (size_t i = 0; i < CROWD; i++) {
-        EXPECT(RUSM_OK, rusm_spawn_with(n.b->runtime, sit, NULL, &cfg, &crowd[i]));
-    }
-    qsort(crowd, CROWD, sizeof(crowd[0]), by_serial);
-    memset(seen, 0, sizeof(seen));
-    do {
-        ptrdiff_t got =
-            rusm_remote_process_list(n.a->node, "b", &cursor, infos, 1000, SUPPORT_DEADLINE_MS);
-        rusm_pid pid = support_idle_start(n.b, NULL);
-
-        assert_true(got >= 0); /* none: those that were left have ended */
-        for (ptrdiff_t i = 0; i < got; i++) {
-            const rusm_pid *at = bsearch(&infos[i].pid, crowd, CROWD, sizeof(crowd[0]), by_serial);
-
-            if (at != NULL) {
-                assert_string_equal(infos[i].label, "crowd");
-                assert_false(seen[at - crowd]);
-                seen[at - crowd] = true;
-                found_len++;
-            }
-        }
-        EXPECT(RUSM_OK, rusm_kill(pid));
-    } while (cursor != 0);
-    assert_int_equal(found_len, CROWD);
-}
-
-static bool is_receiving_again(void *arg)
-{
-    rusm_process_info info;
-
-    return rusm_process_get_info(*(rusm_pid *)arg, &info) == RUSM_OK && info.mailbox_len == 0 &&
-           info.state == RUSM_PROCESS_RECEIVING;
-}
-
-static void info_is_that_of_the_node_itself(void **state)
-{
-    struct pair n = start_pair(state);
-    rusm_process_info there, here;
-    rusm_peer_info peer, own;
-    uint64_t cursor = 0, own_cursor = 0;
-    rusm_pid pid = support_idle_start(n.b, "clerk");
-
-    EXPECT(RUSM_OK, rusm_send(pid, "x", 1));
-    assert_true(support_wait(is_receiving_again, &pid));
-    assert_int_equal(
-        rusm_remote_process_list(n.a->node, "b", &cursor, &there, 1, SUPPORT_DEADLINE_MS), 1);
-    EXPECT(RUSM_OK, rusm_process_get_info(pid, &here));
-    assert_true(rusm_pid_equal(there.pid, pid));
-    assert_int_equal(there.state, here.state);
-    assert_int_equal(there.mailbox_len, here.mailbox_len);
-    assert_true(there.reductions == here.reductions && there.reductions > 0);
-    assert_true(there.memory_bytes == here.memory_bytes && there.memory_bytes > 0);
-    assert_string_equal(there.label, "clerk");
-    assert_string_equal(there.name, "clerk");
-
-    cursor = 0;
-    assert_int_equal(rusm_remote_peer_list(n.a->node, "b", &cursor, &peer, 1, SUPPORT_DEADLINE_MS),
-                     1);
-    assert_int_equal(rusm_peer_list(n.b->node, &own_cursor, &own, 1), 1);
-    assert_string_equal(peer.name, own.name);
-    assert_string_equal(peer.address, own.address);
-    assert_true(peer.incarnation == own.incarnation);
-    assert_int_equal(peer.role, own.role);
-    assert_int_equal(peer.dialed, own.dialed);
-    assert_true(peer.cert_not_after == own.cert_not_after);
-    assert_true(peer.up_ms <= own.up_ms);
-}
-
-/* ---- roles ----------------------------------------------------------------------------------- */
-
-static rusm_err kill_it(void *arg)
-{
-    return rusm_kill(*(rusm_pid *)arg);
-}
-
-/* Nobody waits for the answer to rusm_kill(), so the refusal is said at once. */
-static void observer_hears_that_it_may_not_kill(void **state)
-{
+    static struct asking asking = {.peer = "b", .factory = "gate", .timeout_ms = RUSM_INFINITY};
     static struct support_call call;
-    static rusm_pid pid;
     struct pair n = start_pair(state);
-    struct support_node *watch = support_node_start_role(*state, "watch", RUSM_ROLE_OBSERVER);
 
-    pid = support_idle_start(n.b, NULL);
-    EXPECT(RUSM_OK,
-           rusm_node_connect(watch->node, rusm_node_address(n.b->node), SUPPORT_DEADLINE_MS, NULL));
-    support_call_start(&call, watch, kill_it, &pid);
-    expect_call(RUSM_EPERM, &call);
-    expect_words(call.detail, "watch is an observer");
-    assert_true(rusm_is_alive(pid));
+    support_call_start(&call, n.a, spawn, &asking);
+    assert_true(support_wait(gate_has_begun, n.gate));
+    support_node_stop(n.b);
+    support_call_wait(&call);
+    /* The runtime ends the factory first, and its end may be answered before the link goes. */
+    assert_true(call.err == RUSM_ENOLINK || call.err == RUSM_EFACTORY);
 }
 
-/* An observer that sends all the same, as ours would not. */
-static void message_of_an_observer_is_dropped_and_counted(void **state)
+static void spawn_over_the_limit_of_requests_is_refused(void **state)
 {
-    static struct support_box box;
-    struct pair n = start_pair(state);
-    rusm_identity *identity = support_identity_role(*state, "rude", RUSM_ROLE_OBSERVER);
-    struct support_raw *raw = support_raw_dial(identity, rusm_node_address(n.b->node));
-    uint8_t data[64];
-    size_t len;
+    static struct asking asking = {.peer = "b", .factory = "gate", .timeout_ms = RUSM_INFINITY};
+    static struct support_call call;
+    static struct gate gate;
+    rusm_node_config cfg = support_node_config();
+    struct support_node *a = support_node_start(*state, "a"), *b;
+    rusm_pid pid;
 
-    rusm_identity_del(identity);
-    (void)support_box_start(&box, n.b, "box");
-    support_raw_join(raw, "rude");
-    len = support_raw_message(data, sizeof(data), "box", "psst", 4);
-    support_raw_stream(raw, data, len);
-    assert_true(support_raw_run(raw, support_raw_is_quiet, raw));
-    support_wait_stat(n.b, offsetof(rusm_node_stats, dropped_role), 1);
-    assert_int_equal(support_stats(n.b).dropped_role, 1);
-    assert_int_equal(support_stats(n.b).protocol_errors, 0);
-    assert_int_equal(atomic_load(&box.count), 0);
-    assert_int_equal(support_peers(n.b), 1); /* hidden, and still there */
-    support_raw_del(raw);
+    cfg.requests_max = 1;
+    b = support_node_start_with(*state, "b", &cfg);
+    support_connect(a, b);
+    factories(b, &gate);
+    support_call_start(&call, a, spawn, &asking);
+    assert_true(support_wait(gate_has_begun, &gate));
+    EXPECT(RUSM_EFULL,
+           rusm_spawn_remote(a->node, "b", "parrot", NULL, 0, SUPPORT_DEADLINE_MS, &pid));
+    expect_words(rusm_err_detail(), "too many requests");
+    support_kill(call.pid);
+}
+
+static void factory_that_can_not_be_registered_is_refused(void **state)
+{
+    struct support_node *a = support_node_start(*state, "a");
+
+    EXPECT(RUSM_OK, rusm_factory_register(a->node, "box", make_nothing, NULL));
+    assert_int_equal(rusm_factory_register(a->node, "box", make_nothing, NULL), RUSM_EEXIST);
+    assert_int_equal(rusm_factory_register(a->node, "", make_nothing, NULL), RUSM_EINVAL);
+    assert_int_equal(rusm_factory_register(a->node, NULL, make_nothing, NULL), RUSM_EINVAL);
+    assert_int_equal(rusm_factory_register(a->node, "other", NULL, NULL), RUSM_EINVAL);
+    assert_int_equal(rusm_factory_register(NULL, "other", make_nothing, NULL), RUSM_ENOCONTEXT);
+    assert_int_equal(rusm_factory_unregister(a->node, "other"), RUSM_ENONAME);
+    assert_int_equal(rusm_factory_unregister(a->node, NULL), RUSM_ENONAME);
 }
 
 #define CASE(name)                                                                                 \
@@ -609,18 +576,19 @@ static void message_of_an_observer_is_dropped_and_counted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        CASE(spawned_process_is_usable_from_the_asker),
         CASE(arguments_of_any_size_reach_the_process),
         CASE(many_processes_may_ask_at_once),
         CASE(factory_that_asks_a_third_node),
         CASE(failures_are_told_apart_alike_on_a_peer_and_on_ones_own_node),
+        CASE(what_is_not_there_is_named),
         CASE(lost_link_ends_a_spawn_under_way),
         CASE(late_answer_is_dropped),
         CASE(killed_caller_ends_while_its_factory_runs),
         CASE(node_of_the_asker_may_go),
-        CASE(crowd_is_listed_in_pages_each_once),
-        CASE(info_is_that_of_the_node_itself),
-        CASE(observer_hears_that_it_may_not_kill),
-        CASE(message_of_an_observer_is_dropped_and_counted),
+        CASE(node_of_the_factory_may_go),
+        CASE(spawn_over_the_limit_of_requests_is_refused),
+        CASE(factory_that_can_not_be_registered_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
