@@ -1,255 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Ties with processes of other nodes: otp/remote.h has the rules. */
-#include "otp/remote.h"
-
-#include "base/assert.h"
-#include "base/mem.h"
+/* What processes here do with processes of other nodes: otp/remote.h has the rules. */
+#include "otp/far.h"
 #include "otp/sched.h"
-#include "otp/trace.h"
-
-/* ---- far nodes ------------------------------------------------------------------------------- */
-
-void rusmi_fars_init(struct rusmi_fars *fars, uint64_t seed0, uint64_t seed1)
-{
-    rusmi_lock_init(&fars->lock);
-    rusmi_map_init(&fars->nodes, seed0, seed1);
-    rusmi_map_init(&fars->past, seed0, seed1);
-    rusmi_list_init(&fars->past_order);
-}
-
-static void far_drop(struct rusmi_far *far)
-{
-    /* acq_rel: all that was done with a reference happens before the free by the last one */
-    if (atomic_fetch_sub_explicit(&far->refs, 1, memory_order_acq_rel) == 1) {
-        rusmi_map_fini(&far->watches);
-        rusmi_lock_fini(&far->lock);
-        rusmi_free(far);
-    }
-}
-
-static struct rusmi_far *far_hold(struct rusmi_far *far)
-{
-    /* relaxed: whoever holds one more has one already, or the lock of the table */
-    (void)atomic_fetch_add_explicit(&far->refs, 1, memory_order_relaxed);
-    return far;
-}
-
-void rusmi_fars_fini(struct rusmi_fars *fars)
-{
-    rusmi_map_each(&fars->nodes, entry, position, following)
-    {
-        rusmi_map_remove(&fars->nodes, entry);
-        far_drop(rusmi_container(entry, struct rusmi_far, entry));
-    }
-    rusmi_map_each(&fars->past, old, place, next)
-    {
-        rusmi_map_remove(&fars->past, old);
-        rusmi_free(rusmi_container(old, struct rusmi_past, entry)); /* the order ends with it */
-    }
-    rusmi_map_fini(&fars->nodes);
-    rusmi_map_fini(&fars->past);
-    rusmi_lock_fini(&fars->lock);
-}
-
-/* The record of a node that is connected, held; NULL if it is not. */
-static struct rusmi_far *far_find(rusm_runtime *rt, uint64_t incarnation)
-{
-    struct rusmi_map_entry *entry;
-    struct rusmi_far *far = NULL;
-
-    rusmi_lock_take(&rt->fars.lock);
-    entry = rusmi_map_find(&rt->fars.nodes, &incarnation, sizeof(incarnation));
-    if (entry != NULL) {
-        far = far_hold(rusmi_container(entry, struct rusmi_far, entry));
-    }
-    rusmi_lock_give(&rt->fars.lock);
-    return far;
-}
-
-bool rusmi_is_past(rusm_runtime *rt, uint64_t incarnation)
-{
-    bool past;
-
-    rusmi_lock_take(&rt->fars.lock);
-    past = rusmi_map_find(&rt->fars.past, &incarnation, sizeof(incarnation)) != NULL;
-    rusmi_lock_give(&rt->fars.lock);
-    return past;
-}
-
-rusm_err rusm_runtime_node_up(rusm_runtime *rt, uint64_t incarnation, size_t watches_max)
-{
-    struct rusmi_far *far = rusmi_zalloc(sizeof(*far));
-    rusm_err err = RUSM_OK;
-
-    if (far == NULL) {
-        return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");
-    }
-    far->incarnation = incarnation;
-    far->theirs_max = watches_max;
-    atomic_init(&far->refs, 1);
-    rusmi_lock_init(&far->lock);
-    rusmi_list_init(&far->ties);
-    rusmi_map_init(&far->watches, rt->fars.nodes.seed[0], rt->fars.nodes.seed[1]);
-    rusmi_lock_take(&rt->fars.lock);
-    if (rusmi_map_find(&rt->fars.nodes, &incarnation, sizeof(incarnation)) != NULL) {
-        err = RUSM_EEXIST;
-    } else if (!rusmi_map_insert(&rt->fars.nodes, &far->entry, &far->incarnation,
-                                 sizeof(far->incarnation))) {
-        err = RUSM_ENOMEM;
-    }
-    rusmi_lock_give(&rt->fars.lock);
-    if (err != RUSM_OK) {
-        far_drop(far);
-        return rusm_set_err_detail(err, "%s", rusm_err_text(err));
-    }
-    return RUSM_OK;
-}
-
-void rusm_runtime_node_past(rusm_runtime *rt, uint64_t incarnation)
-{
-    struct rusmi_fars *fars = &rt->fars;
-    struct rusmi_past *past = rusmi_zalloc(sizeof(*past)), *oldest = NULL;
-
-    if (past == NULL) {
-        return; /* its pids are answered with noconnection, then */
-    }
-    past->incarnation = incarnation;
-    rusmi_list_init(&past->in_order);
-    rusmi_lock_take(&fars->lock);
-    if (rusmi_map_find(&fars->past, &incarnation, sizeof(incarnation)) == NULL &&
-        rusmi_map_insert(&fars->past, &past->entry, &past->incarnation,
-                         sizeof(past->incarnation))) {
-        rusmi_list_push(&fars->past_order, &past->in_order);
-        past = NULL;
-        if (fars->past.len > RUSMI_PAST_MAX) {
-            oldest =
-                rusmi_container(rusmi_list_pop(&fars->past_order), struct rusmi_past, in_order);
-            rusmi_map_remove(&fars->past, &oldest->entry);
-        }
-    }
-    rusmi_lock_give(&fars->lock);
-    rusmi_free(oldest);
-    rusmi_free(past);
-}
-
-/* ---- ties ------------------------------------------------------------------------------------ */
-
-static struct rusmi_lock *stripe_of(const struct rusmi_process *proc)
-{
-    return rusmi_slot_stripe(proc->pool, proc);
-}
-
-bool rusmi_is_far(const struct rusmi_process *self, rusm_pid pid)
-{
-    return self != NULL && pid.incarnation != self->runtime->incarnation &&
-           atomic_load(&self->runtime->router) != NULL;
-}
-
-/*
- * Put a tie into both of its places; under the stripe of proc, the process here. RUSM_ENOLINK: the
- * node is no longer connected; RUSM_EFULL, RUSM_EEXIST, RUSM_ENOMEM: of those that they ask for.
- */
-static rusm_err attach(struct rusmi_far *far, struct rusmi_process *proc, struct rusmi_tie *tie,
-                       bool asked_by_them)
-{
-    rusm_err err = RUSM_OK;
-
-    rusmi_lock_take(&far->lock);
-    if (far->gone) {
-        err = RUSM_ENOLINK;
-    } else if (asked_by_them && far->theirs >= far->theirs_max) {
-        err = RUSM_EFULL;
-    } else if (asked_by_them && !tie->is_link) {
-        const uint64_t *number = &tie->at_owner.key;
-
-        if (rusmi_map_find(&far->watches, number, sizeof(*number)) != NULL) {
-            err = RUSM_EEXIST;
-        } else if (!rusmi_map_insert(&far->watches, &tie->by_ref, number, sizeof(*number))) {
-            err = RUSM_ENOMEM;
-        }
-    }
-    if (err == RUSM_OK) {
-        tie->far = far_hold(far);
-        rusmi_list_push(&far->ties, &tie->in_far);
-        far->theirs += asked_by_them ? 1 : 0;
-        tie->theirs = asked_by_them;
-    }
-    rusmi_lock_give(&far->lock);
-    if (err != RUSM_OK) {
-        return err;
-    }
-    if (asked_by_them && !tie->is_link) {
-        tie->target_proc = proc;
-        rusmi_list_push(&proc->monitors, &tie->on_target);
-        proc->monitors_len++;
-        return RUSM_OK;
-    }
-    tie->owner_proc = proc;
-    rusmi_ties_add(&proc->ties, &tie->at_owner);
-    if (tie->is_link && rusmi_traced(proc)) {
-        rusmi_trace_link(proc, tie->owner.serial, tie->target);
-    }
-    return RUSM_OK;
-}
-
-/* Take a tie out of both of its places; under the stripe. The far node's record is still held. */
-static void detach(struct rusmi_tie *tie)
-{
-    struct rusmi_far *far = tie->far;
-
-    rusmi_lock_take(&far->lock);
-    rusmi_list_remove(&tie->in_far);
-    if (tie->owner_proc == NULL) {
-        rusmi_map_remove(&far->watches, &tie->by_ref);
-    }
-    far->theirs -= tie->theirs ? 1 : 0;
-    rusmi_lock_give(&far->lock);
-    if (tie->owner_proc == NULL) {
-        rusmi_list_remove(&tie->on_target);
-        tie->target_proc->monitors_len--;
-    } else {
-        rusmi_ties_remove(&tie->owner_proc->ties, &tie->at_owner);
-    }
-}
-
-/* After detach(), with the stripe given back if it is known that nobody else holds the node. */
-static void tie_free(struct rusmi_tie *tie)
-{
-    struct rusmi_far *far = tie->far;
-
-    rusmi_tie_del(tie);
-    far_drop(far);
-}
-
-/* The tie becomes its message, to the process here, whose stripe is held. */
-static enum rusmi_signalled become(struct rusmi_process *proc, struct rusmi_tie *tie,
-                                   rusm_pid sender, struct rusmi_cause *cause)
-{
-    struct rusm_msg *msg = rusmi_tie_msg(tie);
-    struct rusmi_far *far = tie->far;
-    enum rusmi_signalled signalled;
-
-    msg->sender = sender;
-    tie->cause = cause;
-    if (tie->is_link) {
-        msg->kind = RUSM_MSG_EXIT;
-        msg->ref = 0;
-        signalled = rusmi_signal_exit(proc, proc->own_serial, msg);
-    } else {
-        signalled = rusmi_push_signal(proc, proc->own_serial, msg);
-    }
-#ifdef RUSMI_PLANT_DOWN_TWICE
-    struct rusmi_tie *again = rusmi_tie_new(tie->owner, tie->target, tie->at_owner.key);
-
-    if (again != NULL && !tie->is_link) {
-        rusmi_tie_msg(again)->sender = sender;
-        again->cause = rusmi_cause_hold(cause);
-        (void)rusmi_push_signal(proc, proc->own_serial, rusmi_tie_msg(again));
-    }
-#endif
-    far_drop(far);
-    return signalled;
-}
 
 static struct rusmi_cause *cause_of(rusm_reason_kind kind)
 {
@@ -258,10 +10,8 @@ static struct rusmi_cause *cause_of(rusm_reason_kind kind)
     return rusmi_cause_new(&reason);
 }
 
-/* ---- out ------------------------------------------------------------------------------------- */
-
-static void send_signal(rusm_runtime *rt, rusm_signal_kind kind, rusm_pid from, rusm_pid to,
-                        uint64_t number, const rusm_reason *reason)
+void rusmi_far_send(rusm_runtime *rt, rusm_signal_kind kind, rusm_pid from, rusm_pid to,
+                    uint64_t number, const rusm_reason *reason)
 {
     /* What could not be sent needs no answer: the ties with that node break. */
     (void)!rusmi_route_signal(rt, &(rusm_signal){kind, from, to, number, reason});
@@ -279,14 +29,14 @@ static void break_at_once(struct rusmi_process *self, struct rusmi_tie *tie)
     rusm_pid pid = tie->target;
 
     tie->cause = cause_of(unreachable(self->runtime, pid.incarnation));
-    rusmi_lock_take(stripe_of(self));
+    rusmi_lock_take(rusmi_stripe_of(self));
     /* It runs, so it is never its wait that is ended. */
     if (tie->is_link) {
         (void)rusmi_signal_exit(self, self->own_serial, rusmi_tie_msg(tie));
     } else {
         (void)rusmi_push_signal(self, self->own_serial, rusmi_tie_msg(tie));
     }
-    rusmi_lock_give(stripe_of(self));
+    rusmi_lock_give(rusmi_stripe_of(self));
     rusmi_checkpoint();
 }
 
@@ -298,19 +48,25 @@ static rusm_err no_memory(void)
 /* Put a new tie of self's in place, or let it break at once. True: the other side is to be told. */
 static bool place(struct rusmi_process *self, struct rusmi_tie *tie)
 {
-    struct rusmi_far *far = far_find(self->runtime, tie->target.incarnation);
+    struct rusmi_far *far = rusmi_far_find(self->runtime, tie->target.incarnation);
     rusm_err err = RUSM_ENOLINK;
 
     if (far != NULL) {
-        rusmi_lock_take(stripe_of(self));
-        err = attach(far, self, tie, false);
-        rusmi_lock_give(stripe_of(self));
-        far_drop(far);
+        rusmi_lock_take(rusmi_stripe_of(self));
+        err = rusmi_far_attach(far, self, tie, false);
+        rusmi_lock_give(rusmi_stripe_of(self));
+        rusmi_far_drop(far);
     }
     if (err != RUSM_OK) {
         break_at_once(self, tie);
     }
     return err == RUSM_OK;
+}
+
+bool rusmi_is_far(const struct rusmi_process *self, rusm_pid pid)
+{
+    return self != NULL && pid.incarnation != self->runtime->incarnation &&
+           atomic_load(&self->runtime->router) != NULL;
 }
 
 rusm_err rusmi_far_monitor(struct rusmi_process *self, rusm_pid pid, uint64_t ref_number)
@@ -322,7 +78,7 @@ rusm_err rusmi_far_monitor(struct rusmi_process *self, rusm_pid pid, uint64_t re
         return no_memory();
     }
     if (place(self, tie)) {
-        send_signal(self->runtime, RUSM_SIGNAL_MONITOR, own, pid, ref_number, NULL);
+        rusmi_far_send(self->runtime, RUSM_SIGNAL_MONITOR, own, pid, ref_number, NULL);
     }
     return RUSM_OK;
 }
@@ -332,53 +88,20 @@ bool rusmi_far_demonitor(struct rusmi_process *self, uint64_t ref_number)
     struct rusmi_tie *tie;
     rusm_pid pid;
 
-    rusmi_lock_take(stripe_of(self));
+    rusmi_lock_take(rusmi_stripe_of(self));
     tie = rusmi_tie_find_monitor(self, ref_number);
     if (tie != NULL && tie->far != NULL) {
-        detach(tie);
+        rusmi_far_detach(tie);
     }
-    rusmi_lock_give(stripe_of(self));
+    rusmi_lock_give(rusmi_stripe_of(self));
     if (tie == NULL || tie->far == NULL) {
         return false;
     }
     pid = tie->target;
-    tie_free(tie);
-    send_signal(self->runtime, RUSM_SIGNAL_DEMONITOR, rusmi_process_pid(self), pid, ref_number,
-                NULL);
+    rusmi_far_tie_free(tie);
+    rusmi_far_send(self->runtime, RUSM_SIGNAL_DEMONITOR, rusmi_process_pid(self), pid, ref_number,
+                   NULL);
     return true;
-}
-
-/* A version for a change of ours. */
-static uint64_t far_tick(struct rusmi_far *far)
-{
-    uint64_t version;
-
-    rusmi_lock_take(&far->lock);
-    version = ++far->clock;
-    rusmi_lock_give(&far->lock);
-    return version;
-}
-
-/* A change of theirs has come; one that would wear the clock out is none of a peer's that follows
- * the protocol, and has no effect on it. */
-static void far_see(struct rusmi_far *far, uint64_t version)
-{
-    rusmi_lock_take(&far->lock);
-    if (version > far->clock && version < RUSMI_VERSION_MAX) {
-        far->clock = version;
-    }
-    rusmi_lock_give(&far->lock);
-}
-
-/* Whether the link holds, or waits only for its unlink to be acknowledged. Under the stripe. */
-static void set_inactive(struct rusmi_tie *tie, bool inactive)
-{
-    struct rusmi_ties *ties = &tie->owner_proc->ties;
-
-    if (tie->inactive != inactive) {
-        tie->inactive = inactive;
-        ties->links = inactive ? ties->links - 1 : ties->links + 1;
-    }
 }
 
 /* Link, under the stripe. The version to be told; 0: nothing is to be told. RUSM_ENOLINK. */
@@ -391,16 +114,16 @@ static rusm_err link_here(struct rusmi_process *self, struct rusmi_tie **tie, st
     *out_version = 0;
     if (known != NULL) {
         if (known->inactive) {
-            set_inactive(known, false);
-            *out_version = known->version = far_tick(known->far);
+            rusmi_far_set_inactive(known, false);
+            *out_version = known->version = rusmi_far_tick(known->far);
         }
         return RUSM_OK;
     }
     if (far == NULL) {
         return RUSM_ENOLINK;
     }
-    (*tie)->version = far_tick(far);
-    err = attach(far, self, *tie, false);
+    (*tie)->version = rusmi_far_tick(far);
+    err = rusmi_far_attach(far, self, *tie, false);
     if (err == RUSM_OK) {
         *out_version = (*tie)->version;
         *tie = NULL;
@@ -419,12 +142,12 @@ rusm_err rusmi_far_link(struct rusmi_process *self, rusm_pid pid)
     if (tie == NULL) {
         return no_memory();
     }
-    far = far_find(self->runtime, pid.incarnation);
-    rusmi_lock_take(stripe_of(self));
+    far = rusmi_far_find(self->runtime, pid.incarnation);
+    rusmi_lock_take(rusmi_stripe_of(self));
     err = link_here(self, &tie, far, &version);
-    rusmi_lock_give(stripe_of(self));
+    rusmi_lock_give(rusmi_stripe_of(self));
     if (far != NULL) {
-        far_drop(far);
+        rusmi_far_drop(far);
     }
     if (err != RUSM_OK) {
         break_at_once(self, tie);
@@ -432,7 +155,7 @@ rusm_err rusmi_far_link(struct rusmi_process *self, rusm_pid pid)
         rusmi_tie_del(tie);
     }
     if (version != 0) {
-        send_signal(self->runtime, RUSM_SIGNAL_LINK, own, pid, version, NULL);
+        rusmi_far_send(self->runtime, RUSM_SIGNAL_LINK, own, pid, version, NULL);
     }
     rusmi_process_work(self, 1);
     return RUSM_OK;
@@ -443,16 +166,17 @@ void rusmi_far_unlink(struct rusmi_process *self, rusm_pid pid)
     struct rusmi_tie *tie;
     uint64_t version = 0;
 
-    rusmi_lock_take(stripe_of(self));
+    rusmi_lock_take(rusmi_stripe_of(self));
     tie = rusmi_tie_find_link(self, pid);
     if (tie != NULL && !tie->inactive) {
-        version = far_tick(tie->far);
+        version = rusmi_far_tick(tie->far);
         tie->version = tie->unlink_version = version;
-        set_inactive(tie, true);
+        rusmi_far_set_inactive(tie, true);
     }
-    rusmi_lock_give(stripe_of(self));
+    rusmi_lock_give(rusmi_stripe_of(self));
     if (version != 0) {
-        send_signal(self->runtime, RUSM_SIGNAL_UNLINK, rusmi_process_pid(self), pid, version, NULL);
+        rusmi_far_send(self->runtime, RUSM_SIGNAL_UNLINK, rusmi_process_pid(self), pid, version,
+                       NULL);
     }
 }
 
@@ -476,8 +200,8 @@ void rusmi_far_tie_end(struct rusmi_process *proc, struct rusmi_tie *tie, const 
     rusm_signal signal = {.from = own, .reason = tie->late ? &noproc : reason};
     bool tell = true;
 
-    detach(tie);
-    rusmi_lock_give(stripe_of(proc));
+    rusmi_far_detach(tie);
+    rusmi_lock_give(rusmi_stripe_of(proc));
     if (tie->owner_proc == NULL) {
         signal.kind = RUSM_SIGNAL_DOWN;
         signal.to = tie->owner;
@@ -496,575 +220,8 @@ void rusmi_far_tie_end(struct rusmi_process *proc, struct rusmi_tie *tie, const 
         signal.reason = NULL;
         tell = tie->unborn == 0;
     }
-    tie_free(tie);
+    rusmi_far_tie_free(tie);
     if (tell) {
         (void)!rusmi_route_signal(proc->runtime, &signal);
     }
-}
-
-/* ---- in -------------------------------------------------------------------------------------- */
-
-/* The process that a signal is for, with its stripe taken; NULL if it has ended. */
-static struct rusmi_process *target_lock(rusm_runtime *rt, rusm_pid to)
-{
-    struct rusmi_process *proc =
-        to.incarnation == rt->incarnation ? rusmi_process_find(rt->pool, to.serial) : NULL;
-
-    if (proc == NULL) {
-        return NULL;
-    }
-    rusmi_lock_take(stripe_of(proc));
-    if (!rusmi_process_is(proc, to) || !proc->watchable) {
-        rusmi_lock_give(stripe_of(proc));
-        return NULL;
-    }
-    return proc;
-}
-
-static void answer(rusm_runtime *rt, rusm_signal_kind kind, const rusm_signal *to)
-{
-    const rusm_reason noproc = {.kind = RUSM_REASON_NOPROC};
-    bool ended = kind == RUSM_SIGNAL_EXIT || kind == RUSM_SIGNAL_DOWN;
-
-    send_signal(rt, kind, to->to, to->from, to->number, ended ? &noproc : NULL);
-}
-
-static rusm_err take_monitor(rusm_runtime *rt, struct rusmi_far *far, const rusm_signal *signal)
-{
-    struct rusmi_tie *tie = rusmi_tie_new(signal->from, signal->to, signal->number);
-    struct rusmi_process *proc;
-    rusm_err err;
-
-    if (tie == NULL) {
-        return RUSM_ENOMEM;
-    }
-    proc = target_lock(rt, signal->to);
-#ifdef RUSMI_PLANT_NOPROC
-    if (proc != NULL && signal->number % 4 == 1) {
-        rusmi_lock_give(stripe_of(proc));
-        proc = NULL;
-    }
-#endif
-    if (proc == NULL) {
-        rusmi_tie_del(tie);
-        answer(rt, RUSM_SIGNAL_DOWN, signal);
-        return RUSM_OK;
-    }
-    tie->late = rusmi_process_killed_as(proc, signal->to.serial);
-    err = attach(far, proc, tie, true);
-    rusmi_lock_give(stripe_of(proc));
-    if (err != RUSM_OK) {
-        rusmi_tie_del(tie);
-    }
-    return err == RUSM_EEXIST ? RUSM_OK : err; /* it has that monitor */
-}
-
-static void take_demonitor(rusm_runtime *rt, struct rusmi_far *far, const rusm_signal *signal)
-{
-    struct rusmi_process *proc = target_lock(rt, signal->to);
-    struct rusmi_map_entry *entry;
-    struct rusmi_tie *tie = NULL;
-
-    if (proc == NULL) {
-        return;
-    }
-    rusmi_lock_take(&far->lock);
-    entry = rusmi_map_find(&far->watches, &signal->number, sizeof(signal->number));
-    if (entry != NULL) {
-        tie = rusmi_container(entry, struct rusmi_tie, by_ref);
-    }
-    rusmi_lock_give(&far->lock);
-    /* One on this process can not go while its stripe is held. */
-    if (tie != NULL && tie->target_proc == proc && rusm_pid_equal(tie->owner, signal->from)) {
-        detach(tie);
-    } else {
-        tie = NULL;
-    }
-    rusmi_lock_give(stripe_of(proc));
-    if (tie != NULL) {
-        tie_free(tie);
-    }
-}
-
-/* Their link, under the stripe of proc. *tie is taken if it is put in place. */
-static rusm_err link_theirs(struct rusmi_far *far, struct rusmi_process *proc,
-                            const rusm_signal *signal, struct rusmi_tie **tie)
-{
-    struct rusmi_tie *known = rusmi_tie_find_link(proc, signal->from);
-    rusm_err err;
-
-    if (known != NULL) {
-        if (signal->number > known->version) {
-            known->version = signal->number;
-            set_inactive(known, false);
-        }
-        return RUSM_OK;
-    }
-    (*tie)->version = signal->number;
-    (*tie)->late = rusmi_process_killed_as(proc, signal->to.serial);
-    err = attach(far, proc, *tie, true);
-    if (err == RUSM_OK) {
-        *tie = NULL;
-    }
-    return err;
-}
-
-static rusm_err take_link(rusm_runtime *rt, struct rusmi_far *far, const rusm_signal *signal)
-{
-    struct rusmi_tie *tie = rusmi_tie_new(signal->to, signal->from, 0);
-    struct rusmi_process *proc;
-    rusm_err err;
-
-    if (tie == NULL) {
-        return RUSM_ENOMEM;
-    }
-    far_see(far, signal->number);
-    proc = target_lock(rt, signal->to);
-    if (proc == NULL) {
-        rusmi_tie_del(tie);
-        answer(rt, RUSM_SIGNAL_EXIT, signal);
-        return RUSM_OK;
-    }
-    err = link_theirs(far, proc, signal, &tie);
-    rusmi_lock_give(stripe_of(proc));
-    rusmi_tie_del(tie);
-    return err;
-}
-
-static void take_unlink(rusm_runtime *rt, struct rusmi_far *far, const rusm_signal *signal)
-{
-    struct rusmi_process *proc = target_lock(rt, signal->to);
-    struct rusmi_tie *tie = NULL;
-
-    far_see(far, signal->number);
-    if (proc != NULL) {
-        tie = rusmi_tie_find_link(proc, signal->from);
-        if (tie != NULL && signal->number > tie->version) {
-            tie->version = signal->number;
-            set_inactive(tie, true);
-        }
-        if (tie != NULL && tie->inactive && tie->unlink_version == 0) {
-            detach(tie);
-        } else {
-            tie = NULL;
-        }
-        rusmi_lock_give(stripe_of(proc));
-    }
-    if (tie != NULL) {
-        tie_free(tie);
-    }
-    answer(rt, RUSM_SIGNAL_UNLINKED, signal);
-}
-
-static void take_unlinked(rusm_runtime *rt, const rusm_signal *signal)
-{
-    struct rusmi_process *proc = target_lock(rt, signal->to);
-    struct rusmi_tie *tie;
-
-    if (proc == NULL) {
-        return;
-    }
-    tie = rusmi_tie_find_link(proc, signal->from);
-    if (tie != NULL && tie->unlink_version == signal->number) {
-        tie->unlink_version = 0;
-    }
-    if (tie != NULL && tie->inactive && tie->unlink_version == 0) {
-        detach(tie);
-    } else {
-        tie = NULL;
-    }
-    rusmi_lock_give(stripe_of(proc));
-    if (tie != NULL) {
-        tie_free(tie);
-    }
-}
-
-/* A process of theirs has ended that was linked or monitored. */
-static void take_end(rusm_runtime *rt, const rusm_signal *signal)
-{
-    struct rusmi_process *proc = target_lock(rt, signal->to);
-    enum rusmi_signalled signalled = RUSMI_SIGNALLED_NOTHING;
-    struct rusmi_tie *tie, *dead = NULL;
-
-    if (proc == NULL) {
-        return;
-    }
-    tie = signal->kind == RUSM_SIGNAL_EXIT ? rusmi_tie_find_link(proc, signal->from)
-                                           : rusmi_tie_find_monitor(proc, signal->number);
-    /* A peer speaks of its own processes only, and of those that are watched. */
-    if (tie != NULL && tie->far != NULL && rusm_pid_equal(tie->target, signal->from)) {
-        detach(tie);
-        if (tie->inactive) {
-            dead = tie;
-        } else {
-            signalled = become(proc, tie, signal->from, rusmi_cause_new(signal->reason));
-        }
-    }
-    rusmi_lock_give(stripe_of(proc));
-    if (dead != NULL) {
-        tie_free(dead);
-    }
-    rusmi_finish_signal(proc, signalled);
-}
-
-static rusm_err take_ask_exit(rusm_runtime *rt, const rusm_signal *signal)
-{
-    enum rusmi_signalled signalled;
-    struct rusmi_process *proc;
-    struct rusm_msg *msg;
-
-#ifdef RUSMI_PLANT_KILL
-    return RUSM_OK;
-#endif
-    if (signal->reason->kind == RUSM_REASON_KILLED) {
-        (void)!rusm_kill(signal->to); /* whether it was there does not matter */
-        return RUSM_OK;
-    }
-    msg = rusmi_msg_with_cause(RUSM_MSG_EXIT, NULL, 0);
-    if (msg == NULL) {
-        return RUSM_ENOMEM;
-    }
-    ((struct rusmi_tie *)(void *)msg->data)->cause = rusmi_cause_new(signal->reason);
-    msg->sender = signal->from;
-    proc = target_lock(rt, signal->to);
-    if (proc == NULL) {
-        rusm_msg_del(msg);
-        return RUSM_OK;
-    }
-    signalled = rusmi_signal_exit(proc, signal->to.serial, msg);
-    rusmi_lock_give(stripe_of(proc));
-    rusmi_finish_signal(proc, signalled);
-    return RUSM_OK;
-}
-
-/* Find the tie that self prepared with that number; under its stripe. */
-static struct rusmi_tie *find_unborn(struct rusmi_process *self, uint64_t number)
-{
-    struct rusmi_tie *tie = rusmi_tie_find_numbered(self, number);
-
-    return tie != NULL && tie->unborn == number ? tie : NULL;
-}
-
-/*
- * The process that a tie was prepared for is pid; under the stripe. What is returned is to be freed:
- * a link that there is already, because the new process itself has made it.
- */
-static struct rusmi_tie *bind_unborn(struct rusmi_process *self, struct rusmi_tie *tie,
-                                     rusm_pid pid)
-{
-    struct rusmi_tie *known = tie->is_link ? rusmi_tie_find_link(self, pid) : NULL;
-
-    if (known != NULL) {
-        detach(tie);
-        return tie;
-    }
-    tie->unborn = 0;
-    tie->target = rusmi_tie_msg(tie)->sender = pid;
-    if (tie->is_link) {
-        rusmi_ties_remove(&self->ties, &tie->at_owner);
-        tie->at_owner.key = rusmi_tie_key(pid);
-        rusmi_ties_add(&self->ties, &tie->at_owner);
-    }
-    return NULL;
-}
-
-/* They have spawned a process for one of ours: the first that comes from it. */
-static void take_born(rusm_runtime *rt, struct rusmi_far *far, const rusm_signal *signal)
-{
-    bool is_link = signal->kind == RUSM_SIGNAL_BORN_LINKED, known = false;
-    struct rusmi_process *proc = target_lock(rt, signal->to);
-    struct rusmi_tie *tie, *dead = NULL;
-
-    far_see(far, signal->number);
-    if (proc == NULL) {
-        answer(rt, is_link ? RUSM_SIGNAL_EXIT : RUSM_SIGNAL_DEMONITOR, signal);
-        return;
-    }
-    tie = find_unborn(proc, signal->number);
-    if (tie != NULL && tie->is_link == is_link && tie->far == far) {
-        dead = bind_unborn(proc, tie, signal->from);
-        known = true;
-    } else {
-        known = is_link ? rusmi_tie_find_link(proc, signal->from) != NULL
-                        : rusmi_tie_find_monitor(proc, signal->number) != NULL;
-    }
-    rusmi_lock_give(stripe_of(proc));
-    if (dead != NULL) {
-        tie_free(dead);
-    }
-    if (!known) { /* who asked waits no longer */
-        send_signal(rt, is_link ? RUSM_SIGNAL_UNLINK : RUSM_SIGNAL_DEMONITOR, signal->to,
-                    signal->from, is_link ? far_tick(far) : signal->number, NULL);
-    }
-}
-
-static rusm_err take_signal(rusm_runtime *rt, struct rusmi_far *far, const rusm_signal *signal)
-{
-    switch (signal->kind) {
-    case RUSM_SIGNAL_LINK:
-        return take_link(rt, far, signal);
-    case RUSM_SIGNAL_UNLINK:
-        take_unlink(rt, far, signal);
-        return RUSM_OK;
-    case RUSM_SIGNAL_UNLINKED:
-        take_unlinked(rt, signal);
-        return RUSM_OK;
-    case RUSM_SIGNAL_MONITOR:
-        return take_monitor(rt, far, signal);
-    case RUSM_SIGNAL_DEMONITOR:
-        take_demonitor(rt, far, signal);
-        return RUSM_OK;
-    case RUSM_SIGNAL_EXIT:
-    case RUSM_SIGNAL_DOWN:
-        take_end(rt, signal);
-        return RUSM_OK;
-    case RUSM_SIGNAL_ASK_EXIT:
-        return take_ask_exit(rt, signal);
-    case RUSM_SIGNAL_BORN_LINKED:
-    case RUSM_SIGNAL_BORN_WATCHED:
-        take_born(rt, far, signal);
-        return RUSM_OK;
-    }
-    return RUSM_OK;
-}
-
-rusm_err rusm_signal_deliver(rusm_runtime *rt, const rusm_signal *signal)
-{
-    struct rusmi_far *far = far_find(rt, signal->from.incarnation);
-    rusm_err err;
-
-    if (far == NULL) {
-        return RUSM_OK;
-    }
-    err = take_signal(rt, far, signal);
-    far_drop(far);
-    return err == RUSM_ENOLINK ? RUSM_OK : err;
-}
-
-/* ---- spawned for another node ---------------------------------------------------------------- */
-
-rusm_err rusm_tie_prepare(uint64_t incarnation, bool is_link, uint64_t *out_number)
-{
-    struct rusmi_process *self = rusmi_process_self();
-    uint64_t number = rusmi_ref_new();
-    struct rusmi_far *far;
-    struct rusmi_tie *tie;
-    rusm_err err;
-
-    if (self == NULL) {
-        return rusm_set_err_detail(RUSM_ENOCONTEXT, "%s", rusm_err_text(RUSM_ENOCONTEXT));
-    }
-    rusmi_checkpoint();
-    tie = rusmi_tie_new(rusmi_process_pid(self), (rusm_pid){incarnation, 0}, is_link ? 0 : number);
-    if (tie == NULL) {
-        return no_memory();
-    }
-    tie->unborn = tie->version = tie->at_owner.key = number;
-    far = far_find(self->runtime, incarnation);
-    err = RUSM_ENONODE;
-    if (far != NULL) {
-        far_see(far, number);
-        rusmi_lock_take(stripe_of(self));
-        err = attach(far, self, tie, false) == RUSM_OK ? RUSM_OK : RUSM_ENONODE;
-        rusmi_lock_give(stripe_of(self));
-        far_drop(far);
-    }
-    if (err != RUSM_OK) {
-        rusmi_tie_del(tie);
-        return rusm_set_err_detail(err, "the node is not connected");
-    }
-    *out_number = number;
-    return RUSM_OK;
-}
-
-void rusm_tie_bind(uint64_t number, rusm_pid pid)
-{
-    struct rusmi_process *self = rusmi_process_self();
-    struct rusmi_tie *tie, *dead = NULL;
-
-    if (self == NULL) {
-        return;
-    }
-    rusmi_lock_take(stripe_of(self));
-    tie = find_unborn(self, number);
-    if (tie != NULL && rusm_pid_is_none(pid)) {
-        detach(tie);
-        dead = tie;
-    } else if (tie != NULL) {
-        dead = bind_unborn(self, tie, pid);
-    }
-    rusmi_lock_give(stripe_of(self));
-    if (dead != NULL) {
-        tie_free(dead);
-    }
-}
-
-void rusm_watch_spawns(void)
-{
-    struct rusmi_process *self = rusmi_process_self();
-
-    if (self != NULL) {
-        self->watches_spawns = true;
-    }
-}
-
-static bool is_down_of(const rusm_msg *msg, void *arg)
-{
-    const rusm_pid *pid = arg;
-
-    return rusm_msg_get_kind(msg) == RUSM_MSG_DOWN && rusm_pid_equal(rusm_msg_sender(msg), *pid);
-}
-
-/* One of the ties of a new process that was asked for, put in place; RUSM_ENOPROC: it has ended. */
-static rusm_err tie_newborn(struct rusmi_far *far, rusm_runtime *rt, rusm_pid pid, rusm_pid asker,
-                            bool is_link, uint64_t number)
-{
-    const rusm_signal signal = {.from = asker, .to = pid, .number = number};
-    struct rusmi_tie *tie =
-        is_link ? rusmi_tie_new(pid, asker, 0) : rusmi_tie_new(asker, pid, number);
-    struct rusmi_process *proc;
-    rusm_err err;
-
-    if (tie == NULL) {
-        return RUSM_ENOMEM;
-    }
-    far_see(far, number);
-    proc = target_lock(rt, pid);
-    if (proc == NULL) {
-        rusmi_tie_del(tie);
-        return RUSM_ENOPROC;
-    }
-    if (is_link) {
-        err = link_theirs(far, proc, &signal, &tie);
-    } else {
-        err = attach(far, proc, tie, true);
-        tie = err == RUSM_OK ? NULL : tie;
-    }
-    rusmi_lock_give(stripe_of(proc));
-    rusmi_tie_del(tie);
-    return err;
-}
-
-/* The down of a process that self has spawned and that has ended; NULL if it spawned none such. */
-static rusm_err down_of(struct rusmi_process *self, rusm_pid pid, rusm_msg **out_down)
-{
-    bool to_come;
-    rusm_err err;
-
-    rusmi_lock_take(stripe_of(self));
-    to_come = rusmi_tie_watches(self, pid);
-    rusmi_lock_give(stripe_of(self));
-    err = rusm_receive_match(out_down, is_down_of, &pid, to_come ? RUSM_INFINITY : 0);
-    if (err != RUSM_OK) {
-        *out_down = NULL;
-    }
-    return err == RUSM_ETIMEOUT ? RUSM_OK : err;
-}
-
-rusm_err rusm_tie_newborn(rusm_pid pid, rusm_pid asker, uint64_t link_number,
-                          uint64_t monitor_number)
-{
-    struct rusmi_process *self = rusmi_process_self();
-    const rusm_reason noproc = {.kind = RUSM_REASON_NOPROC};
-    const uint64_t numbers[2] = {link_number, monitor_number};
-    rusm_msg *down = NULL;
-    struct rusmi_far *far = far_find(self->runtime, asker.incarnation);
-    rusm_err err = RUSM_OK;
-
-    if (far == NULL) {
-        return RUSM_OK; /* the asker's node is lost, and the asker has heard of it */
-    }
-    for (int i = 0; i < 2 && err == RUSM_OK; i++) {
-        bool is_link = i == 0;
-
-        if (numbers[i] == 0) {
-            continue;
-        }
-        /* Before the tie is in place, so that no end of the process can come first. */
-        send_signal(self->runtime, is_link ? RUSM_SIGNAL_BORN_LINKED : RUSM_SIGNAL_BORN_WATCHED,
-                    pid, asker, numbers[i], NULL);
-        err = tie_newborn(far, self->runtime, pid, asker, is_link, numbers[i]);
-        if (err == RUSM_ENOPROC) {
-            err = down == NULL ? down_of(self, pid, &down) : RUSM_OK;
-            send_signal(self->runtime, is_link ? RUSM_SIGNAL_EXIT : RUSM_SIGNAL_DOWN, pid, asker,
-                        is_link ? 0 : numbers[i], down == NULL ? &noproc : rusm_msg_reason(down));
-        } else if (err == RUSM_ENOLINK || err == RUSM_EEXIST) {
-            err = RUSM_OK;
-        }
-    }
-    rusm_msg_del(down);
-    far_drop(far);
-    return err;
-}
-
-/* ---- a node is lost -------------------------------------------------------------------------- */
-
-/* One of its ties, with the stripe of the process here taken; NULL when none is left. */
-static struct rusmi_tie *lost_tie(struct rusmi_far *far, struct rusmi_process **out_proc)
-{
-    for (;;) {
-        struct rusmi_process *proc;
-        struct rusmi_tie *tie = NULL;
-
-        rusmi_lock_take(&far->lock);
-        if (!rusmi_list_empty(&far->ties)) {
-            tie = rusmi_container(far->ties.next, struct rusmi_tie, in_far);
-            proc = tie->owner_proc != NULL ? tie->owner_proc : tie->target_proc;
-        }
-        rusmi_lock_give(&far->lock);
-        if (tie == NULL) {
-            return NULL;
-        }
-        /* The stripe comes first, so look again: it may have gone in between, and its memory be
-         * another tie of this list. */
-        rusmi_lock_take(stripe_of(proc));
-        rusmi_lock_take(&far->lock);
-        if (far->ties.next == &tie->in_far &&
-            (tie->owner_proc == proc || (tie->owner_proc == NULL && tie->target_proc == proc))) {
-            rusmi_lock_give(&far->lock);
-            *out_proc = proc;
-            return tie;
-        }
-        rusmi_lock_give(&far->lock);
-        rusmi_lock_give(stripe_of(proc));
-    }
-}
-
-void rusm_runtime_node_down(rusm_runtime *rt, uint64_t incarnation, const rusm_reason *reason)
-{
-    struct rusmi_far *far = far_find(rt, incarnation);
-    struct rusmi_process *proc;
-    struct rusmi_cause *cause;
-    struct rusmi_tie *tie;
-
-    if (far == NULL) {
-        return;
-    }
-    cause = rusmi_cause_new(reason);
-    rusmi_lock_take(&rt->fars.lock);
-    rusmi_map_remove(&rt->fars.nodes, &far->entry);
-    rusmi_lock_give(&rt->fars.lock);
-    far_drop(far); /* the table's */
-    rusmi_lock_take(&far->lock);
-    far->gone = true;
-    rusmi_lock_give(&far->lock);
-    while ((tie = lost_tie(far, &proc)) != NULL) {
-        enum rusmi_signalled signalled = RUSMI_SIGNALLED_NOTHING;
-        bool told = tie->owner_proc != NULL && !tie->inactive && tie->unborn == 0;
-
-#ifdef RUSMI_PLANT_DOWN_LOST
-        told = told && (tie->is_link || tie->at_owner.key % 4 != 1);
-#endif
-        detach(tie);
-        if (told) {
-            signalled = become(proc, tie, tie->target, rusmi_cause_hold(cause));
-        }
-        rusmi_lock_give(stripe_of(proc));
-        if (!told) {
-            tie_free(tie);
-        }
-        rusmi_finish_signal(proc, signalled);
-    }
-    rusmi_cause_drop(cause);
-    far_drop(far);
 }

@@ -2,11 +2,11 @@
 /*
  * Ties with processes of other nodes (docs/design/remote.md).
  *
- * Each node that is connected has a record, a *far* node, with all ties that lead there. A tie is in
- * two places: at its process here, under that slot's stripe, and in the far node's list, under the
- * far node's lock; it is put into and taken out of both at once, stripe first. When the connection
- * is lost the record goes and every tie of it is broken, each once: whoever takes the tie out of
- * its two places is the one who tells.
+ * Each node that is connected has a record, a *far* node, with all ties that lead there. A tie is
+ * in two places: at its process here, under that slot's stripe, and in the far node's list, under
+ * the far node's lock; it is put into and taken out of both at once, stripe first. When the
+ * connection is lost the record goes and every tie of it is broken, each once: whoever takes the
+ * tie out of its two places is the one who tells.
  *
  * A link is known by a pair of processes and changes on both sides at once, so each change carries
  * a version (of the far node's clock, a logical one), the higher of which wins on both sides; an
@@ -76,7 +76,8 @@ rusm_err rusmi_far_monitor(struct rusmi_process *self, rusm_pid pid, uint64_t re
 /* False: there is no such monitor any more. */
 bool rusmi_far_demonitor(struct rusmi_process *self, uint64_t ref_number);
 
-/* proc ends and tie is one of its: take it out, give proc's stripe back, and tell the other side. */
+/* proc ends and tie is one of its: take it out, give proc's stripe back, and tell the other side.
+ */
 void rusmi_far_tie_end(struct rusmi_process *proc, struct rusmi_tie *tie,
                        const rusm_reason *reason);
 

@@ -62,8 +62,8 @@ RUSM_API rusm_from rusm_msg_from(const rusm_msg *request);
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_reply(rusm_from from, const void *data, size_t len);
 
-/** Like rusm_send(), but the message has kind RUSM_MSG_CAST: a request without an answer. Errors: as
- * rusm_send() */
+/** Like rusm_send(), but the message has kind RUSM_MSG_CAST: a request without an answer. Errors:
+ * as rusm_send() */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_cast(rusm_pid server, const void *data, size_t len);
 
 /** Like rusm_send_name(), but the message has kind RUSM_MSG_CAST. Errors: as rusm_send_name() */

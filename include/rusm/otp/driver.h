@@ -176,9 +176,9 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_deliver_name(rusm_runtime *rt, const char
  * Be told when a mailbox of rt becomes crowded and when it no longer is.
  *
  * fn(arg, pid, true) once a mailbox holds more than `high` messages, or messages from elsewhere
- * (rusm_msg_set_far()) of more than half of far_bytes_max bytes; fn(arg, pid, false) once it is down
- * to `low` messages and a quarter of the bytes again, or its process has ended. The two alternate for a pid, and no call is lost,
- * but calls for one pid may come from different threads.
+ * (rusm_msg_set_far()) of more than half of far_bytes_max bytes; fn(arg, pid, false) once it is
+ * down to `low` messages and a quarter of the bytes again, or its process has ended. The two
+ * alternate for a pid, and no call is lost, but calls for one pid may come from different threads.
  *
  * fn runs on the thread that pushed or took the message and must neither block nor send.
  *
@@ -229,8 +229,8 @@ typedef struct rusm_router {
     /**
      * Carry a signal, in order with the messages of the same sender to the same receiver. It does
      * not block, and nothing is lost silently: what can not be carried ends the link to that node,
-     * so that rusm_runtime_node_down() follows. Called with no lock of the runtime held. RUSM_EPERM:
-     * this node may not; RUSM_ENONODE: it has no link to that one.
+     * so that rusm_runtime_node_down() follows. Called with no lock of the runtime held.
+     * RUSM_EPERM: this node may not; RUSM_ENONODE: it has no link to that one.
      */
     rusm_err (*signal)(void *arg, const rusm_signal *signal);
     /** The name of the node of that incarnation; false if it is not known. */
