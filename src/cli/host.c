@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <rusm/cluster.h>
+#include <rusm/cluster/events.h>
 #include <rusm/otp/driver.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -182,6 +183,42 @@ static rusm_err start_dials(struct host *host)
         }
     }
     return RUSM_OK;
+}
+
+/* ---- who comes and goes */
+
+static void watch_main(void *arg)
+{
+    const struct host *host = arg;
+    rusm_msg *msg;
+
+    if (rusm_monitor_nodes(true) != RUSM_OK) {
+        return;
+    }
+    while (rusm_receive(&msg, RUSM_INFINITY) == RUSM_OK) {
+        const rusm_node_event *event = rusm_msg_node_event(msg);
+
+        if (event != NULL && event->up) {
+            tell(host, "node-up %s", event->node);
+        } else if (event != NULL) {
+            /* "tokyo: time-out, ..." says who it is about, "asked to close the link" does not. */
+            bool named = strncmp(event->text, event->node, strlen(event->node)) == 0;
+
+            tell(host, "node-down %s%s%s", named ? "" : event->node, named ? "" : ": ",
+                 event->text);
+        }
+        rusm_msg_del(msg);
+    }
+}
+
+/* Before anything can come up. */
+static rusm_err start_watch(struct host *host)
+{
+    rusm_spawn_config cfg;
+
+    rusm_spawn_config_init(&cfg);
+    cfg.label = "nodes";
+    return rusm_spawn_with(host->runtime, watch_main, host, &cfg, NULL);
 }
 
 /* ---- applications */
@@ -435,6 +472,9 @@ static enum rusmi_exit host_start(struct host *host)
     }
     if (err == RUSM_OK) {
         err = bind_node(host);
+    }
+    if (err == RUSM_OK) {
+        err = start_watch(host);
     }
     if (err != RUSM_OK) {
         return rusmi_fail(err);

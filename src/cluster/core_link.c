@@ -22,6 +22,8 @@
 /* Unfinished handshakes of one certificate, as said by who dialed: an honest node has one or two,
  * and a few more for a moment when it restarts. */
 #define UNFINISHED_MAX 8u
+/* Of an operator's or observer's, which many commands of a script use at once. */
+#define UNFINISHED_HIDDEN_MAX 64u
 
 #define TO(state)      (1u << (state))
 static const struct {
@@ -378,6 +380,7 @@ rusm_err rusmi_conn_authenticated(struct rusmi_core *core, const struct rusmi_co
                                   rusm_time now, struct rusmi_actions *out)
 {
     struct conn *conn = rusmi_conn_find(core, event->conn);
+    unsigned unfinished_max;
 
     if (conn == NULL) {
         if (event->u.authenticated.dialed) {
@@ -416,11 +419,13 @@ rusm_err rusmi_conn_authenticated(struct rusmi_core *core, const struct rusmi_co
                          core->name, core->cfg.peers_max);
         return RUSM_OK;
     }
-    if (!conn->dialed && !conn->cert.shared && unfinished_of(core, &conn->cert) > UNFINISHED_MAX) {
+    unfinished_max =
+        conn->cert.role == RUSMI_ROLE_MEMBER ? UNFINISHED_MAX : UNFINISHED_HIDDEN_MAX;
+    if (!conn->dialed && !conn->cert.shared && unfinished_of(core, &conn->cert) > unfinished_max) {
         /* And keep all others out with it. */
         rusmi_conn_close(core, conn, RUSMI_CLOSE_FULL, RUSMI_DOWN_REFUSED, now, out,
                          "\"%s\" has %u unfinished handshakes with \"%s\", as many as it may",
-                         core->name, UNFINISHED_MAX, conn->cert.node);
+                         core->name, unfinished_max, conn->cert.node);
         return RUSM_OK;
     }
     send_hello(core, conn, now, out);

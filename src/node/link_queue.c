@@ -122,12 +122,15 @@ static int64_t left_ms(rusm_time until, int64_t timeout_ms)
 rusm_err rusmi_link_send(struct rusmi_link *link, struct rusmi_out *out, const uint8_t *busy_key,
                          size_t busy_key_len, int64_t timeout_ms)
 {
-    size_t bytes = rusmi_out_len(out) + QUEUE_OVERHEAD;
+    size_t bytes = rusmi_out_len(out) + QUEUE_OVERHEAD, most = link->node->cfg.queue_bytes_max;
     rusm_time until = timeout_ms <= 0 ? 0 : rusm_now() + (rusm_time)timeout_ms * 1000000;
     rusm_err late = timeout_ms == 0 ? RUSM_EAGAIN : RUSM_ETIMEOUT;
     bool slowed = false;
     rusm_err err = RUSM_OK;
 
+#ifdef RUSMI_PLANT_QUEUE
+    most = SIZE_MAX;
+#endif
     rusmi_lock_take(&link->lock);
     for (;;) {
         int64_t left;
@@ -141,12 +144,9 @@ rusm_err rusmi_link_send(struct rusmi_link *link, struct rusmi_out *out, const u
                             : block(link, &link->busy_blocked,
                                     left > 0 && left < BUSY_WAIT_MS ? left : BUSY_WAIT_MS);
             slowed = true;
-#ifndef RUSMI_PLANT_QUEUE
-        } else if (link->queue_bytes != 0 &&
-                   link->queue_bytes + bytes > link->node->cfg.queue_bytes_max) {
+        } else if (link->queue_bytes != 0 && link->queue_bytes + bytes > most) {
             left = left_ms(until, timeout_ms);
             err = left == 0 ? late : block(link, &link->blocked, left);
-#endif
         } else {
             break;
         }

@@ -254,6 +254,8 @@ await only_london
 run 0 peers --at "$address" --json
 json 'len(d) == 1'
 stop oslo TERM
+await grep -q '^tokyo node-down oslo: left the cluster$' "$work/tokyo.log"
+grep -q '^london node-up oslo$' "$work/london.log"
 run 1 node start --identity "$work/pki/oslo" --join nonsense
 complains 'rusm: --join nonsense: nonsense is no numeric address *'
 run 1 node start --identity "$work/pki/oslo" --advertise nonsense
