@@ -394,7 +394,8 @@ static rusm_err copy(rusm_msg **out_msg, rusm_msg_kind kind, const void *data, s
     return rusmi_msg_make(out_msg, kind, 0, data, len);
 }
 
-rusm_err rusmi_send_kind(rusm_pid to, rusm_msg_kind kind, const void *data, size_t len)
+static rusm_err send_within(rusm_pid to, rusm_msg_kind kind, const void *data, size_t len,
+                            int64_t timeout_ms)
 {
     struct rusmi_process *self = rusmi_process_self();
     rusm_msg *msg;
@@ -408,7 +409,7 @@ rusm_err rusmi_send_kind(rusm_pid to, rusm_msg_kind kind, const void *data, size
     if (err != RUSM_OK) {
         return err;
     }
-    err = send_as(self, to, msg, RUSM_INFINITY);
+    err = send_as(self, to, msg, timeout_ms);
     if (err != RUSM_OK) {
         rusm_msg_del(msg);
     }
@@ -416,6 +417,16 @@ rusm_err rusmi_send_kind(rusm_pid to, rusm_msg_kind kind, const void *data, size
         rusmi_process_work(self, 1);
     }
     return err;
+}
+
+rusm_err rusmi_send_kind(rusm_pid to, rusm_msg_kind kind, const void *data, size_t len)
+{
+    return send_within(to, kind, data, len, RUSM_INFINITY);
+}
+
+rusm_err rusm_try_send(rusm_pid to, const void *data, size_t len)
+{
+    return send_within(to, RUSM_MSG_DATA, data, len, 0);
 }
 
 rusm_err rusmi_send_name_kind(const char *name, rusm_msg_kind kind, const void *data, size_t len)

@@ -498,6 +498,40 @@ static void test_call_hears_of_a_lost_link(void **state)
     support_proxy_del(proxy);
 }
 
+/* Who asked not to wait is refused, and a call's time runs while it waits for room. */
+static void test_full_link_refuses_who_does_not_wait(void **state)
+{
+    static char block[65536];
+    rusm_node_config cfg = support_node_config();
+    struct support_proxy *proxy;
+    struct support_node *a, *b;
+    rusm_err err = RUSM_OK;
+    unsigned taken = 0;
+    rusm_msg *reply;
+    rusm_pid pid;
+
+    cfg.queue_bytes_max = 1024 * 1024;
+    a = support_node_start_with(*state, "a", &cfg);
+    b = support_node_start(*state, "b");
+    proxy = support_proxy_new(rusm_node_address(b->node));
+    pid = obedient(b);
+    assert_int_equal(rusm_thread_enter(a->runtime, "test"), RUSM_OK);
+    assert_int_equal(
+        rusm_node_connect(a->node, support_proxy_address(proxy), SUPPORT_DEADLINE_MS, NULL),
+        RUSM_OK);
+    settle(pid);
+    support_proxy_cut(proxy, true);
+    while (err == RUSM_OK && taken < 10000) {
+        err = rusm_try_send(pid, block, sizeof(block));
+        taken += err == RUSM_OK ? 1 : 0;
+    }
+    assert_int_equal(err, RUSM_EAGAIN);
+    assert_true(taken >= 15);
+    assert_int_equal(rusm_call(pid, block, sizeof(block), 50, &reply), RUSM_ETIMEOUT);
+    rusm_thread_leave();
+    support_proxy_del(proxy);
+}
+
 static void test_pid_of_a_past_incarnation_is_no_process(void **state)
 {
     struct pair pair = enter_pair(state);
@@ -549,6 +583,7 @@ int main(void)
         TEST(test_spawn_with_ties_is_atomic),
         TEST(test_lost_link_is_told_once_to_each),
         TEST(test_call_hears_of_a_lost_link),
+        TEST(test_full_link_refuses_who_does_not_wait),
         TEST(test_pid_of_a_past_incarnation_is_no_process),
     };
 

@@ -110,13 +110,18 @@ RUSM_API bool rusm_is_alive(rusm_pid pid);
  * Threads: any thread for a local pid; in context for a pid of another node.
  * Limits:  RUSM_MESSAGE_MAX to another node
  * Errors:  RUSM_EINVAL    pid is the zero pid
- *          RUSM_ENOPROC   it is a local pid and the process has ended
+ *          RUSM_ENOPROC   it is a local pid and the process has ended, or of a node that was
+ *                         restarted since
  *          RUSM_EFULL     its mailbox is full, and its policy is to refuse
  *          RUSM_ENONODE   the pid belongs to no connected node
  *          RUSM_EPERM     this node is an observer, which may not touch others
  *          RUSM_EMSGSIZE, RUSM_ENOMEM
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_send(rusm_pid to, const void *data, size_t len);
+
+/** Like rusm_send(), but never suspends: RUSM_EAGAIN if the link to the process's node has no room
+ * now, or that process asked for a pause. */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_try_send(rusm_pid to, const void *data, size_t len);
 
 /** Like rusm_send(), handing over msg. Owns: takes msg on RUSM_OK; on any error the caller still
  * owns it. */
