@@ -205,13 +205,27 @@ static rusm_time back_off(struct rusmi_core *core, unsigned failures)
 }
 
 /* Both ends of a link that is missing know it at about the same time: the one whose name sorts first
- * dials, and the other only when that led to nothing. */
-static rusm_time first_try(struct rusmi_core *core, const struct wanted *wanted)
+ * dials, and the other, `later`, only when that led to nothing. */
+static rusm_time first_try(struct rusmi_core *core, const struct wanted *wanted, rusm_time later)
 {
-    rusm_time time = wait_min(core);
-    rusm_time some = rusmi_prng_below(&core->mesh.prng, time / 2 + 1);
+    rusm_time some = rusmi_prng_below(&core->mesh.prng, wait_min(core) / 2 + 1);
 
-    return strcmp(core->name, wanted->name) < 0 ? some : time + some;
+    return strcmp(core->name, wanted->name) < 0 ? some : later + some;
+}
+
+/* Whether the node that we look for is just coming to us. */
+static bool is_coming(const struct rusmi_core *core, const struct wanted *wanted)
+{
+    for (const struct rusmi_list *node = core->handshakes.next; node != &core->handshakes;
+         node = node->next) {
+        const struct conn *conn = rusmi_container(node, struct conn, in_state);
+
+        if (conn->state != CONN_DIALING && !conn->dialed && !conn->hidden &&
+            strcmp(conn->cert.shared ? conn->name : conn->cert.node, wanted->name) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- nodes that are not to be looked for ----------------------------------------------------- */
@@ -455,7 +469,9 @@ void rusmi_mesh_down(struct rusmi_core *core, struct conn *conn, rusm_time now,
         } else {
             wanted->failures = brief ? wanted->failures + 1 : 0;
             dial_in(core, wanted,
-                    brief ? back_off(core, wanted->failures) : first_try(core, wanted), now);
+                    brief ? back_off(core, wanted->failures)
+                          : first_try(core, wanted, wait_min(core)),
+                    now);
         }
     }
     bound_known(core);
@@ -546,6 +562,8 @@ void rusmi_mesh_expired(struct rusmi_core *core, struct wanted *wanted, rusm_tim
         wanted->failures = 0;
     } else if (wanted->heard && heard_busy(core, wanted->source)) {
         dial_in(core, wanted, jitter(core, ms(200)), now);
+    } else if (wanted->name[0] != '\0' && is_coming(core, wanted)) {
+        dial_in(core, wanted, jitter(core, wait_min(core)), now);
     } else {
         rusmi_list_push(&core->mesh.dialing, &wanted->in_dialing);
         if (rusmi_dial_wanted(core, wanted, now + ms(2 * (uint64_t)core->cfg.hello_ms), out) !=
@@ -561,7 +579,8 @@ void rusmi_mesh_expired(struct rusmi_core *core, struct wanted *wanted, rusm_tim
 static void fresh_sign(struct rusmi_core *core, struct wanted *wanted,
                        const struct rusmi_member_entry *entry, rusm_time now)
 {
-    rusm_time at = now + first_try(core, wanted), soonest = wanted->tried_at + wait_min(core);
+    rusm_time at = now + first_try(core, wanted, wait_min(core)),
+              soonest = wanted->tried_at + wait_min(core);
 
     if (wanted->dial == NULL && entry->incarnation != wanted->incarnation && !wanted->self &&
         strlen(wanted->name) == entry->name_len &&
@@ -591,7 +610,7 @@ static void heard_new(struct rusmi_core *core, struct conn *conn, const char *ad
     memcpy(wanted->name, entry->name, entry->name_len);
     wanted->incarnation = entry->incarnation;
     wanted->forget_at = now + ms(core->cfg.forget_ms);
-    dial_in(core, wanted, first_try(core, wanted), now);
+    dial_in(core, wanted, first_try(core, wanted, RUSMI_HEARD_LATER * wait_min(core)), now);
 }
 
 static void heard(struct rusmi_core *core, struct conn *conn,

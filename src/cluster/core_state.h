@@ -36,6 +36,9 @@
 #define RUSMI_GOSSIP_MS 50u
 /* Addresses that one peer told of and that are being dialled at a time. */
 #define RUSMI_HEARD_DIALS 8u
+/* Of two nodes that hear of each other, the one that sorts later dials so many first waits after the
+ * other: when many meet at once, handshakes take their time. */
+#define RUSMI_HEARD_LATER 30u
 /* Incarnations remembered that left or that we were asked to stay apart from. */
 #define RUSMI_APART_MAX 256u
 /* A link that was up for less does not count as success: its loss goes on with the back-off. */

@@ -152,14 +152,19 @@ rusm_err rusm_register_global(rusm_node *node, const char *name, rusm_pid pid)
     return err;
 }
 
-/* The caller is being killed: take back what it asked the peers for, unless that is done. */
-static void cancel(rusm_node *node, uint64_t ref)
+/* The caller is being killed: take back what it asked the peers for, or has just got unseen. */
+static void cancel(rusm_node *node, const struct rusmi_call *call, const char *name, rusm_pid pid)
 {
+    struct rusmi_core_owner owner;
     struct rusmi_actions actions;
 
     rusmi_actions_init(&actions);
     rusmi_lock_take(&node->lock);
-    rusmi_core_register_cancel(node->core, ref, rusm_now(), &actions);
+    rusmi_core_register_cancel(node->core, call->ref, rusm_now(), &actions);
+    if (call->answer != NULL && call->answer->err == RUSM_OK &&
+        rusmi_core_whereis(node->core, name, &owner) && rusm_pid_equal(owner.pid, pid)) {
+        (void)!rusmi_core_unregister(node->core, name, rusm_now(), &actions); /* it is ours */
+    }
     rusmi_node_finish(node, &actions);
 }
 
@@ -191,7 +196,7 @@ rusm_err rusm_register_global_sync(rusm_node *node, const char *name, rusm_pid p
     if (err == RUSM_OK) {
         err = rusmi_call_wait(node, &call);
         if (err == RUSM_EKILLED) {
-            cancel(node, call.ref);
+            cancel(node, &call, name, pid);
         }
     }
     if (called) {

@@ -35,7 +35,7 @@ PLANTS = {
     "KILL": r"was killed and lives",
     "OVERTAKE": r"heard of the end of process \d+ before its message",
     "LATE": r"after it was told that link \d+ is lost|came to process \d+ after number",
-    "STALE": r"received a message for process|false noproc|in another's name",
+    "STALE": r"was accepted, and its node is not there",
     "SENDER": r"in another's name",
     "CALL": r"got another's answer",
 }

@@ -168,6 +168,10 @@ void __real_rusmi_peers_add(struct rusmi_link *link);
 void __wrap_rusmi_peers_add(struct rusmi_link *link);
 void __real_rusmi_peers_remove(struct rusmi_link *link);
 void __wrap_rusmi_peers_remove(struct rusmi_link *link);
+void __real_rusmi_events_down(struct rusmi_link *link, enum rusmi_down_cause cause,
+                              const char *text);
+void __wrap_rusmi_events_down(struct rusmi_link *link, enum rusmi_down_cause cause,
+                              const char *text);
 
 /* The number of a connection. */
 static uint64_t number_of(uint64_t key)
@@ -221,6 +225,18 @@ void __wrap_rusmi_peers_remove(struct rusmi_link *link)
         }
     }
     __real_rusmi_peers_remove(link);
+}
+
+void __wrap_rusmi_events_down(struct rusmi_link *link, enum rusmi_down_cause cause,
+                              const char *text)
+{
+    const struct sim_life *life = sim_life_of(link->node->runtime);
+
+    if (life != NULL && !life->cut) {
+        sim_trace("%s: lost %s: %s (%s)", link->node->name, link->name,
+                  rusmi_down_cause_text(cause), text);
+    }
+    __real_rusmi_events_down(link, cause, text);
 }
 
 uint64_t sim_session(const struct sim_life *from, const struct sim_life *to)
@@ -321,7 +337,14 @@ void sim_sent(struct sim_proc *me, struct sim_ticket ticket, rusm_err err)
     sim_check(err == RUSM_OK || !record->received,
               "process %u: a send that failed (%s) arrived at process %u", me->id,
               rusm_err_name(err), pair->to == NULL ? 0 : pair->to->id);
-    if (pair->way != SIM_TO_PID || err == RUSM_OK) {
+    if (pair->way != SIM_TO_PID) {
+        return;
+    }
+    if (err == RUSM_OK) {
+        sim_check(pair->to->life == me->life || record->first_session != 0 ||
+                      record->last_session != 0,
+                  "process %u: a message for process %u was accepted, and its node is not there",
+                  me->id, pair->to->id);
         return;
     }
     sim_check(err != RUSM_ENOPROC || pair->to->ended,

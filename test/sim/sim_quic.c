@@ -41,6 +41,8 @@
 #define CHUNK_MAX 900u
 /* A packet that begins with a big message, of so many. */
 #define BIG_TURN 4u
+/* An idle link has an exchange that often in a tick. */
+#define KEEP_ALIVE 5u
 
 struct chunk {
     struct rusmi_list node; /* in conn->again while `queued` */
@@ -1265,7 +1267,13 @@ uint64_t sim_conn_key(const struct rusmi_quic_conn *conn)
 
 static rusm_time keep_alive_at(const struct rusmi_quic_conn *conn)
 {
-    return conn->last_asked + conn->cfg.tick_ns / 4;
+    return conn->last_asked + conn->cfg.tick_ns / KEEP_ALIVE;
+}
+
+/* As src/quic/conn.c: a quarter of a tick for a keep-alive and a round trip. */
+static rusm_time silent_at(const struct rusmi_quic_conn *conn)
+{
+    return conn->heard + conn->cfg.tick_ns + conn->cfg.tick_ns / 4;
 }
 
 static rusm_time pto_at(const struct rusmi_quic_conn *conn)
@@ -1287,7 +1295,7 @@ rusm_time __wrap_rusmi_quic_conn_deadline(const struct rusmi_quic_conn *conn)
     case RUSMI_QUIC_HANDSHAKE:
         return least(conn->shake_at, conn->started + conn->cfg.handshake_ns);
     case RUSMI_QUIC_UP:
-        at = least(conn->heard + conn->cfg.tick_ns, keep_alive_at(conn));
+        at = least(silent_at(conn), keep_alive_at(conn));
         at = least(at, least(conn->shake_at, conn->ack_at));
         at = least(at, least(conn->loss_at, pto_at(conn)));
         return is_due(conn, conn->now) ? least(at, conn->now) : at;
@@ -1320,10 +1328,10 @@ rusm_err __wrap_rusmi_quic_conn_timer(struct rusmi_quic_conn *conn, rusm_time no
         }
         return conn->end.err;
     }
-    if (now >= conn->heard + conn->cfg.tick_ns) {
-        (void)snprintf(text, sizeof(text), "the peer was silent for %llu ms",
-                       (unsigned long long)(conn->cfg.tick_ns / SIM_MS));
-        stop(conn, RUSMI_QUIC_TIMEOUT, false, 0, text);
+    if (now >= silent_at(conn)) {
+        (void)snprintf(text, sizeof(text), "time-out, last heard %llu ms ago",
+                       (unsigned long long)((now - conn->heard) / SIM_MS));
+        stop(conn, RUSMI_QUIC_TIMEOUT, true, RUSMI_CLOSE_SILENT, text);
         return conn->end.err;
     }
     if (now >= conn->loss_at) {

@@ -247,6 +247,7 @@ int __wrap_rusmi_udp_connect(const struct rusmi_address *local, const struct rus
     if (local == NULL) {
         from = (struct sim_address){(uint16_t)life->index,
                                     (uint16_t)(PORT_FIRST + udp.port[life->index]++)};
+        sim_trace("%s dials %s", sim->nodes[life->index].name, sim->nodes[to.node].name);
     } else if (!address_read(local, &from)) {
         return EADDRNOTAVAIL;
     }

@@ -250,6 +250,17 @@ static void be_slow(struct sim_proc *me)
     (void)!rusm_sleep((int64_t)draw(SLOW_MAX_MS));
 }
 
+static void disconnect(struct sim_proc *me)
+{
+    const struct sim_life *life = sim_life_draw(&sim->work);
+
+    if (sim->profile.mesh || life == NULL) {
+        return; /* who disconnects does not want to find the other again */
+    }
+    sim_trace("process %u disconnects from %s", me->id, sim->nodes[life->index].name);
+    (void)!rusm_node_disconnect(NULL, sim->nodes[life->index].name); /* there may be no link */
+}
+
 static void crash(struct sim_proc *me)
 {
     sim_trace("process %u crashes", me->id);
@@ -266,7 +277,7 @@ static const struct act acts[] = {
     {30, send_one},    {12, send_many},    {8, send_by_name},    {10, send_by_global_name},
     {8, register_now}, {5, register_sync}, {6, unregister_name}, {12, call},
     {3, cast},         {20, tie},          {2, be_slow},         {3, kill_somebody},
-    {2, crash},        {2, leave},
+    {1, disconnect},   {2, crash},         {2, leave},
 };
 
 static void act(struct sim_proc *me)

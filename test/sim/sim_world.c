@@ -173,7 +173,6 @@ void sim_dial(struct sim_life *life, unsigned to)
 
     rusmi_assert(dial != NULL);
     memcpy(dial->address, sim->nodes[to].address, sizeof(dial->address));
-    sim_trace("%s dials %s", sim->nodes[life->index].name, sim->nodes[to].name);
     if (rusm_spawn(life->rt, dial_main, dial, NULL) != RUSM_OK) {
         rusmi_free(dial);
     }
@@ -284,13 +283,6 @@ static void jump_clock(struct sim_life *life)
     sim_drivers_post(life);
 }
 
-static void disconnect_main(void *arg)
-{
-    struct sim_node *to = arg;
-
-    (void)!rusm_node_disconnect(NULL, to->name); /* there may be no link */
-}
-
 static void some_fault(void)
 {
     struct sim_life *life = sim_life_draw(&sim->rng);
@@ -303,7 +295,7 @@ static void some_fault(void)
         crash(&sim->nodes[life->index]);
         return;
     }
-    switch (draw(8)) {
+    switch (draw(6)) {
     case 0:
         if (!life->paused) {
             pause_node(life);
@@ -311,13 +303,6 @@ static void some_fault(void)
         break;
     case 1:
         jump_clock(life);
-        break;
-    case 2:
-        if (sim->profile.mesh) {
-            break; /* who disconnects does not want to find the other again */
-        }
-        sim_trace("%s disconnects from somebody", sim->nodes[life->index].name);
-        (void)!rusm_spawn(life->rt, disconnect_main, &sim->nodes[draw(sim->options.nodes)], NULL);
         break;
     default:
         network_fault();
