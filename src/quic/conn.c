@@ -185,7 +185,7 @@ static rusm_err conn_alloc(struct rusmi_quic_conn **out_conn, const struct rusmi
     rusmi_quic_control_init(&conn->control);
     ngtcp2_ccerr_default(&conn->close_error);
     ngtcp2_path_storage_zero(&conn->sent_path);
-    err = rusmi_quic_tls_init(&conn->tls, cfg->identity, server, cfg->wall_s);
+    err = rusmi_quic_tls_init(&conn->tls, cfg, server);
     if (err != RUSM_OK) {
         rusmi_free(conn);
         return err;
@@ -445,6 +445,9 @@ void rusmi_quic_conn_fail(struct rusmi_quic_conn *conn, enum rusmi_quic_cause ca
 
     rusmi_assert(cause != RUSMI_QUIC_NONE);
     rusmi_quic_end_set(&end, cause, code, "%s", text ? text : "");
+    if (code == RUSMI_CLOSE_MEMORY) {
+        end.err = RUSM_ENOMEM;
+    }
     rusmi_quic_stop(conn, &end, NGTCP2_CCERR_TYPE_APPLICATION, code, true);
 }
 
@@ -604,6 +607,11 @@ size_t rusmi_quic_conn_control_pending(const struct rusmi_quic_conn *conn)
 }
 
 /* ---- readers ---- */
+
+const uint8_t *rusmi_quic_conn_binding(const struct rusmi_quic_conn *conn)
+{
+    return conn->tls.binding;
+}
 
 enum rusmi_quic_state rusmi_quic_conn_state(const struct rusmi_quic_conn *conn)
 {

@@ -53,6 +53,7 @@ struct rusmi_quic_config {
     uint8_t secret[32];       /* of this endpoint: reset and Retry tokens are derived from it */
     int64_t (*wall_s)(void);  /* the time of day in seconds since 1970, for the dates of
                                   certificates; required */
+    bool crl_strict;          /* a peer's CA must have a current revocation list (false) */
     rusm_time tick_ns;        /* a peer silent for so long is gone (10 s) */
     rusm_time handshake_ns;   /* the handshake may take so long (5 s) */
     rusm_time initial_rtt_ns; /* assumed until measured (10 ms) */
@@ -120,7 +121,7 @@ enum rusmi_quic_cause {
     RUSMI_QUIC_PROTOCOL,      /* the peer broke QUIC's or our rules; we closed */
     RUSMI_QUIC_TRANSPORT,     /* the peer closed with a QUIC transport error (code) */
     RUSMI_QUIC_RESET,         /* the peer no longer knows the connection (stateless reset) */
-    RUSMI_QUIC_INTERNAL,      /* out of memory, or an error of a library here */
+    RUSMI_QUIC_INTERNAL,      /* out of memory (err is RUSM_ENOMEM), or an error of a library here */
 };
 
 /* Why a connection ended; its first reason, which later ones do not replace. */
@@ -242,6 +243,10 @@ void rusmi_quic_conn_close(struct rusmi_quic_conn *conn, uint64_t code, const ch
  * cause. For owners that find fault with what the peer says, or whose socket fails. */
 void rusmi_quic_conn_fail(struct rusmi_quic_conn *conn, enum rusmi_quic_cause cause, uint64_t code,
                           const char *text);
+
+/* RUSMI_BINDING_LEN bytes (trust/verify.h) that only the two ends of this connection know; from
+ * `authenticated` on, valid as long as the connection. */
+const uint8_t *rusmi_quic_conn_binding(const struct rusmi_quic_conn *conn);
 
 enum rusmi_quic_state rusmi_quic_conn_state(const struct rusmi_quic_conn *conn);
 /* Why it ended; cause RUSMI_QUIC_NONE as long as it has not. */

@@ -26,8 +26,8 @@ static rusm_err end_err(enum rusmi_quic_cause cause)
         return RUSM_ETIMEOUT;
     case RUSMI_QUIC_PROTOCOL:
         return RUSM_EPROTO;
-    case RUSMI_QUIC_INTERNAL:
-        return RUSM_ENOMEM;
+    case RUSMI_QUIC_INTERNAL: /* who knows better, such as that memory ran out, says so */
+        return RUSM_ENOLINK;
     }
     return RUSM_ENOLINK;
 }
@@ -206,6 +206,7 @@ void rusmi_quic_end_from_ngtcp2(struct rusmi_quic_end *end, int result)
     switch (result) {
     case NGTCP2_ERR_NOMEM:
         rusmi_quic_end_set(end, RUSMI_QUIC_INTERNAL, 0, "out of memory");
+        end->err = RUSM_ENOMEM;
         return;
     case NGTCP2_ERR_IDLE_CLOSE:
     case NGTCP2_ERR_HANDSHAKE_TIMEOUT:

@@ -34,11 +34,18 @@ static bool tls_alpn_ok(gnutls_session_t session)
            memcmp(alpn.data, RUSMI_QUIC_ALPN, alpn.size) == 0;
 }
 
+static struct rusmi_verify_rules tls_rules(const struct rusmi_quic_tls *tls)
+{
+    return (struct rusmi_verify_rules){
+        .peer_is_server = !tls->server, .crl_strict = tls->crl_strict, .now_s = tls->wall_s()};
+}
+
 /* GnuTLS's verify function: the one place where a peer is let in. Non-zero refuses. */
 static int tls_verify(gnutls_session_t session)
 {
     ngtcp2_crypto_conn_ref *ref = gnutls_session_get_ptr(session);
     struct rusmi_quic_tls *tls = ref->user_data;
+    struct rusmi_verify_rules rules = tls_rules(tls);
     int alert = GNUTLS_A_INTERNAL_ERROR;
     char why[RUSMI_VERIFY_TEXT_MAX];
 
@@ -48,8 +55,8 @@ static int tls_verify(gnutls_session_t session)
                    "the peer does not speak " RUSMI_QUIC_ALPN);
         return -1;
     }
-    if (rusmi_verify_peer(session, tls->identity, !tls->server, tls->wall_s(), &tls->peer, &alert,
-                          why, sizeof(why)) != RUSM_OK) {
+    if (rusmi_verify_peer(session, tls->identity, &rules, &tls->peer, &alert, why, sizeof(why)) !=
+        RUSM_OK) {
         tls_refuse(tls, alert, why);
         return -1;
     }
@@ -74,8 +81,8 @@ static rusm_err tls_configure(struct rusmi_quic_tls *tls)
     return rusmi_verify_session_init(tls->session, tls->identity, tls->server, tls_verify);
 }
 
-rusm_err rusmi_quic_tls_init(struct rusmi_quic_tls *tls, rusm_identity *identity, bool server,
-                             int64_t (*wall_s)(void))
+rusm_err rusmi_quic_tls_init(struct rusmi_quic_tls *tls, const struct rusmi_quic_config *cfg,
+                             bool server)
 {
     unsigned role = server ? GNUTLS_SERVER : GNUTLS_CLIENT;
     rusm_err err;
@@ -84,12 +91,13 @@ rusm_err rusmi_quic_tls_init(struct rusmi_quic_tls *tls, rusm_identity *identity
     tls->ref.get_conn = tls_get_conn;
     tls->ref.user_data = tls;
     tls->server = server;
-    tls->wall_s = wall_s;
+    tls->wall_s = cfg->wall_s;
+    tls->crl_strict = cfg->crl_strict;
     if (gnutls_init(&tls->session, role | GNUTLS_NO_TICKETS | GNUTLS_NO_AUTO_SEND_TICKET) != 0) {
         tls->session = NULL;
         return RUSM_ENOMEM;
     }
-    tls->identity = rusm_identity_hold(identity);
+    tls->identity = rusm_identity_hold(cfg->identity);
     err = tls_configure(tls);
     if (err != RUSM_OK) {
         rusmi_quic_tls_fini(tls);
@@ -112,14 +120,15 @@ static int tls_failed(struct rusmi_quic_tls *tls, int code)
 {
     int level = 0, alert = GNUTLS_A_INTERNAL_ERROR;
     int sticky = ngtcp2_conn_get_tls_error(tls->ng);
+    struct rusmi_verify_rules rules = tls_rules(tls);
     char why[RUSMI_VERIFY_TEXT_MAX];
 
     if (sticky != 0 && tls->alert == 0) {
         return sticky; /* it was QUIC's transport parameters that were wrong */
     }
     if (tls->alert == 0) {
-        if (rusmi_verify_explain_code(tls->session, tls->identity, !tls->server, tls->wall_s(),
-                                      code, &alert, why, sizeof(why))) {
+        if (rusmi_verify_explain_code(tls->session, tls->identity, &rules, code, &alert, why,
+                                      sizeof(why))) {
             tls_refuse(tls, alert, why);
         } else {
             int known = gnutls_error_to_alert(code, &level);
@@ -152,6 +161,11 @@ int rusmi_quic_tls_recv_crypto(ngtcp2_conn *ng, ngtcp2_encryption_level level, u
             return NGTCP2_ERR_CRYPTO;
         }
         if (code == 0) {
+            code = gnutls_prf_rfc5705(session, strlen(RUSMI_BINDING_LABEL), RUSMI_BINDING_LABEL, 0,
+                                      "", sizeof(tls->binding), (char *)tls->binding);
+            if (code < 0) {
+                return tls_failed(tls, code);
+            }
             ngtcp2_conn_tls_handshake_completed(ng);
         }
     }

@@ -18,6 +18,12 @@
 
 #include "trust/verify.h"
 
+struct rusmi_quic_config;
+
+/* What both ends of a session know and nobody else does: RUSMI_BINDING_LEN bytes of TLS's exporter
+ * (RFC 8446, section 7.5). What is signed together with it was signed for this very session. */
+#define RUSMI_BINDING_LABEL "EXPORTER-rusm-binding"
+
 struct rusmi_quic_tls {
     ngtcp2_crypto_conn_ref ref; /* GnuTLS's session pointer; first, so that it is this object too */
     ngtcp2_conn *ng;
@@ -25,15 +31,17 @@ struct rusmi_quic_tls {
     rusm_identity *identity; /* held */
     int64_t (*wall_s)(void);
     bool server;
+    bool crl_strict;
     bool verified; /* peer is set and allowed in */
     struct rusmi_peer_identity peer;
-    uint8_t alert; /* what we refused the peer with; 0: we did not */
+    uint8_t binding[RUSMI_BINDING_LEN]; /* once the handshake is complete */
+    uint8_t alert;                      /* what we refused the peer with; 0: we did not */
     char why[RUSMI_VERIFY_TEXT_MAX];
 };
 
 /* Errors: RUSM_ENOMEM, RUSM_ECERT. fini is harmless after an error, and on zeroed memory. */
-RUSM_MUST_CHECK rusm_err rusmi_quic_tls_init(struct rusmi_quic_tls *tls, rusm_identity *identity,
-                                             bool server, int64_t (*wall_s)(void));
+RUSM_MUST_CHECK rusm_err rusmi_quic_tls_init(struct rusmi_quic_tls *tls,
+                                             const struct rusmi_quic_config *cfg, bool server);
 void rusmi_quic_tls_fini(struct rusmi_quic_tls *tls);
 
 /* ngtcp2's callback for handshake bytes. It differs from the crypto helper's in that GnuTLS's own

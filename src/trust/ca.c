@@ -37,9 +37,18 @@ static rusm_err fail_name(const char *what)
 
 static rusm_err new_ca(rusm_ca **out_ca)
 {
-    *out_ca = rusmi_zalloc(sizeof(**out_ca));
-    return *out_ca == NULL ? rusm_set_err_detail(RUSM_ENOMEM, "%s", rusm_err_text(RUSM_ENOMEM))
-                           : RUSM_OK;
+    rusm_ca *ca = rusmi_zalloc(sizeof(*ca));
+    struct rusmi_register *reg = rusmi_zalloc(sizeof(*reg));
+
+    if (ca == NULL || reg == NULL) {
+        rusmi_free(ca);
+        rusmi_free(reg);
+        return rusm_set_err_detail(RUSM_ENOMEM, "%s", rusm_err_text(RUSM_ENOMEM));
+    }
+    rusmi_register_init(reg);
+    ca->reg = reg;
+    *out_ca = ca;
+    return RUSM_OK;
 }
 
 void rusm_ca_del(rusm_ca *ca)
@@ -47,6 +56,8 @@ void rusm_ca_del(rusm_ca *ca)
     if (ca != NULL) {
         gnutls_x509_crt_deinit(ca->crt);
         gnutls_x509_privkey_deinit(ca->key); /* wipes it */
+        rusmi_register_fini(ca->reg);
+        rusmi_free(ca->reg);
         rusmi_free(ca);
     }
 }
@@ -121,7 +132,7 @@ static rusm_err load_cert(rusm_ca *ca, const char *path)
 
 rusm_err rusm_ca_load(rusm_ca **out_ca, const char *folder)
 {
-    char *cert_path, *key_path;
+    char *cert_path, *key_path, *copy;
     rusm_ca *ca = NULL;
     rusm_err err;
 
@@ -130,7 +141,8 @@ rusm_err rusm_ca_load(rusm_ca **out_ca, const char *folder)
     }
     cert_path = rusmi_file_path(folder, "ca", ".pem");
     key_path = rusmi_file_path(folder, "ca", ".key");
-    if (cert_path == NULL || key_path == NULL) {
+    copy = rusmi_strdup(folder);
+    if (cert_path == NULL || key_path == NULL || copy == NULL) {
         err = rusm_set_err_detail(RUSM_ENOMEM, "%s", rusm_err_text(RUSM_ENOMEM));
     } else {
         err = new_ca(&ca);
@@ -148,36 +160,66 @@ rusm_err rusm_ca_load(rusm_ca **out_ca, const char *folder)
     rusmi_free(cert_path);
     rusmi_free(key_path);
     if (err != RUSM_OK) {
+        rusmi_free(copy);
         rusm_ca_del(ca);
         return err;
     }
+    rusmi_register_bind(ca->reg, copy);
     *out_ca = ca;
     return RUSM_OK;
+}
+
+/* The register's text, if there is anything in it. */
+static rusm_err export_register(const rusm_ca *ca, char **out_text, size_t *out_len)
+{
+    rusm_err err = rusmi_register_begin(ca->reg);
+
+    if (err == RUSM_OK) {
+        if (ca->reg->count != 0 || ca->reg->crl_number != 0) {
+            err = rusmi_register_encode(ca->reg, out_text, out_len);
+        }
+        rusmi_register_end(ca->reg);
+    }
+    return err;
 }
 
 rusm_err rusm_ca_save(const rusm_ca *ca, const char *folder)
 {
     gnutls_datum_t cert = {NULL, 0};
     struct rusmi_file key = {.len = 0};
+    char *issued = NULL, *copy;
+    size_t issued_len = 0;
     rusm_err err;
 
     if (ca == NULL || folder == NULL) {
         return rusm_set_err_detail(RUSM_EINVAL, "ca and folder may not be NULL");
     }
-    err = rusmi_cert_export(ca->crt, &cert);
+    copy = rusmi_strdup(folder);
+    err = copy == NULL ? rusm_set_err_detail(RUSM_ENOMEM, "%s", rusm_err_text(RUSM_ENOMEM))
+                       : rusmi_cert_export(ca->crt, &cert);
     if (err == RUSM_OK) {
         err = rusmi_key_export(ca->key, &key);
+    }
+    if (err == RUSM_OK) {
+        err = export_register(ca, &issued, &issued_len);
     }
     if (err == RUSM_OK) {
         struct rusmi_file_save files[] = {
             {.name = "ca.key", .data = key.data, .len = key.len, .mode = 0600},
             {.name = "ca.pem", .data = cert.data, .len = cert.size, .mode = 0644},
+            {.name = "ca.issued", .data = issued, .len = issued_len, .mode = 0600},
         };
 
-        err = rusmi_file_save(folder, files, 2);
+        err = rusmi_file_save(folder, files, issued == NULL ? 2 : 3);
     }
     gnutls_free(cert.data);
     rusmi_file_fini(&key);
+    rusmi_free(issued);
+    if (err == RUSM_OK) {
+        rusmi_register_bind(ca->reg, copy);
+    } else {
+        rusmi_free(copy);
+    }
     return err;
 }
 
@@ -258,10 +300,34 @@ static rusm_err issue(const rusm_ca *ca, struct rusmi_cert_spec *spec, rusm_iden
     return err;
 }
 
+/* What cannot be recorded is not issued: it could not be revoked by name. */
+static rusm_err record(const rusm_ca *ca, const rusm_cert_info *info)
+{
+    rusm_issued_info entry = {.role = info->role, .not_after = info->not_after};
+    rusm_err err = rusmi_register_begin(ca->reg);
+
+    if (err != RUSM_OK) {
+        return err;
+    }
+    memcpy(entry.cluster, info->cluster, sizeof(entry.cluster));
+    memcpy(entry.node, info->node, sizeof(entry.node));
+    memcpy(entry.serial, info->serial, sizeof(entry.serial));
+    err = rusmi_register_add(ca->reg, &entry, rusmi_wall_s());
+    if (err == RUSM_OK) {
+        err = rusmi_register_commit(ca->reg);
+        if (err != RUSM_OK) {
+            ca->reg->count--;
+        }
+    }
+    rusmi_register_end(ca->reg);
+    return err;
+}
+
 rusm_err rusm_ca_issue(const rusm_ca *ca, const char *node, const rusm_issue_config *cfg,
                        rusm_identity **out_identity)
 {
     struct rusmi_cert_spec spec = {.issuer = NULL};
+    rusm_identity *identity = NULL;
     rusm_issue_config defaults;
     rusm_err err;
 
@@ -286,7 +352,18 @@ rusm_err rusm_ca_issue(const rusm_ca *ca, const char *node, const rusm_issue_con
         return fail_name("node");
     }
     err = choose_dates(ca, cfg, &spec);
-    return err == RUSM_OK ? issue(ca, &spec, out_identity) : err;
+    if (err == RUSM_OK) {
+        err = issue(ca, &spec, &identity);
+    }
+    if (err == RUSM_OK) {
+        err = record(ca, &identity->parts.info);
+    }
+    if (err != RUSM_OK) {
+        rusm_identity_del(identity);
+        return err;
+    }
+    *out_identity = identity;
+    return RUSM_OK;
 }
 
 rusm_err rusm_identity_generate(rusm_identity **out_identity, const char *cluster)

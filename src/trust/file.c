@@ -12,6 +12,7 @@
 #include <rusm/otp/driver.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -51,7 +52,7 @@ void rusmi_file_fini(struct rusmi_file *file)
     file->len = 0;
 }
 
-static rusm_err check_opened(int fd, const char *path, bool secret, size_t *out_size)
+static rusm_err check_opened(int fd, const char *path, bool secret, size_t max, size_t *out_size)
 {
     struct stat st;
 
@@ -67,15 +68,15 @@ static rusm_err check_opened(int fd, const char *path, bool secret, size_t *out_
                                    "%04o); run: chmod 600 %s",
                                    path, (unsigned)(st.st_mode & 07777), path);
     }
-    if (st.st_size < 0 || (uint64_t)st.st_size > RUSMI_FILE_MAX) {
-        return rusm_set_err_detail(RUSM_ECERT, "%s: too large for a PEM file (%jd bytes)", path,
+    if (st.st_size < 0 || (uint64_t)st.st_size > max) {
+        return rusm_set_err_detail(RUSM_ECERT, "%s: too large for such a file (%jd bytes)", path,
                                    (intmax_t)st.st_size);
     }
     *out_size = (size_t)st.st_size;
     return RUSM_OK;
 }
 
-rusm_err rusmi_file_read(const char *path, bool secret, struct rusmi_file *out)
+static rusm_err file_read(const char *path, bool secret, size_t max, struct rusmi_file *out)
 {
     /* Not blocking, or a FIFO in place of the file would hold the caller for ever. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -86,7 +87,7 @@ rusm_err rusmi_file_read(const char *path, bool secret, struct rusmi_file *out)
     if (fd < 0) {
         return fail_errno(path, "cannot open it");
     }
-    err = check_opened(fd, path, secret, &size);
+    err = check_opened(fd, path, secret, max, &size);
     if (err == RUSM_OK && (file.data = rusmi_zalloc(size + 1)) == NULL) {
         err = fail_memory();
     }
@@ -109,6 +110,23 @@ rusm_err rusmi_file_read(const char *path, bool secret, struct rusmi_file *out)
     }
     *out = file;
     return RUSM_OK;
+}
+
+rusm_err rusmi_file_read(const char *path, bool secret, struct rusmi_file *out)
+{
+    return file_read(path, secret, RUSMI_FILE_MAX, out);
+}
+
+rusm_err rusmi_file_read_max(const char *path, size_t max, struct rusmi_file *out)
+{
+    return file_read(path, false, max, out);
+}
+
+bool rusmi_file_exists(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0 || errno != ENOENT;
 }
 
 /* ---- saving */
@@ -276,4 +294,72 @@ rusm_err rusmi_file_save(const char *folder, struct rusmi_file_save *files, size
         (void)rmdir(folder);
     }
     return err;
+}
+
+/* ---- replacing */
+
+rusm_err rusmi_file_replace(const char *path, const void *data, size_t len, unsigned mode)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash == NULL ? path : slash + 1;
+    size_t folder_len = slash == NULL || slash == path ? 1 : (size_t)(slash - path);
+    char *folder = rusmi_strndup(slash == NULL ? "." : path, folder_len);
+    struct rusmi_file_save file = {.name = name, .data = data, .len = len, .mode = mode};
+    struct place place = {.folder = folder, .fd = -1};
+    rusm_err err = RUSM_OK;
+
+    if (folder == NULL) {
+        return fail_memory();
+    }
+    place.fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (place.fd < 0) {
+        err = fail_errno(folder, "cannot open the folder");
+    }
+    if (err == RUSM_OK) {
+        err = write_temp(&place, &file);
+    }
+    if (err == RUSM_OK) {
+        if (renameat(place.fd, file.temp, place.fd, name) != 0) {
+            err = fail_save(&place, name, "cannot replace it");
+        } else {
+            file.temp[0] = '\0';
+            err = fsync(place.fd) == 0 ? RUSM_OK : fail_errno(folder, "cannot flush the folder");
+        }
+    }
+    if (place.fd >= 0) {
+        if (file.temp[0] != '\0') {
+            (void)unlinkat(place.fd, file.temp, 0);
+        }
+        (void)close(place.fd);
+    }
+    rusmi_free(folder);
+    return err;
+}
+
+rusm_err rusmi_folder_lock(const char *folder, int *out_fd)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc;
+
+    if (fd < 0) {
+        return fail_errno(folder, "cannot open the folder");
+    }
+    do {
+        rc = flock(fd, LOCK_EX);
+    } while (rc != 0 && errno == EINTR);
+    if (rc != 0) {
+        rusm_err err = fail_errno(folder, "cannot lock the folder");
+
+        (void)close(fd);
+        return err;
+    }
+    *out_fd = fd;
+    return RUSM_OK;
+}
+
+void rusmi_folder_unlock(int fd)
+{
+    if (fd >= 0) {
+        (void)close(fd); /* lets the lock go */
+    }
 }

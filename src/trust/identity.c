@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "trust/ca.h"
 #include "trust/cert.h"
 #include "trust/file.h"
 
@@ -17,6 +18,9 @@
      (unsigned)GNUTLS_VERIFY_DO_NOT_ALLOW_X509_V1_CA_CRT |                                         \
      (unsigned)GNUTLS_PROFILE_TO_VFLAGS(GNUTLS_PROFILE_MEDIUM))
 
+/* CAs and revocation lists of one identity. */
+#define TRUST_MAX 64
+
 static rusm_err fail_memory(void)
 {
     return rusm_set_err_detail(RUSM_ENOMEM, "%s", rusm_err_text(RUSM_ENOMEM));
@@ -27,6 +31,7 @@ void rusmi_identity_parts_fini(struct rusmi_identity_parts *parts)
     gnutls_x509_crt_deinit(parts->crt);
     gnutls_x509_privkey_deinit(parts->key); /* wipes it */
     rusmi_cert_list_del(parts->anchors, parts->anchor_count);
+    rusmi_crl_list_del(parts->crls, parts->crl_count);
     *parts = (struct rusmi_identity_parts){.crt = NULL};
 }
 
@@ -123,22 +128,55 @@ int rusmi_identity_judge(const rusm_identity *identity, gnutls_x509_crt_t crt, u
                                               out_status, NULL);
 }
 
+const struct rusmi_revoked *rusmi_identity_revoked(const rusm_identity *identity,
+                                                   gnutls_x509_crt_t anchor, gnutls_x509_crt_t crt)
+{
+    const struct rusmi_revoked *found = NULL;
+    unsigned char serial[64];
+    size_t len = sizeof(serial);
+
+    if (gnutls_x509_crt_get_serial(crt, serial, &len) < 0) {
+        return NULL; /* longer than any that a list can hold */
+    }
+    for (size_t i = 0; i < identity->parts.crl_count && found == NULL; i++) {
+        if (rusmi_crl_names(identity->parts.crls[i], anchor)) {
+            found = rusmi_crl_find(identity->parts.crls[i], serial, len);
+        }
+    }
+    return found;
+}
+
+int64_t rusmi_identity_crl_until(const rusm_identity *identity, gnutls_x509_crt_t anchor)
+{
+    int64_t until = 0;
+
+    for (size_t i = 0; i < identity->parts.crl_count; i++) {
+        const rusm_crl *crl = identity->parts.crls[i];
+
+        if (rusmi_crl_names(crl, anchor) && crl->info.next_update > until) {
+            until = crl->info.next_update;
+        }
+    }
+    return until;
+}
+
 /* ---- files */
 
 /* The name becomes a file name: it may not leave the folder, hide, or take the CA's place. */
 static rusm_err check_name(const char *name)
 {
-    if (name[0] == '\0' || name[0] == '.' || strchr(name, '/') != NULL || strcmp(name, "ca") == 0) {
+    if (name[0] == '\0' || name[0] == '.' || strchr(name, '/') != NULL || strcmp(name, "ca") == 0 ||
+        strcmp(name, "crl") == 0) {
         return rusm_set_err_detail(RUSM_EINVAL,
-                                   "\"%s\" cannot name identity files: it is empty or \"ca\", "
-                                   "begins with a dot or contains a slash",
+                                   "\"%s\" cannot name identity files: it is empty, \"ca\" or "
+                                   "\"crl\", begins with a dot or contains a slash",
                                    name);
     }
     return RUSM_OK;
 }
 
 struct paths {
-    char *cert, *key, *anchors;
+    char *cert, *key, *anchors, *crls;
 };
 
 static rusm_err check_anchors(const struct rusmi_identity_parts *parts, const struct paths *paths)
@@ -159,6 +197,35 @@ static rusm_err check_anchors(const struct rusmi_identity_parts *parts, const st
                 RUSM_ECERT, "%s: the CA of cluster %s, but %s is of cluster %s", paths->anchors,
                 info.cluster, paths->cert, parts->info.cluster);
         }
+    }
+    return RUSM_OK;
+}
+
+/* The lists, if there is a file of them. */
+static rusm_err load_crls(struct rusmi_identity_parts *parts, const struct paths *paths)
+{
+    rusm_err err;
+
+    if (!rusmi_file_exists(paths->crls)) {
+        return RUSM_OK;
+    }
+    err = rusmi_crl_load(paths->crls, &parts->crls, &parts->crl_count);
+    for (size_t i = 0; err == RUSM_OK && i < parts->crl_count; i++) {
+        err = rusmi_crl_check(parts->crls[i], parts->anchors, parts->anchor_count, paths->crls);
+    }
+    return err;
+}
+
+/* GnuTLS would fail at the first handshake, with a text that names neither file nor reason. */
+static rusm_err check_usage(const struct rusmi_identity_parts *parts, const struct paths *paths)
+{
+    unsigned usage = 0;
+    int code = gnutls_x509_crt_get_key_usage(parts->crt, &usage, NULL);
+
+    if (code < 0 || (usage & GNUTLS_KEY_DIGITAL_SIGNATURE) == 0) {
+        return rusm_set_err_detail(
+            RUSM_ECERT, "%s: its key usage %s digitalSignature, which TLS needs", paths->cert,
+            code < 0 ? "is missing or damaged, so it lacks" : "lacks");
     }
     return RUSM_OK;
 }
@@ -187,6 +254,9 @@ static rusm_err load_holder(struct rusmi_identity_parts *parts, const struct pat
                                   paths->cert);
     }
     if (err == RUSM_OK) {
+        err = check_usage(parts, paths);
+    }
+    if (err == RUSM_OK) {
         err = rusmi_key_load(paths->key, &parts->key);
     }
     if (err == RUSM_OK && !rusmi_key_matches(parts->key, parts->crt)) {
@@ -208,6 +278,9 @@ static rusm_err load_parts(const struct paths *paths, rusm_identity **out_identi
     }
     if (err == RUSM_OK) {
         err = check_anchors(&parts, paths);
+    }
+    if (err == RUSM_OK) {
+        err = load_crls(&parts, paths);
     }
     if (err == RUSM_OK) {
         err = rusmi_identity_new(&parts, &identity);
@@ -240,7 +313,8 @@ rusm_err rusm_identity_load(rusm_identity **out_identity, const char *folder, co
     paths.cert = rusmi_file_path(folder, name, ".pem");
     paths.key = rusmi_file_path(folder, name, ".key");
     paths.anchors = rusmi_file_path(folder, "ca", ".pem");
-    if (paths.cert == NULL || paths.key == NULL || paths.anchors == NULL) {
+    paths.crls = rusmi_file_path(folder, "crl", ".pem");
+    if (paths.cert == NULL || paths.key == NULL || paths.anchors == NULL || paths.crls == NULL) {
         err = fail_memory();
     } else {
         err = load_parts(&paths, out_identity);
@@ -248,7 +322,94 @@ rusm_err rusm_identity_load(rusm_identity **out_identity, const char *folder, co
     rusmi_free(paths.cert);
     rusmi_free(paths.key);
     rusmi_free(paths.anchors);
+    rusmi_free(paths.crls);
     return err;
+}
+
+/* ---- other trust */
+
+static rusm_err copy_trust(struct rusmi_identity_parts *parts, const rusm_ca *const *cas,
+                           size_t cas_len, const rusm_crl *const *crls, size_t crls_len)
+{
+    gnutls_x509_crt_t list[TRUST_MAX];
+    rusm_err err;
+
+    for (size_t i = 0; i < cas_len; i++) {
+        if (strcmp(cas[i]->info.cluster, parts->info.cluster) != 0) {
+            return rusm_set_err_detail(RUSM_EINVAL,
+                                       "a CA of cluster %s for an identity of cluster %s",
+                                       cas[i]->info.cluster, parts->info.cluster);
+        }
+        list[i] = cas[i]->crt;
+    }
+    err = rusmi_cert_list_copy(list, cas_len, &parts->anchors);
+    if (err == RUSM_OK) {
+        parts->anchor_count = cas_len;
+        if (crls_len != 0) {
+            err = rusmi_crl_list_copy(crls, crls_len, &parts->crls);
+        }
+    }
+    if (err == RUSM_OK) {
+        parts->crl_count = crls_len;
+    }
+    for (size_t i = 0; err == RUSM_OK && i < crls_len; i++) {
+        err = rusmi_crl_check(parts->crls[i], parts->anchors, parts->anchor_count, "a CRL");
+    }
+    return err;
+}
+
+/* Certificate and key are copied as everything else is: two identities share nothing. */
+static rusm_err copy_holder(const rusm_identity *identity, struct rusmi_identity_parts *parts)
+{
+    gnutls_x509_crt_t *crt = NULL;
+    rusm_err err = rusmi_cert_list_copy(&identity->parts.crt, 1, &crt);
+    int code;
+
+    if (err != RUSM_OK) {
+        return err;
+    }
+    parts->crt = crt[0];
+    rusmi_free(crt);
+    parts->info = identity->parts.info;
+    code = gnutls_x509_privkey_init(&parts->key);
+    if (code >= 0) {
+        code = gnutls_x509_privkey_cpy(parts->key, identity->parts.key);
+    }
+    return code < 0 ? rusmi_cert_fail(code, "cannot copy a key") : RUSM_OK;
+}
+
+rusm_err rusm_identity_with_trust(const rusm_identity *identity, const rusm_ca *const *cas,
+                                  size_t cas_len, const rusm_crl *const *crls, size_t crls_len,
+                                  rusm_identity **out_identity)
+{
+    struct rusmi_identity_parts parts = {.crt = NULL};
+    rusm_identity *made = NULL;
+    unsigned status = 0;
+    rusm_err err;
+
+    if (identity == NULL || cas == NULL || cas_len == 0 || cas_len > TRUST_MAX ||
+        (crls == NULL && crls_len != 0) || crls_len > TRUST_MAX || out_identity == NULL) {
+        return rusm_set_err_detail(RUSM_EINVAL, "1 to %d CAs and at most as many revocation lists",
+                                   TRUST_MAX);
+    }
+    err = copy_holder(identity, &parts);
+    if (err == RUSM_OK) {
+        err = copy_trust(&parts, cas, cas_len, crls, crls_len);
+    }
+    if (err == RUSM_OK) {
+        err = rusmi_identity_new(&parts, &made);
+    }
+    if (err != RUSM_OK) {
+        rusmi_identity_parts_fini(&parts);
+        return err;
+    }
+    if (rusmi_identity_judge(made, made->parts.crt, &status) < 0 || status != 0) {
+        rusm_identity_del(made);
+        return rusm_set_err_detail(RUSM_ECERT, "none of the CAs issued the certificate of \"%s\"",
+                                   identity->parts.info.node);
+    }
+    *out_identity = made;
+    return RUSM_OK;
 }
 
 /* All anchors in one PEM text on the heap. */

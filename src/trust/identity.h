@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inside of a rusm_identity: certificate, key and trust anchors, and what TLS needs of them,
- * built once.
+ * The inside of a rusm_identity: certificate, key, trust anchors and revocation lists, and what TLS
+ * needs of them, built once.
  *
  * Invariant: nothing but the reference count is written after rusmi_identity_new() returned, so
  * any number of sessions on any threads share one identity without a lock. Only the anchors of the
@@ -16,11 +16,15 @@
 #include <rusm/trust.h>
 #include <stdatomic.h>
 
+#include "trust/crl.h"
+
 struct rusmi_identity_parts {
     gnutls_x509_crt_t crt;
     gnutls_x509_privkey_t key;
     gnutls_x509_crt_t *anchors; /* heap array of CA certificates */
     size_t anchor_count;
+    rusm_crl **crls; /* heap array; each is signed by an anchor */
+    size_t crl_count;
     rusm_cert_info info; /* of crt */
 };
 
@@ -44,6 +48,13 @@ RUSM_MUST_CHECK rusm_err rusmi_identity_new(const struct rusmi_identity_parts *p
  * Dates are not looked at. Negative: a GnuTLS error. */
 RUSM_MUST_CHECK int rusmi_identity_judge(const rusm_identity *identity, gnutls_x509_crt_t crt,
                                          unsigned *out_status);
+
+/* Whether an entry of the identity's lists revokes a certificate that `anchor` issued; NULL if not.
+ */
+const struct rusmi_revoked *rusmi_identity_revoked(const rusm_identity *identity,
+                                                   gnutls_x509_crt_t anchor, gnutls_x509_crt_t crt);
+/* Until when the lists of an anchor hold: the latest of their next updates; 0: it has none. */
+int64_t rusmi_identity_crl_until(const rusm_identity *identity, gnutls_x509_crt_t anchor);
 
 /* Credentials for TLS sessions, shared by all of them; valid as long as the identity. */
 RUSM_MUST_CHECK rusm_err rusmi_identity_credentials(const rusm_identity *identity,

@@ -36,9 +36,11 @@ rusm_err rusmi_verify_session_init(gnutls_session_t session, const rusm_identity
 struct judgement {
     const rusm_identity *own;
     gnutls_x509_crt_t crt; /* the peer's */
-    bool peer_is_server;
-    int64_t now_s;
-    struct rusmi_uri uri; /* the peer's name, once it is read */
+    struct rusmi_verify_rules rules;
+    gnutls_datum_t der;    /* of crt; not ours */
+    struct rusmi_uri uri;  /* the peer's name, once it is read */
+    int64_t trusted_until; /* once the dates are checked */
+    bool crl_stale;
     /* the verdict */
     int alert;
     char *text;
@@ -72,14 +74,26 @@ static rusm_err read_first(struct judgement *j, gnutls_session_t session)
 {
     unsigned count = 0;
     const gnutls_datum_t *chain = gnutls_certificate_get_peers(session, &count);
-    int code;
 
     if (chain == NULL || count == 0) {
         return refuse(j, GNUTLS_A_CERTIFICATE_REQUIRED, "the peer showed no certificate");
     }
+    j->der = chain[0];
+    return RUSM_OK;
+}
+
+static rusm_err import(struct judgement *j)
+{
+    int code;
+
+    if (j->der.size > RUSMI_VERIFY_DER_MAX) {
+        return refuse(j, GNUTLS_A_BAD_CERTIFICATE,
+                      "the peer's certificate has %u bytes; at most %zu are read", j->der.size,
+                      RUSMI_VERIFY_DER_MAX);
+    }
     code = gnutls_x509_crt_init(&j->crt);
     if (code >= 0) {
-        code = gnutls_x509_crt_import(j->crt, &chain[0], GNUTLS_X509_FMT_DER);
+        code = gnutls_x509_crt_import(j->crt, &j->der, GNUTLS_X509_FMT_DER);
     }
     return code < 0 ? refuse_code(j, code) : RUSM_OK;
 }
@@ -181,7 +195,8 @@ static bool has_purpose(gnutls_x509_crt_t crt, const char *purpose)
 
 static rusm_err check_usage(struct judgement *j)
 {
-    const char *purpose = j->peer_is_server ? GNUTLS_KP_TLS_WWW_SERVER : GNUTLS_KP_TLS_WWW_CLIENT;
+    const char *purpose =
+        j->rules.peer_is_server ? GNUTLS_KP_TLS_WWW_SERVER : GNUTLS_KP_TLS_WWW_CLIENT;
     unsigned usage = 0;
 
     if (gnutls_x509_crt_get_key_usage(j->crt, &usage, NULL) < 0 ||
@@ -193,9 +208,9 @@ static rusm_err check_usage(struct judgement *j)
     if (!has_purpose(j->crt, purpose)) {
         return refuse(j, GNUTLS_A_UNSUPPORTED_CERTIFICATE,
                       "the certificate of \"%s\" is not for use as a TLS %s", j->uri.node,
-                      j->peer_is_server ? "server" : "client");
+                      j->rules.peer_is_server ? "server" : "client");
     }
-    if (j->peer_is_server && j->uri.role != RUSM_ROLE_MEMBER) {
+    if (j->rules.peer_is_server && j->uri.role != RUSM_ROLE_MEMBER) {
         return refuse(j, GNUTLS_A_ACCESS_DENIED,
                       "\"%s\" answers as a node, but its certificate is an %s's", j->uri.node,
                       rusm_role_name(j->uri.role));
@@ -215,14 +230,14 @@ static rusm_err check_dates(struct judgement *j, gnutls_x509_crt_t crt, const ch
         return refuse(j, GNUTLS_A_BAD_CERTIFICATE, "the dates of %s of \"%s\" cannot be read",
                       whose, name);
     }
-    if (j->now_s > until) {
+    if (j->rules.now_s > until) {
         rusmi_date_format(until, date);
         return refuse(j, GNUTLS_A_CERTIFICATE_EXPIRED, "%s of \"%s\" expired on %s", whose, name,
                       date);
     }
-    if (j->now_s < from) {
+    if (j->rules.now_s < from) {
         rusmi_date_format(from, date);
-        rusmi_date_format(j->now_s, now);
+        rusmi_date_format(j->rules.now_s, now);
         return refuse(j, GNUTLS_A_CERTIFICATE_EXPIRED,
                       "%s of \"%s\" is not valid before %s, and our clock says %s", whose, name,
                       date, now);
@@ -234,6 +249,7 @@ static rusm_err check_validity(struct judgement *j)
 {
     const struct rusmi_identity_parts *own = &j->own->parts;
     rusm_err err = check_dates(j, j->crt, "the certificate", j->uri.node);
+    int64_t end = (int64_t)gnutls_x509_crt_get_expiration_time(j->crt), ca_end = 0;
 
     if (err != RUSM_OK) {
         return err;
@@ -244,55 +260,145 @@ static rusm_err check_validity(struct judgement *j)
     for (size_t i = 0; i < own->anchor_count && err != RUSM_OK; i++) {
         if (gnutls_x509_crt_check_issuer(j->crt, own->anchors[i]) != 0) {
             err = check_dates(j, own->anchors[i], "the CA", own->info.cluster);
+            ca_end = (int64_t)gnutls_x509_crt_get_expiration_time(own->anchors[i]);
         }
+    }
+    j->trusted_until = ca_end < end ? ca_end : end;
+    return err;
+}
+
+static rusm_err refuse_revoked(struct judgement *j, const struct rusmi_revoked *entry)
+{
+    char date[RUSMI_DATE_MAX], serial[2 * RUSMI_SERIAL_MAX + 1] = "";
+
+    rusmi_date_format(entry->when_s, date);
+    for (size_t i = 0; i < entry->serial_len; i++) {
+        (void)snprintf(serial + 2 * i, 3, "%02x", entry->serial[i]);
+    }
+    return refuse(j, GNUTLS_A_CERTIFICATE_REVOKED,
+                  "the certificate of \"%s\", serial %s, was revoked on %s", j->uri.node, serial,
+                  date);
+}
+
+/*
+ * A list that was not renewed in time is still the best that is known: what it revokes stays
+ * revoked. Whether it is enough to let somebody in is the caller's to say.
+ */
+static rusm_err check_revocation(struct judgement *j)
+{
+    const struct rusmi_identity_parts *own = &j->own->parts;
+    int64_t until = 0;
+
+    for (size_t i = 0; i < own->anchor_count; i++) {
+        const struct rusmi_revoked *entry;
+        int64_t anchor_until;
+
+        if (gnutls_x509_crt_check_issuer(j->crt, own->anchors[i]) == 0) {
+            continue;
+        }
+        entry = rusmi_identity_revoked(j->own, own->anchors[i], j->crt);
+        if (entry != NULL) {
+            return refuse_revoked(j, entry);
+        }
+        anchor_until = rusmi_identity_crl_until(j->own, own->anchors[i]);
+        until = anchor_until > until ? anchor_until : until;
+    }
+    j->crl_stale = until != 0 && until < j->rules.now_s;
+    if (j->rules.crl_strict && until < j->rules.now_s) {
+        char date[RUSMI_DATE_MAX];
+
+        rusmi_date_format(until, date);
+        return until == 0
+                   ? refuse(
+                         j, GNUTLS_A_INTERNAL_ERROR,
+                         "no revocation list of the CA of cluster \"%s\" is here, and crl_strict "
+                         "asks for one",
+                         own->info.cluster)
+                   : refuse(j, GNUTLS_A_INTERNAL_ERROR,
+                            "the revocation list of the CA of cluster \"%s\" held until %s, and "
+                            "crl_strict asks for a newer one",
+                            own->info.cluster, date);
+    }
+    return RUSM_OK;
+}
+
+/* All checks of a certificate that was imported. */
+static rusm_err judge(struct judgement *j, struct rusmi_peer_identity *out)
+{
+    struct rusmi_peer_identity peer = {.shared = false};
+    /* Trust comes first: what an unknown issuer signed is not worth a closer look. */
+    rusm_err err = check_issuer(j);
+
+    if (err == RUSM_OK) {
+        err = check_name(j);
+    }
+    if (err == RUSM_OK) {
+        err = check_usage(j);
+    }
+    if (err == RUSM_OK) {
+        err = check_validity(j);
+    }
+    if (err == RUSM_OK) {
+        err = check_revocation(j);
+    }
+    if (err == RUSM_OK && rusmi_cert_fingerprint(j->crt, peer.fingerprint) != RUSM_OK) {
+        err = refuse_code(j, GNUTLS_E_MEMORY_ERROR);
+    }
+    if (err == RUSM_OK && out != NULL) {
+        memcpy(peer.cluster, j->uri.cluster, sizeof(peer.cluster));
+        memcpy(peer.node, j->uri.node, sizeof(peer.node));
+        peer.role = j->uri.role;
+        peer.shared = j->uri.shared;
+        peer.not_after = (int64_t)gnutls_x509_crt_get_expiration_time(j->crt);
+        peer.trusted_until = j->trusted_until;
+        peer.crl_stale = j->crl_stale;
+        peer.der = j->der.data;
+        peer.der_len = j->der.size;
+        *out = peer;
     }
     return err;
 }
 
-rusm_err rusmi_verify_peer(gnutls_session_t session, const rusm_identity *own, bool peer_is_server,
-                           int64_t now_s, struct rusmi_peer_identity *out, int *out_tls_alert,
-                           char *text, size_t text_len)
+rusm_err rusmi_verify_peer(gnutls_session_t session, const rusm_identity *own,
+                           const struct rusmi_verify_rules *rules, struct rusmi_peer_identity *out,
+                           int *out_tls_alert, char *text, size_t text_len)
 {
-    struct judgement j = {.own = own,
-                          .peer_is_server = peer_is_server,
-                          .now_s = now_s,
-                          .text = text,
-                          .text_len = text_len};
-    struct rusmi_peer_identity peer = {.shared = false};
+    struct judgement j = {.own = own, .rules = *rules, .text = text, .text_len = text_len};
     rusm_err err = read_first(&j, session);
 
-    /* Trust comes first: what an unknown issuer signed is not worth a closer look. */
     if (err == RUSM_OK) {
-        err = check_issuer(&j);
+        err = import(&j);
     }
     if (err == RUSM_OK) {
-        err = check_name(&j);
+        err = judge(&j, out);
     }
-    if (err == RUSM_OK) {
-        err = check_usage(&j);
-    }
-    if (err == RUSM_OK) {
-        err = check_validity(&j);
-    }
-    if (err == RUSM_OK && rusmi_cert_fingerprint(j.crt, peer.fingerprint) != RUSM_OK) {
-        err = refuse_code(&j, GNUTLS_E_MEMORY_ERROR);
-    }
-    if (err == RUSM_OK) {
-        memcpy(peer.cluster, j.uri.cluster, sizeof(peer.cluster));
-        memcpy(peer.node, j.uri.node, sizeof(peer.node));
-        peer.role = j.uri.role;
-        peer.shared = j.uri.shared;
-        peer.not_after = (int64_t)gnutls_x509_crt_get_expiration_time(j.crt);
-        *out = peer;
-    } else {
+    if (err != RUSM_OK) {
         *out_tls_alert = j.alert;
     }
     gnutls_x509_crt_deinit(j.crt);
     return err;
 }
 
+rusm_err rusmi_verify_certificate(const uint8_t *der, size_t der_len, const rusm_identity *own,
+                                  const struct rusmi_verify_rules *rules,
+                                  struct rusmi_peer_identity *out, char *text, size_t text_len)
+{
+    struct judgement j = {.own = own,
+                          .rules = *rules,
+                          .der = {(unsigned char *)(uintptr_t)der, (unsigned)der_len}, /* read */
+                          .text = text,
+                          .text_len = text_len};
+    rusm_err err = import(&j);
+
+    if (err == RUSM_OK) {
+        err = judge(&j, out);
+    }
+    gnutls_x509_crt_deinit(j.crt);
+    return err;
+}
+
 bool rusmi_verify_explain_code(gnutls_session_t session, const rusm_identity *own,
-                               bool peer_is_server, int64_t now_s, int code, int *out_tls_alert,
+                               const struct rusmi_verify_rules *rules, int code, int *out_tls_alert,
                                char *text, size_t text_len)
 {
     struct rusmi_peer_identity unproven;
@@ -316,8 +422,8 @@ bool rusmi_verify_explain_code(gnutls_session_t session, const rusm_identity *ow
 
     /* GnuTLS has seen the certificate and only one fault of it; ours may say more of the same. */
     if (code == GNUTLS_E_KEY_USAGE_VIOLATION &&
-        rusmi_verify_peer(session, own, peer_is_server, now_s, &unproven, out_tls_alert, text,
-                          text_len) != RUSM_OK) {
+        rusmi_verify_peer(session, own, rules, &unproven, out_tls_alert, text, text_len) !=
+            RUSM_OK) {
         return true;
     }
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {

@@ -32,7 +32,8 @@ struct end {
     bool is_server;
     struct rusmi_buf in; /* bytes on their way to this end */
     struct end *other;
-    int code;                        /* of the handshake */
+    int code; /* of the handshake */
+    bool crl_strict;
     rusm_err verdict;                /* of rusmi_verify_peer, if it ran */
     int judged;                      /* how often it ran */
     int alert;                       /* that we sent, or 0 */
@@ -71,13 +72,21 @@ static int end_wait(gnutls_transport_ptr_t ptr, unsigned timeout_ms)
     return end->in.len > 0;
 }
 
+static struct rusmi_verify_rules end_rules(const struct end *end)
+{
+    return (struct rusmi_verify_rules){
+        .peer_is_server = !end->is_server, .crl_strict = end->crl_strict, .now_s = rusmi_wall_s()};
+}
+
 static int end_verify(gnutls_session_t session)
 {
     struct end *end = gnutls_session_get_ptr(session);
 
+    struct rusmi_verify_rules rules = end_rules(end);
+
     end->judged++;
-    end->verdict = rusmi_verify_peer(session, end->identity, !end->is_server, rusmi_wall_s(),
-                                     &end->peer, &end->alert, end->text, sizeof(end->text));
+    end->verdict = rusmi_verify_peer(session, end->identity, &rules, &end->peer, &end->alert,
+                                     end->text, sizeof(end->text));
     return end->verdict == RUSM_OK ? 0 : GNUTLS_E_CERTIFICATE_ERROR;
 }
 
@@ -127,9 +136,10 @@ static void end_step(struct end *end)
         end->alert_seen = (int)gnutls_alert_get(end->session);
     } else if (code < 0) {
         if (end->judged == 0 || end->verdict == RUSM_OK) {
-            (void)rusmi_verify_explain_code(end->session, end->identity, !end->is_server,
-                                            rusmi_wall_s(), code, &end->alert, end->text,
-                                            sizeof(end->text));
+            struct rusmi_verify_rules rules = end_rules(end);
+
+            (void)rusmi_verify_explain_code(end->session, end->identity, &rules, code, &end->alert,
+                                            end->text, sizeof(end->text));
         }
         if (end->alert != 0) {
             (void)gnutls_alert_send(end->session, GNUTLS_AL_FATAL,
@@ -447,9 +457,10 @@ static void test_codes_and_alerts_of_other_matters_are_not_explained(void **stat
     struct fixture *f = *state;
     char text[64] = "untouched";
     int alert = -1;
+    struct rusmi_verify_rules rules = {.peer_is_server = true, .now_s = rusmi_wall_s()};
 
-    assert_false(rusmi_verify_explain_code(NULL, f->london, true, rusmi_wall_s(), GNUTLS_E_AGAIN,
-                                           &alert, text, sizeof(text)));
+    assert_false(rusmi_verify_explain_code(NULL, f->london, &rules, GNUTLS_E_AGAIN, &alert, text,
+                                           sizeof(text)));
     assert_false(rusmi_verify_explain_alert(GNUTLS_A_PROTOCOL_VERSION, f->london, rusmi_wall_s(),
                                             text, sizeof(text)));
     assert_int_equal(alert, -1);
