@@ -311,6 +311,29 @@ static inline void net_tell(struct told *told, const struct rusmi_action *action
     (void)snprintf(told->peer, sizeof(told->peer), "%s", action->peer);
 }
 
+static inline void net_close_action(struct net *net, int i, const struct rusmi_action *action)
+{
+    struct node *node = &net->nodes[i];
+    struct end *other, *end = net_end(net, i, action->conn, &other);
+
+    assert_true(end->open);
+    end->open = false;
+    net_free_parcels(end);
+    node->last_code = action->code;
+    (void)snprintf(node->last_closed, sizeof(node->last_closed), "%s", action->text);
+    if (other->open) {
+        net_post_closed(net, other, RUSMI_DOWN_BY_PEER, action->code, action->text);
+    }
+}
+
+/* Keep an action in the place of the one before. */
+static inline bool net_keep(struct rusmi_action **place, struct rusmi_action *action)
+{
+    rusmi_action_del(*place);
+    *place = action;
+    return true;
+}
+
 /* Do what one action says; true if the action was kept. */
 static inline bool net_do(struct net *net, int i, struct rusmi_action *action,
                           struct rusmi_actions *more)
@@ -331,15 +354,7 @@ static inline bool net_do(struct net *net, int i, struct rusmi_action *action,
         }
         return false;
     case RUSMI_ACTION_CLOSE:
-        end = net_end(net, i, action->conn, &other);
-        assert_true(end->open);
-        end->open = false;
-        net_free_parcels(end);
-        node->last_code = action->code;
-        (void)snprintf(node->last_closed, sizeof(node->last_closed), "%s", action->text);
-        if (other->open) {
-            net_post_closed(net, other, RUSMI_DOWN_BY_PEER, action->code, action->text);
-        }
+        net_close_action(net, i, action);
         return false;
     case RUSMI_ACTION_DIALED:
         net_tell(&node->dials[action->ref], action);
@@ -362,9 +377,7 @@ static inline bool net_do(struct net *net, int i, struct rusmi_action *action,
         return false;
     case RUSMI_ACTION_REPLY:
         net_tell(&node->replies[action->ref], action);
-        rusmi_action_del(node->replies[action->ref].reply);
-        node->replies[action->ref].reply = action;
-        return true;
+        return net_keep(&node->replies[action->ref].reply, action);
     case RUSMI_ACTION_EXECUTE:
         node->executes++;
         if (node->hold) {
@@ -374,17 +387,13 @@ static inline bool net_do(struct net *net, int i, struct rusmi_action *action,
         net_answer(net, i, action, more);
         return false;
     case RUSMI_ACTION_FLOW:
-        rusmi_action_del(node->flow);
-        node->flow = action;
-        return true;
+        return net_keep(&node->flow, action);
     case RUSMI_ACTION_REGISTERED:
         net_tell(&node->registered[action->ref], action);
         return false;
     case RUSMI_ACTION_CONFLICT:
         node->conflicts++;
-        rusmi_action_del(node->conflict);
-        node->conflict = action;
-        return true;
+        return net_keep(&node->conflict, action);
     }
     return false;
 }
