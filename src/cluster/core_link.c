@@ -132,6 +132,19 @@ static struct conn *incarnation_find(const struct rusmi_core *core, uint64_t inc
     return entry == NULL ? NULL : rusmi_container(entry, struct conn, by_incarnation);
 }
 
+/* The link of an operator or observer that is up and says that incarnation. */
+static struct conn *hidden_find(const struct rusmi_core *core, uint64_t incarnation)
+{
+    for (struct rusmi_list *node = core->links.next; node != &core->links; node = node->next) {
+        struct conn *conn = rusmi_container(node, struct conn, in_state);
+
+        if (conn->hidden && conn->incarnation == incarnation) {
+            return conn;
+        }
+    }
+    return NULL;
+}
+
 /* Take an UP conn out of the peer table and tell that it is down. */
 static void link_down(struct rusmi_core *core, struct conn *conn, enum rusmi_down_cause cause,
                       const char *text, rusm_time now, struct rusmi_actions *out)
@@ -511,9 +524,9 @@ static bool hello_unique(struct rusmi_core *core, struct conn *conn,
                          core->name, hello->incarnation, core->cfg.incarnation);
         return false;
     }
-    other = conn->hidden ? NULL : incarnation_find(core, hello->incarnation);
+    other = incarnation_find(core, hello->incarnation);
     if (hello->incarnation == core->cfg.incarnation ||
-        (other != NULL && strcmp(other->name, hello->name) != 0)) {
+        (other != NULL && (conn->hidden || strcmp(other->name, hello->name) != 0))) {
         rusmi_conn_close(core, conn, RUSMI_CLOSE_INCARNATION, RUSMI_DOWN_REFUSED, now, out,
                          "\"%s\" has the incarnation %" PRIx64 ", which is \"%s\"'s", hello->name,
                          hello->incarnation, other != NULL ? other->name : core->name);
@@ -611,8 +624,18 @@ static void go_up(struct rusmi_core *core, struct conn *conn, rusm_time now,
                   struct rusmi_actions *out)
 {
     struct rusmi_action *action;
-    const struct conn *other = conn->hidden ? NULL : incarnation_find(core, conn->incarnation);
+    const struct conn *other = incarnation_find(core, conn->incarnation);
+    struct conn *hidden = core->stats.hidden == 0 ? NULL : hidden_find(core, conn->incarnation);
 
+    /* Pids carry incarnations: two links with one would speak for each other's processes. A member
+     * is found by its own, so it is the other one that goes. */
+    if (hidden != NULL && !conn->hidden) {
+        rusmi_conn_close(core, hidden, RUSMI_CLOSE_INCARNATION, RUSMI_DOWN_REFUSED, now, out,
+                         "\"%s\" has the incarnation %" PRIx64 ", which is \"%s\"'s", hidden->name,
+                         hidden->incarnation, conn->name);
+    } else if (hidden != NULL) {
+        other = hidden;
+    }
     if (other != NULL) { /* it came up under another name since this one said hello */
         rusmi_conn_close(core, conn, RUSMI_CLOSE_INCARNATION, RUSMI_DOWN_REFUSED, now, out,
                          "\"%s\" has the incarnation %" PRIx64 ", which is \"%s\"'s", conn->name,

@@ -495,6 +495,46 @@ static void test_shared_identity_may_claim_any_name(void **state)
     assert_linked(net, LONDON, TOKYO, "london", "tokyo");
 }
 
+static void start_operator(struct net *net, int node, uint64_t incarnation)
+{
+    struct rusmi_core_config cfg = net_config("ops", incarnation, RUSMI_ROLE_OPERATOR, "");
+
+    net_start_with(net, node, &cfg);
+    net->nodes[node].cert.role = RUSMI_ROLE_OPERATOR;
+}
+
+/* Else its messages and signals would come from the member's processes. */
+static void test_operator_with_the_incarnation_of_a_member_is_refused(void **state)
+{
+    struct net *net = *state;
+
+    net_start(net, LONDON, "london", 11);
+    net_start(net, TOKYO, "tokyo", 22);
+    start_operator(net, PARIS, 22);
+    net_join(net, TOKYO, LONDON);
+    assert_int_equal(net_dial(net, PARIS, 0, "10.0.0.0:1", 1000), RUSM_OK);
+    net_run(net);
+    assert_int_equal(net->nodes[PARIS].dials[0].err, RUSM_EREFUSED);
+    assert_int_equal(net->nodes[LONDON].last_code, RUSMI_CLOSE_INCARNATION);
+    assert_true(net_link(net, LONDON, "tokyo") != 0);
+}
+
+static void test_operator_goes_when_a_member_has_its_incarnation(void **state)
+{
+    struct net *net = *state;
+
+    net_start(net, LONDON, "london", 11);
+    net_start(net, TOKYO, "tokyo", 22);
+    start_operator(net, PARIS, 22);
+    assert_int_equal(net_dial(net, PARIS, 0, "10.0.0.0:1", 1000), RUSM_OK);
+    net_run(net);
+    assert_int_equal(net->nodes[PARIS].dials[0].err, RUSM_OK);
+    assert_int_equal(net_stats(net, LONDON).hidden, 1);
+    net_join(net, TOKYO, LONDON);
+    assert_int_equal(net_stats(net, LONDON).hidden, 0);
+    assert_int_equal(net->nodes[LONDON].last_code, RUSMI_CLOSE_INCARNATION);
+}
+
 static void test_incarnation_of_another_node_is_refused(void **state)
 {
     struct net *net = *state;
@@ -897,6 +937,8 @@ int main(void)
         TEST(test_refused_identities),
         TEST(test_shared_identity_may_claim_any_name),
         TEST(test_incarnation_of_another_node_is_refused),
+        TEST(test_operator_with_the_incarnation_of_a_member_is_refused),
+        TEST(test_operator_goes_when_a_member_has_its_incarnation),
         TEST(test_broken_frames_close_only_their_link),
         TEST(test_unfinished_or_missing_hello_times_out),
         TEST(test_no_common_version_is_refused),
