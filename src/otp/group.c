@@ -224,7 +224,14 @@ static void tell(const struct rusmi_group_monitor *monitor, struct rusm_msg *msg
     msg->kind = (unsigned)kind & 0xff;
     msg->sender = pid;
     msg->ref = monitor->number;
-    switch (rusmi_push_to(proc, proc->own_serial, msg)) {
+    if (pid.incarnation != proc->runtime->incarnation && rusmi_is_flooded(proc)) {
+        (void)atomic_fetch_add(&proc->runtime->full, 1);
+        rusm_msg_del(msg);
+        return;
+    }
+    switch (pid.incarnation != proc->runtime->incarnation
+                ? rusmi_push_far(proc, proc->own_serial, msg)
+                : rusmi_push_to(proc, proc->own_serial, msg)) {
     case RUSMI_PUSHED_WAKE:
         rusmi_process_run_again(proc);
         break;

@@ -190,10 +190,15 @@ uint64_t rusmi_mailbox_close(struct rusmi_mailbox *box);
  * counted. */
 uint64_t rusmi_mailbox_depth(const struct rusmi_mailbox *box);
 
+/* What a message that carries a cause takes beside what its user sees: the tie that it was, and the
+ * cause with its text, roughly. */
+#define RUSMI_CAUSE_BYTES 256
+
 /* What a message counts in far_bytes. */
 static inline int64_t rusmi_msg_far_bytes(const struct rusm_msg *msg)
 {
-    return (int64_t)(sizeof(*msg) + msg->len);
+    return (int64_t)(sizeof(*msg) + msg->len) +
+           ((msg->flags & RUSMI_MSG_CAUSE) != 0 ? RUSMI_CAUSE_BYTES : 0);
 }
 
 /* ---- message.c ---- */

@@ -212,6 +212,11 @@ rusm_err rusmi_monitor_with(rusm_pid pid, uint64_t ref_number);
 /* Put msg into the mailbox of a process of rt. RUSM_ENOPROC, RUSM_EFULL: it is still the caller's.
  * No detail is set, nothing is counted but drops. */
 rusm_err rusmi_deliver(rusm_runtime *rt, uint64_t serial, rusm_msg *msg);
+/* Push what must not be lost and came from elsewhere: it is counted, and never refused for that. */
+enum rusmi_push rusmi_push_far(struct rusmi_process *proc, uint64_t serial, struct rusm_msg *msg);
+/* Whether the mailbox holds twice what data from elsewhere may fill: so much of what is never
+ * refused that its process does not look at it, and more can only be somebody's game. */
+bool rusmi_is_flooded(const struct rusmi_process *proc);
 /* As rusm_send() and rusm_send_name(), but the message is of that kind. */
 rusm_err rusmi_send_kind(rusm_pid to, rusm_msg_kind kind, const void *data, size_t len);
 rusm_err rusmi_send_name_kind(const char *name, rusm_msg_kind kind, const void *data, size_t len);

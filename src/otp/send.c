@@ -123,6 +123,31 @@ static enum rusmi_push push(struct rusmi_process *proc, rusm_runtime *rt, uint64
     return result;
 }
 
+bool rusmi_is_flooded(const struct rusmi_process *proc)
+{
+    /* relaxed, both: a count and a limit that changes before the first process */
+    int64_t max = atomic_load_explicit(&proc->runtime->far_bytes_max, memory_order_relaxed);
+
+    return max > 0 &&
+           atomic_load_explicit(&proc->mailbox.far_bytes, memory_order_relaxed) / 2 > max;
+}
+
+enum rusmi_push rusmi_push_far(struct rusmi_process *proc, uint64_t serial, struct rusm_msg *msg)
+{
+    int64_t bytes;
+    enum rusmi_push result;
+
+    msg->flags |= RUSMI_MSG_FAR;
+    bytes = rusmi_msg_far_bytes(msg);
+    /* relaxed, both: a count */
+    (void)atomic_fetch_add_explicit(&proc->mailbox.far_bytes, bytes, memory_order_relaxed);
+    result = rusmi_push_to(proc, serial, msg);
+    if (result == RUSMI_PUSH_GONE) {
+        (void)atomic_fetch_sub_explicit(&proc->mailbox.far_bytes, bytes, memory_order_relaxed);
+    }
+    return result;
+}
+
 rusm_err rusmi_deliver(rusm_runtime *rt, uint64_t serial, rusm_msg *msg)
 {
     struct rusmi_process *proc = rusmi_process_find(rt->pool, serial);

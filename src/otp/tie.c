@@ -344,7 +344,8 @@ static void set_cause(struct rusm_msg *msg, struct rusmi_cause *cause)
 enum rusmi_signalled rusmi_push_signal(struct rusmi_process *proc, uint64_t serial,
                                        struct rusm_msg *msg)
 {
-    enum rusmi_push result = rusmi_push_to(proc, serial, msg);
+    enum rusmi_push result = (msg->flags & RUSMI_MSG_FAR) != 0 ? rusmi_push_far(proc, serial, msg)
+                                                               : rusmi_push_to(proc, serial, msg);
 
     if (result == RUSMI_PUSH_GONE) {
         rusm_msg_del(msg); /* it ends too */
