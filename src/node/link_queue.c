@@ -15,6 +15,12 @@
 #define QUEUE_OVERHEAD (sizeof(struct rusmi_out) + 32)
 
 /*
+ * Signals never wait for room: what a process has ended with is told. A peer that lets so many times
+ * queue_bytes_max of them wait does not read, and its link is closed, which tells all at once.
+ */
+#define SIGNALS_QUEUES 16u
+
+/*
  * The outbox gets no more than it can start soon: messages beyond stay in the queue, where they
  * count against queue_bytes_max.
  */
@@ -96,16 +102,21 @@ static void enqueue(struct rusmi_link *link, struct rusmi_out *out)
 
 void rusmi_link_signal(struct rusmi_link *link, struct rusmi_out *out)
 {
-    bool accepting;
+    bool accepting, full;
 
     rusmi_lock_take(&link->lock);
     accepting = link->accepting;
     if (accepting) {
         enqueue(link, out);
     }
+    full = accepting && link->queue_bytes / SIGNALS_QUEUES > link->node->cfg.queue_bytes_max;
     rusmi_lock_give(&link->lock);
     if (!accepting) {
         rusmi_out_del(out);
+    }
+    if (full) {
+        rusmi_count(&link->node->counters.closed_slow, 1);
+        rusmi_link_close(link, RUSMI_CLOSE_MEMORY, "too many signals wait for the peer", 0);
     }
 }
 

@@ -458,6 +458,7 @@ static void take_control(struct rusmi_link *link, struct rusmi_buf *control)
             rusmi_quic_conn_send_control(link->conn, rusmi_buf_head(control), control->len);
 
         if (err == RUSM_EFULL || err == RUSM_ENOMEM) {
+            rusmi_count(&link->node->counters.closed_slow, err == RUSM_EFULL ? 1 : 0);
             rusmi_quic_conn_close(link->conn, RUSMI_CLOSE_MEMORY,
                                   "too many control bytes wait for the peer");
         }

@@ -43,7 +43,7 @@ struct rusmi_link;
 struct rusmi_node_counters {
     _Atomic uint64_t messages_sent, messages_received;
     _Atomic uint64_t dropped_noname, dropped_noproc, dropped_role, dropped_nomem, dropped_link;
-    _Atomic uint64_t dropped_full;
+    _Atomic uint64_t dropped_full, closed_slow;
     _Atomic uint64_t handshakes, refused_auth, refused_full, protocol_errors, timeouts, stray;
 };
 

@@ -29,8 +29,8 @@ static void on_deliver(void *arg, const struct rusmi_message_head *head, rusm_ms
 {
     struct support_raw *raw = arg;
 
-    (void)head;
     raw->delivered++;
+    raw->kinds[head->kind]++;
     rusm_msg_del(msg);
 }
 
@@ -406,6 +406,19 @@ void support_raw_stream(struct support_raw *raw, const void *data, size_t len)
     memcpy(out->wire, data, len);
     out->wire_len = len;
     rusmi_outbox_push(&raw->outbox, out);
+}
+
+void support_raw_head(struct support_raw *raw, const struct rusmi_message_head *head,
+                      const void *body)
+{
+    static uint8_t data[RUSMI_MESSAGE_HEAD_MAX + 4096];
+    size_t tail = rusmi_message_tail_encode(data, head);
+
+    assert_true(tail + head->body_len <= sizeof(data));
+    if (head->body_len != 0) {
+        memcpy(data + tail, body, head->body_len);
+    }
+    support_raw_stream(raw, data, tail + head->body_len);
 }
 
 size_t support_raw_message(uint8_t *data, size_t data_len, const char *to, const void *body,

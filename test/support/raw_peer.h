@@ -35,6 +35,7 @@ struct support_raw {
     struct rusmi_inbox inbox;
     struct rusmi_splitter splitter;
     uint64_t delivered;                   /* messages */
+    uint64_t kinds[256];                  /* of them */
     uint64_t received;                    /* datagrams */
     uint64_t streams;                     /* sent */
     uint64_t frames[SUPPORT_FRAME_TYPES]; /* received, by type */
@@ -90,5 +91,10 @@ void support_raw_stream(struct support_raw *raw, const void *data, size_t len);
  * header and body), for tests that break them. */
 size_t support_raw_message(uint8_t *data, size_t data_len, const char *to, const void *body,
                            size_t len);
+
+/* Queue a message with that head (previous is put in front) and body, well-formed or not as the head
+ * is: what an honest peer would not say. */
+void support_raw_head(struct support_raw *raw, const struct rusmi_message_head *head,
+                      const void *body);
 
 #endif
