@@ -385,6 +385,14 @@ static bool all_is_heard(void *arg)
            wish->sum;
 }
 
+static bool at_least_is_heard(void *arg)
+{
+    const struct hear_wish *wish = arg;
+
+    return atomic_load(&wish->listeners[0].heard) + atomic_load(&wish->listeners[1].heard) >=
+           wish->sum;
+}
+
 /* "a", whose links take one message at a time, speaks to a member of "b" and one of "c". */
 static void speak_over_narrow_links(void **state, bool wait, uint64_t count,
                                     struct listener listeners[2], uint64_t *out_skipped)
@@ -448,6 +456,56 @@ static void who_does_not_wait_skips_full_links_and_counts(void **state)
     speak_over_narrow_links(state, false, 3000, listeners, &skipped);
     assert_true(skipped > 0);
     assert_true(atomic_load(&listeners[0].heard) > 0);
+}
+
+/* Who is killed while it waits for a full link sends no more, and leaves nothing behind. */
+static void killed_sender_ends_in_the_middle(void **state)
+{
+    static struct listener listeners[2];
+    static struct speaker speaker;
+    rusm_node_config cfg = support_node_config();
+    struct support_node *a, *b = support_node_start(*state, "b");
+    struct hear_wish wish = {listeners, 0};
+    rusm_pid pid, heard;
+
+    memset(listeners, 0, sizeof(listeners));
+    memset(&speaker, 0, sizeof(speaker));
+    cfg.queue_bytes_max = 1;
+    a = support_node_start_with(*state, "a", &cfg);
+    support_connect(a, b);
+    assert_int_equal(rusm_spawn(b->runtime, listen_to, &listeners[0], &heard), RUSM_OK);
+    join(b, ROOM, heard);
+    wait_members(a, ROOM, 1);
+    speaker.wait = true;
+    speaker.count = UINT64_MAX;
+    assert_int_equal(rusm_spawn(a->runtime, speak, &speaker, &pid), RUSM_OK);
+    wish.sum = 100;
+    assert_true(support_wait(at_least_is_heard, &wish));
+    support_kill(pid);
+    /* What was accepted before arrives: the call that was cut short may have sent one more. */
+    wish.sum = atomic_load(&speaker.sent);
+    assert_true(support_wait(at_least_is_heard, &wish));
+    assert_true(atomic_load(&listeners[0].heard) <= wish.sum + 1);
+    assert_int_equal(atomic_load(&listeners[0].wrong), 0);
+}
+
+/* Exit signals reach the members of all nodes. */
+static void terminate_ends_members_everywhere(void **state)
+{
+    const rusm_reason reason = rusm_reason_make(RUSM_REASON_SHUTDOWN);
+    struct support_node *nodes[3];
+    rusm_pid pids[3];
+
+    mesh(state, nodes);
+    for (int i = 0; i < 3; i++) {
+        pids[i] = member(nodes[i], ROOM);
+    }
+    wait_members(nodes[0], ROOM, 3);
+    assert_int_equal(rusm_group_terminate(nodes[0]->runtime, ROOM, &reason), 3);
+    for (int i = 0; i < 3; i++) {
+        support_wait_end(pids[i]);
+        wait_members(nodes[i], ROOM, 0);
+    }
 }
 
 /* ---- limits and liars ------------------------------------------------------------------------ */
@@ -543,6 +601,8 @@ int main(void)
         CASE(each_node_gets_one_copy),
         CASE(sender_waits_for_full_links_and_nothing_is_lost),
         CASE(who_does_not_wait_skips_full_links_and_counts),
+        CASE(killed_sender_ends_in_the_middle),
+        CASE(terminate_ends_members_everywhere),
         CASE(members_over_the_limit_are_refused_and_counted),
         CASE(liar_changes_only_what_is_its_own),
     };
