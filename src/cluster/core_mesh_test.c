@@ -11,6 +11,36 @@
 #define BERLIN 3
 #define ROME   4
 
+/* The n-th allocation from now fails, 0: none. The linker wraps these. */
+static size_t fail_at;
+
+void *__real_rusmi_alloc(size_t size);
+void *__real_rusmi_zalloc(size_t size);
+void *__real_rusmi_realloc(void *block, size_t size);
+void *__wrap_rusmi_alloc(size_t size);
+void *__wrap_rusmi_zalloc(size_t size);
+void *__wrap_rusmi_realloc(void *block, size_t size);
+
+static bool fails(void)
+{
+    return fail_at != 0 && --fail_at == 0;
+}
+
+void *__wrap_rusmi_alloc(size_t size)
+{
+    return fails() ? NULL : __real_rusmi_alloc(size);
+}
+
+void *__wrap_rusmi_zalloc(size_t size)
+{
+    return fails() ? NULL : __real_rusmi_zalloc(size);
+}
+
+void *__wrap_rusmi_realloc(void *block, size_t size)
+{
+    return fails() ? NULL : __real_rusmi_realloc(block, size);
+}
+
 static const char *const names[NET_NODES] = {"london", "tokyo", "paris", "berlin", "rome"};
 
 static int setup(void **state)
@@ -210,6 +240,27 @@ static void test_late_member_is_told_of_everybody_and_everybody_of_it(void **sta
     assert_int_equal(want(net, ROME, address_of(BERLIN)), RUSM_OK);
     net_pass(net, 2000);
     assert_int_equal(links(net), 10);
+}
+
+/* Of two that hear of each other at once, one dials and the other waits for it. */
+static void test_one_of_two_dials_first(void **state)
+{
+    struct net *net = *state;
+
+    start(net, LONDON, 10);
+    start(net, PARIS, 12);
+    start(net, TOKYO, 11);
+    net_join(net, PARIS, LONDON);
+    net_pass(net, 1000);
+    net_join(net, TOKYO, LONDON); /* london tells tokyo at once, and paris 50 ms later */
+    for (int step = 0; step < 55; step++) {
+        net_pass(net, 1);
+        assert_int_equal(net->wires_len, linked(net, PARIS, TOKYO) ? 3 : 2);
+    }
+    net_pass(net, 50);
+    assert_true(linked(net, PARIS, TOKYO));
+    assert_int_equal(net->wires[2].ends[0].node, PARIS);
+    assert_true(rusmi_core_deadline(net->nodes[TOKYO].core) == RUSMI_TIME_NEVER);
 }
 
 /* A node that takes no part is linked with whom it asked for and with nobody else. */
@@ -695,6 +746,42 @@ static void test_lie_about_a_member_keeps_nobody_out(void **state)
     assert_int_equal(net_stats(net, LONDON).wanted, 2); /* the lie is forgotten */
 }
 
+/* ---- memory -------------------------------------------------------------------------------- */
+
+/* Memory that runs out once, anywhere, costs time and no member. */
+static void test_mesh_forms_whatever_allocation_fails(void **state)
+{
+    bool whole = false;
+
+    for (size_t n = 1; !whole; n++) {
+        struct net *net;
+
+        (void)teardown(state);
+        (void)setup(state);
+        net = *state;
+        for (int i = 0; i < 3; i++) {
+            start(net, i, (uint64_t)(10 + i));
+        }
+        fail_at = n;
+        for (int i = 1; i < 3; i++) {
+            rusm_err err = want(net, i, address_of(LONDON));
+
+            assert_true(err == RUSM_OK || err == RUSM_ENOMEM);
+            if (err == RUSM_ENOMEM) {
+                assert_int_equal(want(net, i, address_of(LONDON)), RUSM_OK);
+            }
+        }
+        net_pass(net, 30000);
+        assert_int_equal(links(net), 3);
+        cut(net, TOKYO, PARIS);
+        net_pass(net, 30000);
+        assert_int_equal(links(net), 3);
+        whole = fail_at != 0; /* it was not reached */
+        fail_at = 0;
+        assert_true(n < 1000);
+    }
+}
+
 /* ---- versions -------------------------------------------------------------------------------- */
 
 static void hello_of(struct net *net, const uint32_t *versions, size_t len, uint64_t *out_conn)
@@ -814,6 +901,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_joining_one_member_joins_all),
         TEST(test_late_member_is_told_of_everybody_and_everybody_of_it),
+        TEST(test_one_of_two_dials_first),
         TEST(test_node_without_mesh_stays_with_its_own_links),
         TEST(test_listening_everywhere_is_told_as_the_address_that_is_seen),
         TEST(test_lost_peer_is_dialed_with_back_off_for_ever),
@@ -833,6 +921,7 @@ int main(void)
         TEST(test_lies_are_bounded_and_end),
         TEST(test_lies_of_peers_that_went_are_bounded),
         TEST(test_lie_about_a_member_keeps_nobody_out),
+        TEST(test_mesh_forms_whatever_allocation_fails),
         TEST(test_highest_common_version_is_spoken),
         TEST(test_refusal_names_the_versions),
         TEST(test_version_1_is_spoken_with_old_nodes),
