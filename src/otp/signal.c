@@ -109,11 +109,22 @@ rusm_err rusmi_far_link_theirs(struct rusmi_far *far, struct rusmi_process *proc
     return err;
 }
 
+/*
+ * Whether exits would only be added to more than proc will ever look at. Without this, links that
+ * end as soon as they are made, and exits that are asked for, would fill the memory. Under the
+ * stripe.
+ */
+static bool is_deaf(const struct rusmi_process *proc)
+{
+    return proc->trap_exit && rusmi_is_flooded(proc);
+}
+
 static rusm_err take_link(rusm_runtime *rt, struct rusmi_far *far, const rusm_signal *signal)
 {
     struct rusmi_tie *tie = rusmi_tie_new(signal->to, signal->from, 0);
     struct rusmi_process *proc;
     rusm_err err;
+    bool deaf;
 
     if (tie == NULL) {
         return RUSM_ENOMEM;
@@ -125,9 +136,15 @@ static rusm_err take_link(rusm_runtime *rt, struct rusmi_far *far, const rusm_si
         rusmi_signal_answer(rt, RUSM_SIGNAL_EXIT, signal);
         return RUSM_OK;
     }
-    err = rusmi_far_link_theirs(far, proc, signal, &tie);
+    deaf = is_deaf(proc) && rusmi_tie_find_link(proc, signal->from) == NULL;
+    err = deaf ? RUSM_OK : rusmi_far_link_theirs(far, proc, signal, &tie);
     rusmi_lock_give(rusmi_stripe_of(proc));
     rusmi_tie_del(tie);
+    if (deaf) {
+        const rusm_reason refused = {.kind = RUSM_REASON_NOCONNECTION};
+
+        rusmi_far_send(rt, RUSM_SIGNAL_EXIT, signal->to, signal->from, 0, &refused);
+    }
     return err;
 }
 
@@ -197,6 +214,7 @@ static void take_end(rusm_runtime *rt, const rusm_signal *signal)
         if (tie->inactive) {
             dead = tie;
         } else {
+            rusmi_tie_msg(tie)->flags |= RUSMI_MSG_FAR;
             signalled = rusmi_far_become(proc, tie, signal->from, rusmi_cause_new(signal->reason));
         }
     }
@@ -209,7 +227,7 @@ static void take_end(rusm_runtime *rt, const rusm_signal *signal)
 
 static rusm_err take_ask_exit(rusm_runtime *rt, const rusm_signal *signal)
 {
-    enum rusmi_signalled signalled;
+    enum rusmi_signalled signalled = RUSMI_SIGNALLED_NOTHING;
     struct rusmi_process *proc;
     struct rusm_msg *msg;
 
@@ -231,7 +249,13 @@ static rusm_err take_ask_exit(rusm_runtime *rt, const rusm_signal *signal)
         rusm_msg_del(msg);
         return RUSM_OK;
     }
-    signalled = rusmi_signal_exit(proc, signal->to.serial, msg);
+    if (is_deaf(proc)) {
+        (void)atomic_fetch_add(&rt->full, 1);
+        rusm_msg_del(msg);
+    } else {
+        msg->flags |= RUSMI_MSG_FAR;
+        signalled = rusmi_signal_exit(proc, signal->to.serial, msg);
+    }
     rusmi_lock_give(rusmi_stripe_of(proc));
     rusmi_finish_signal(proc, signalled);
     return RUSM_OK;
