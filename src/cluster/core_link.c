@@ -633,6 +633,9 @@ static void go_up(struct rusmi_core *core, struct conn *conn, rusm_time now,
         rusmi_conn_close(core, hidden, RUSMI_CLOSE_INCARNATION, RUSMI_DOWN_REFUSED, now, out,
                          "\"%s\" has the incarnation %" PRIx64 ", which is \"%s\"'s", hidden->name,
                          hidden->incarnation, conn->name);
+    } else if (hidden != NULL && strcmp(hidden->cert.node, conn->cert.node) == 0) {
+        rusmi_conn_close(core, hidden, RUSMI_CLOSE_REPLACED, RUSMI_DOWN_REPLACED, now, out,
+                         "\"%s\" has come again", conn->name);
     } else if (hidden != NULL) {
         other = hidden;
     }
