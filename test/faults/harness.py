@@ -189,8 +189,9 @@ class Node(Program):
 
 
 class Proxy(Program):
-    def __init__(self, target, seed=1):
-        super().__init__("proxy", [Settings.program("rusm-test-proxy"), "--target", target, "--seed", str(seed)])
+    def __init__(self, target, listen, seed, prefix):
+        super().__init__("proxy", [*prefix, Settings.program("rusm-test-proxy"), "--target", target, "--listen", listen,
+                                   "--seed", str(seed)])
         self.address = self.answer(0)["listening"]
 
     def answer(self, mark):
@@ -317,16 +318,23 @@ class World(unittest.TestCase):
         self.nodes.append(node)
         return node
 
-    def proxy(self, target, seed=1):
-        proxy = Proxy(target, seed)
+    def proxy(self, target, listen="127.0.0.1:0", seed=1, prefix=()):
+        proxy = Proxy(target, listen, seed, prefix)
         self.proxies.append(proxy)
         return proxy
 
     def behind_proxy(self, name, seed=1, **options):
-        """A node that others can reach through a proxy only."""
+        """A node on loopback that others can reach through a proxy only."""
         listen = f"127.0.0.1:{free_port()}"
-        proxy = self.proxy(listen, seed)
+        proxy = self.proxy(listen, seed=seed)
         return self.node(name, listen=listen, advertise=proxy.address, **options), proxy
+
+    def host_behind_proxy(self, i, seed=1, **options):
+        """A node on a host that others can reach through a proxy on the router only."""
+        listen = f"10.77.{i}.2:4433"
+        proxy = self.proxy(listen, f"10.77.{i}.1:0", seed, self.network.prefix(0))
+        return self.node(self.names[i - 1], prefix=self.network.prefix(i), listen=listen, advertise=proxy.address,
+                         **options), proxy
 
     def mesh(self, count, **options):
         """Nodes on loopback, all linked through the first one."""
