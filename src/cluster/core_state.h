@@ -3,7 +3,8 @@
  * What a core is made of, shared by src/cluster/core*.c and by nobody else.
  *
  *   core.c          making, events, timers, lookups, the invariant
- *   core_link.c     the life of a conn: hello, who decides, probing, up, the end
+ *   core_hello.c    the rules that a peer's hello must keep
+ *   core_link.c     the life of a conn: who decides, probing, up, the end
  *   core_dial.c     dials and what completes them
  *   core_mesh.c     who is to be dialled again and again, and what members tell of each other
  *   core_names.c    registration and gossip
@@ -236,6 +237,7 @@ struct conn *rusmi_conn_new(struct rusmi_core *core, uint64_t id);
 void rusmi_conn_del(struct rusmi_core *core, struct conn *conn);
 struct conn *rusmi_conn_find(const struct rusmi_core *core, uint64_t id);
 struct conn *rusmi_peer_find(const struct rusmi_core *core, const char *name);
+struct conn *rusmi_incarnation_find(const struct rusmi_core *core, uint64_t incarnation);
 rusm_err rusmi_conn_authenticated(struct rusmi_core *core, const struct rusmi_core_event *event,
                                   rusm_time now, struct rusmi_actions *out);
 void rusmi_conn_frames(struct rusmi_core *core, struct conn *conn, const uint8_t *bytes, size_t len,
@@ -256,6 +258,11 @@ void rusmi_conn_close(struct rusmi_core *core, struct conn *conn, enum rusmi_clo
 void rusmi_conn_lost(struct rusmi_core *core, struct conn *conn,
                      const struct rusmi_core_event *event, rusm_time now,
                      struct rusmi_actions *out);
+
+/* core_hello.c */
+/* Whether a hello is good. Sets conn->version; a hello that is not good has closed the conn. */
+bool rusmi_hello_accept(struct rusmi_core *core, struct conn *conn, const struct rusmi_hello *hello,
+                        rusm_time now, struct rusmi_actions *out);
 
 /* core_dial.c */
 /* Complete every dial of conn: the link to `peer` is up. */
