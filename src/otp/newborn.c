@@ -7,6 +7,8 @@
 #include "otp/far.h"
 #include "otp/sched.h"
 
+#include <rusm/otp/link.h>
+
 /* ---- the side that asks ---------------------------------------------------------------------- */
 
 /* Find the tie that self prepared with that number; under its stripe. */
@@ -25,6 +27,7 @@ static struct rusmi_tie *bind_unborn(struct rusmi_process *self, struct rusmi_ti
                                      rusm_pid pid)
 {
     struct rusmi_tie *known = tie->is_link ? rusmi_tie_find_link(self, pid) : NULL;
+    uint64_t number = tie->unborn;
 
     if (known != NULL) {
         rusmi_far_detach(tie);
@@ -33,6 +36,7 @@ static struct rusmi_tie *bind_unborn(struct rusmi_process *self, struct rusmi_ti
     tie->unborn = 0;
     tie->target = rusmi_tie_msg(tie)->sender = pid;
     if (tie->is_link) {
+        tie->born = number;
         rusmi_ties_remove(&self->ties, &tie->at_owner);
         tie->at_owner.key = rusmi_tie_key(pid);
         rusmi_ties_add(&self->ties, &tie->at_owner);
@@ -104,6 +108,29 @@ rusm_err rusm_tie_prepare(uint64_t incarnation, bool is_link, uint64_t *out_numb
     return RUSM_OK;
 }
 
+/*
+ * The asker gives up, and the process has come all the same, before its answer: what tied them goes,
+ * as nobody knows the process. A down that came is taken back; an exit that came stays, as with
+ * rusm_unlink().
+ */
+static void forsake(struct rusmi_process *self, uint64_t number)
+{
+    rusm_pid pid = RUSM_PID_NONE;
+    struct rusmi_tie *tie;
+
+    rusmi_lock_take(rusmi_stripe_of(self));
+    tie = rusmi_tie_find_born(self, number);
+    if (tie != NULL) {
+        pid = tie->target;
+    }
+    rusmi_lock_give(rusmi_stripe_of(self));
+    if (rusm_pid_is_none(pid)) {
+        (void)rusm_demonitor((rusm_ref){self->runtime->incarnation, number}, true);
+    } else {
+        rusmi_far_unlink(self, pid);
+    }
+}
+
 void rusm_tie_bind(uint64_t number, rusm_pid pid)
 {
     struct rusmi_process *self = rusmi_process_self();
@@ -123,6 +150,8 @@ void rusm_tie_bind(uint64_t number, rusm_pid pid)
     rusmi_lock_give(rusmi_stripe_of(self));
     if (dead != NULL) {
         rusmi_far_tie_free(dead);
+    } else if (tie == NULL && rusm_pid_is_none(pid)) {
+        forsake(self, number);
     }
 }
 

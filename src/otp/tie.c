@@ -168,6 +168,21 @@ struct rusmi_tie *rusmi_tie_find_numbered(struct rusmi_process *proc, uint64_t n
     return NULL;
 }
 
+struct rusmi_tie *rusmi_tie_find_born(struct rusmi_process *proc, uint64_t number)
+{
+    for (uint32_t i = 0; i < (proc->ties.chains == NULL ? 1 : proc->ties.chains_len); i++) {
+        struct rusmi_tie_hook *hook =
+            proc->ties.chains == NULL ? proc->ties.few : proc->ties.chains[i];
+
+        for (; hook != NULL; hook = hook->next) {
+            if (hook->tie->is_link && hook->tie->born == number) {
+                return hook->tie;
+            }
+        }
+    }
+    return NULL;
+}
+
 /* ---- ties ------------------------------------------------------------------------------------ */
 
 struct rusm_msg *rusmi_tie_msg(struct rusmi_tie *tie)

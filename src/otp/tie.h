@@ -55,6 +55,7 @@ struct rusmi_tie {
     uint64_t unlink_version;       /* not 0: of an unlink of ours that is not acknowledged yet */
     bool inactive;                 /* it was unlinked, and waits only for that */
     uint64_t unborn;               /* the process is being spawned; the number of its reference */
+    uint64_t born;                 /* of a link: the same, once the process has come */
 };
 
 /* A table of ties of one process: one chain while there are few, else many. Zero: empty. */
@@ -81,6 +82,8 @@ struct rusmi_tie *rusmi_tie_find_monitor(struct rusmi_process *proc, uint64_t nu
 bool rusmi_tie_watches(const struct rusmi_process *proc, rusm_pid other);
 /* A tie that was prepared with that number, of either kind. */
 struct rusmi_tie *rusmi_tie_find_numbered(struct rusmi_process *proc, uint64_t number);
+/* A link that was prepared with that number and leads to its process now. Looks at all ties. */
+struct rusmi_tie *rusmi_tie_find_born(struct rusmi_process *proc, uint64_t number);
 /* Make a tie that is in no place yet: ref_number not 0: a monitor. NULL without memory. */
 struct rusmi_tie *rusmi_tie_new(rusm_pid owner, rusm_pid target, uint64_t ref_number);
 /* The tie of a supervisor with a child that it is about to spawn. */
