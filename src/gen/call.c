@@ -69,28 +69,6 @@ static rusm_err call_send(struct rusmi_process *self, rusm_pid server, uint64_t 
     return err == RUSM_OK ? rusmi_call_deliver(self, server, msg, timeout_ms) : err;
 }
 
-/* Wait for the answer or the down. */
-static rusm_err call_wait(rusm_mark mark, rusm_ref ref, int64_t timeout_ms, rusm_msg **out_reply)
-{
-    rusm_msg *msg;
-    rusm_err err = rusmi_receive_reply(mark, ref.number, timeout_ms, &msg);
-
-    if (err != RUSM_OK) {
-        return err;
-    }
-    if (rusm_msg_get_kind(msg) == RUSM_MSG_DOWN) {
-        err = rusmi_ended("the server", rusm_msg_reason(msg));
-        rusm_msg_del(msg);
-        return err;
-    }
-    if (out_reply != NULL) {
-        *out_reply = msg;
-    } else {
-        rusm_msg_del(msg);
-    }
-    return RUSM_OK;
-}
-
 /* What is left of the time allowed: a request to another node may have waited for room. */
 static int64_t time_left(rusm_time until, int64_t timeout_ms)
 {
@@ -101,6 +79,49 @@ static int64_t time_left(rusm_time until, int64_t timeout_ms)
     }
     now = rusm_now();
     return until <= now ? 0 : (int64_t)((until - now + 999999) / 1000000);
+}
+
+/*
+ * Whether an answer may be one to a call of that server: any process of its node or of ours may
+ * answer, but another node has not been asked, and a number is soon guessed.
+ */
+static bool is_asked(const rusm_msg *reply, rusm_pid server)
+{
+    rusm_pid from = rusm_msg_sender(reply);
+
+    return from.incarnation == server.incarnation || rusm_pid_is_none(from) ||
+           from.incarnation == rusm_self().incarnation;
+}
+
+/* Wait for the answer or the down. */
+static rusm_err call_wait(rusm_pid server, rusm_mark mark, rusm_ref ref, rusm_time until,
+                          int64_t timeout_ms, rusm_msg **out_reply)
+{
+    rusm_msg *msg;
+
+    for (;;) {
+        rusm_err err = rusmi_receive_reply(mark, ref.number, time_left(until, timeout_ms), &msg);
+
+        if (err != RUSM_OK) {
+            return err;
+        }
+        if (rusm_msg_get_kind(msg) == RUSM_MSG_DOWN) {
+            err = rusmi_ended("the server", rusm_msg_reason(msg));
+            rusm_msg_del(msg);
+            return err;
+        }
+        if (is_asked(msg, server)) {
+            break;
+        }
+        (void)atomic_fetch_add(&rusmi_process_self()->runtime->late, 1);
+        rusm_msg_del(msg);
+    }
+    if (out_reply != NULL) {
+        *out_reply = msg;
+    } else {
+        rusm_msg_del(msg);
+    }
+    return RUSM_OK;
 }
 
 rusm_err rusm_call(rusm_pid server, const void *data, size_t len, int64_t timeout_ms,
@@ -131,10 +152,10 @@ rusm_err rusm_call(rusm_pid server, const void *data, size_t len, int64_t timeou
     until = rusmi_deadline(timeout_ms);
     err = call_send(self, server, ref.number, data, len, timeout_ms);
     if (err == RUSM_OK) {
-        err = call_wait(mark, ref, time_left(until, timeout_ms), out_reply);
+        err = call_wait(server, mark, ref, until, timeout_ms, out_reply);
     } else if (err == RUSM_ENOPROC) {
         /* It ends just now: its down says why, if it comes in time. */
-        rusm_err down = call_wait(mark, ref, timeout_ms, NULL);
+        rusm_err down = call_wait(server, mark, ref, until, timeout_ms, NULL);
 
         if (down != RUSM_ENOPROC) {
             (void)rusm_set_err_detail(err, "%s", rusm_err_text(err));

@@ -478,7 +478,7 @@ static void test_bad_calls_and_answers(void **state)
     from.ref = (rusm_ref){server.incarnation, 1};
     assert_int_equal(rusm_reply(from, NULL, 1), RUSM_EINVAL);
     from.pid.incarnation = from.ref.incarnation = server.incarnation ^ 1;
-    assert_int_equal(rusm_reply(from, "x", 1), RUSM_EINVAL);
+    assert_int_equal(rusm_reply(from, "x", 1), RUSM_ENONODE);
     assert_clean();
     rusm_thread_leave();
 }

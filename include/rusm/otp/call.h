@@ -52,12 +52,17 @@ RUSM_API rusm_from rusm_msg_from(const rusm_msg *request);
 /**
  * Answer a call.
  *
+ * It counts as the answer if it comes from the node that was called or from the caller's own: nobody
+ * else can answer in its place.
+ *
  * Success means that the answer was sent; if the caller no longer waits it is dropped there. A
  * second answer to the same call is dropped likewise.
  *
  * Owns:    nothing; the bytes are copied.
  * Threads: any thread, any process: not only the one that was called.
- * Errors:  RUSM_ENOPROC   the caller has ended
+ *          To a caller on another node in context, which is suspended while there is no room.
+ * Errors:  RUSM_ENOPROC   the caller has ended; of another node: that was restarted since
+ *          RUSM_ENONODE   the caller's node is not connected
  *          RUSM_EINVAL, RUSM_ENOMEM
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_reply(rusm_from from, const void *data, size_t len);
