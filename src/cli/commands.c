@@ -43,6 +43,8 @@ const struct rusmi_command rusmi_commands[] = {
      rusmi_run_peers},
     {"names", "", 0, 0, ATTACH, NEEDED, "List the global names that a node knows", "",
      rusmi_run_names},
+    {"groups", "", 0, 0, ATTACH, NEEDED,
+     "List the groups that a node knows, and how many members they have", "", rusmi_run_groups},
     {"whereis", "NAME", 1, 1, ATTACH, NEEDED,
      "Print the pid of a registered name of a node, or else of a global name", "",
      rusmi_run_whereis},

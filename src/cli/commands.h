@@ -23,6 +23,7 @@ enum rusmi_exit rusmi_run_node_start(const struct rusmi_args *args);
 enum rusmi_exit rusmi_run_ps(const struct rusmi_args *args);
 enum rusmi_exit rusmi_run_peers(const struct rusmi_args *args);
 enum rusmi_exit rusmi_run_names(const struct rusmi_args *args);
+enum rusmi_exit rusmi_run_groups(const struct rusmi_args *args);
 enum rusmi_exit rusmi_run_whereis(const struct rusmi_args *args);
 /* act.c */
 enum rusmi_exit rusmi_run_send(const struct rusmi_args *args);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rusm ps, peers, names, whereis: looking into a running node. Lists are fetched and printed page
+ * rusm ps, peers, names, groups, whereis: looking into a running node. Lists are fetched and printed page
  * by page. When a page can not be had, the JSON list is left open on purpose: a reader that takes
  * half a list for the whole would be worse than one that complains.
  */
@@ -252,6 +252,45 @@ enum rusmi_exit rusmi_run_names(const struct rusmi_args *args)
     static const struct rusmi_column columns[] = {{"NAME", false}, {"NODE", false}, {"PID", false}};
     static const struct kind kind = {
         columns, COLUMNS_LEN(columns), sizeof(rusm_name_info), name_fetch, name_row, name_object};
+
+    return list(args, &kind);
+}
+
+/* ---- groups */
+
+static ptrdiff_t group_fetch(struct rusmi_attach *attach, uint64_t *cursor, void *records)
+{
+    return rusm_remote_group_list(attach->node, attach->peer, cursor, records, PAGE,
+                                  attach->args->timeout_ms);
+}
+
+static void group_row(struct listing *listing, const void *record)
+{
+    const rusm_group_info *info = record;
+
+    rusmi_table_cell(&listing->table, "%s", info->name);
+    rusmi_table_cell(&listing->table, "%" PRIu64, info->members);
+    rusmi_table_cell(&listing->table, "%" PRIu64, info->local);
+}
+
+static void group_object(struct listing *listing, const void *record)
+{
+    const rusm_group_info *info = record;
+
+    rusmi_json_begin_object(&listing->json, NULL);
+    rusmi_json_text(&listing->json, "name", info->name);
+    rusmi_json_number(&listing->json, "members", info->members);
+    rusmi_json_number(&listing->json, "local", info->local);
+    rusmi_json_end(&listing->json);
+}
+
+enum rusmi_exit rusmi_run_groups(const struct rusmi_args *args)
+{
+    static const struct rusmi_column columns[] = {
+        {"GROUP", false}, {"MEMBERS", true}, {"LOCAL", true}};
+    static const struct kind kind = {
+        columns,   COLUMNS_LEN(columns), sizeof(rusm_group_info), group_fetch,
+        group_row, group_object};
 
     return list(args, &kind);
 }

@@ -342,6 +342,22 @@ void rusmi_core_flow(struct rusmi_core *core, uint64_t conn_id, const struct rus
     }
 }
 
+bool rusmi_core_certificate(struct rusmi_core *core, uint64_t conn_id,
+                            const struct rusmi_certificate *certificate, rusm_time now,
+                            struct rusmi_actions *out)
+{
+    struct conn *conn = rusmi_conn_find(core, conn_id);
+    struct rusmi_frame frame = {.type = RUSMI_FRAME_CERTIFICATE};
+
+    if (conn == NULL || conn->state != CONN_UP || conn->version < 2) {
+        return false;
+    }
+    frame.u.certificate = *certificate;
+    (void)rusmi_conn_send(core, conn, &frame, now, out);
+    rusmi_core_finish(core, now, out);
+    return true;
+}
+
 static void fill_owner(const struct rusmi_claim *claim, struct rusmi_core_owner *out_owner)
 {
     *out_owner = (struct rusmi_core_owner){

@@ -153,6 +153,8 @@ enum rusmi_action_kind {
                                order; PEER_DOWN ends what is left */
     RUSMI_ACTION_FLOW,       /* conn, flow: slow down (or no longer) those who send there */
     RUSMI_ACTION_REGISTERED, /* ref, err, text: a registration that asked the peers is done */
+    RUSMI_ACTION_CERTIFICATE, /* conn, certificate: the peer shows a new one; judging it is the
+                                caller's */
     RUSMI_ACTION_CONFLICT,   /* ref: the serial of a local process that has lost a name; text: the
                                 name; pid: the process that has it now; peer: its node */
 };
@@ -179,6 +181,7 @@ struct rusmi_action {
     const struct rusmi_request *request; /* args are the action's own copy */
     const struct rusmi_reply *reply;     /* records are the action's own */
     const struct rusmi_flow *flow;
+    const struct rusmi_certificate *certificate; /* its bytes are the action's own */
     const struct rusmi_group_change *groups; /* len of them; with their texts the action's own */
     void *memory[2];                         /* freed with the action */
 };
@@ -277,6 +280,12 @@ void rusmi_core_answer(struct rusmi_core *core, uint64_t conn, uint64_t request_
 /* Tell the peer of a conn to slow down (or no longer) sending to a process or name of ours. */
 void rusmi_core_flow(struct rusmi_core *core, uint64_t conn, const struct rusmi_flow *flow,
                      rusm_time now, struct rusmi_actions *out);
+
+/* Show the peer of a conn that is up our new certificate. False if it is not up, or speaks a version
+ * without it. */
+bool rusmi_core_certificate(struct rusmi_core *core, uint64_t conn,
+                            const struct rusmi_certificate *certificate, rusm_time now,
+                            struct rusmi_actions *out);
 
 /*
  * Publish a name for the local process `serial`. RUSM_EEXIST: any claim is known, also one that

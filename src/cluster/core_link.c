@@ -748,6 +748,33 @@ static void protocol_error(struct rusmi_core *core, struct conn *conn, const cha
                      conn->name[0] != '\0' ? conn->name : conn->address, why);
 }
 
+/* Whether it can be trusted is for those who know certificates. */
+static void on_certificate(struct rusmi_core *core, struct conn *conn,
+                           const struct rusmi_certificate *from, rusm_time now,
+                           struct rusmi_actions *out)
+{
+    struct rusmi_action *action = rusmi_action_new(RUSMI_ACTION_CERTIFICATE);
+    struct rusmi_certificate *copy =
+        action == NULL ? NULL : rusmi_alloc(sizeof(*copy) + from->der_len + from->proof_len);
+    uint8_t *bytes;
+
+    if (copy == NULL) {
+        rusmi_action_del(action);
+        rusmi_conn_close(core, conn, RUSMI_CLOSE_MEMORY, RUSMI_DOWN_MEMORY, now, out,
+                         "no memory for a certificate");
+        return;
+    }
+    bytes = (uint8_t *)(copy + 1);
+    memcpy(bytes, from->der, from->der_len);
+    memcpy(bytes + from->der_len, from->proof, from->proof_len);
+    *copy = (struct rusmi_certificate){bytes, from->der_len, bytes + from->der_len,
+                                       from->proof_len};
+    action->memory[0] = copy;
+    action->certificate = copy;
+    action->conn = conn->id;
+    rusmi_actions_push(out, action);
+}
+
 /* A frame that only an UP link carries. */
 static void up_frame(struct rusmi_core *core, struct conn *conn, struct rusmi_frame *frame,
                      rusm_time now, struct rusmi_actions *out)
@@ -791,6 +818,9 @@ static void up_frame(struct rusmi_core *core, struct conn *conn, struct rusmi_fr
         return;
     case RUSMI_FRAME_LEAVE:
         conn->left = true; /* what it sent before may still be on its way; its close follows */
+        return;
+    case RUSMI_FRAME_CERTIFICATE:
+        on_certificate(core, conn, &frame->u.certificate, now, out);
         return;
     case RUSMI_FRAME_HELLO:
     case RUSMI_FRAME_ACCEPT:

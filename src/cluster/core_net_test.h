@@ -271,6 +271,7 @@ static inline void net_answer(struct net *net, int i, const struct rusmi_action 
     struct rusmi_process_record process = {.pid = {7, 8}, .label = "worker", .mailbox_len = 9};
     struct rusmi_peer_record peer = {.name = "paris", .incarnation = 4, .rtt_us = 12};
     struct rusmi_name_record name = {.name = "db", .node = "paris", .pid = {4, 5}};
+    struct rusmi_group_record group = {.name = "room", .members = 3, .local = 1};
 
     switch ((enum rusmi_request_kind)action->request->kind) {
     case RUSMI_REQUEST_SPAWN:
@@ -293,9 +294,14 @@ static inline void net_answer(struct net *net, int i, const struct rusmi_action 
         reply.records.names = &name;
         reply.records_len = 1;
         break;
+    case RUSMI_REQUEST_GROUPS:
+        reply.records.groups = &group;
+        reply.records_len = 1;
+        break;
     case RUSMI_REQUEST_WHEREIS:
         reply.pid = (rusm_pid){1, 2};
         break;
+    case RUSMI_REQUEST_RELOAD:
     case RUSMI_REQUEST_KILL:
         reply.err = action->request->pid.serial == 1 ? RUSM_ENOPROC : RUSM_OK;
         break;
@@ -390,6 +396,8 @@ static inline bool net_do(struct net *net, int i, struct rusmi_action *action,
         return net_keep(&node->flow, action);
     case RUSMI_ACTION_REGISTERED:
         net_tell(&node->registered[action->ref], action);
+        return false;
+    case RUSMI_ACTION_CERTIFICATE:
         return false;
     case RUSMI_ACTION_CONFLICT:
         node->conflicts++;

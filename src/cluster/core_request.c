@@ -22,11 +22,14 @@ static bool request_valid(const struct rusmi_request *request)
     case RUSMI_REQUEST_PROCESSES:
     case RUSMI_REQUEST_PEERS:
     case RUSMI_REQUEST_NAMES:
+    case RUSMI_REQUEST_GROUPS:
         return request->max != 0;
     case RUSMI_REQUEST_WHEREIS:
         return rusmi_name_valid(request->name, strlen(request->name));
     case RUSMI_REQUEST_KILL:
         return request->pid.serial != 0 && request->pid.incarnation != 0;
+    case RUSMI_REQUEST_RELOAD:
+        return true;
     }
     return false;
 }
@@ -173,6 +176,9 @@ static void answer(struct rusmi_core *core, struct conn *conn, uint64_t id, uint
 
 static bool role_may(enum rusmi_role role, uint32_t kind)
 {
+    if (kind == RUSMI_REQUEST_RELOAD) {
+        return role == RUSMI_ROLE_OPERATOR; /* members have no business with each other's files */
+    }
     return role != RUSMI_ROLE_OBSERVER ||
            (kind != RUSMI_REQUEST_SPAWN && kind != RUSMI_REQUEST_KILL);
 }
@@ -213,14 +219,17 @@ void rusmi_request_frame(struct rusmi_core *core, struct conn *conn,
 {
     uint32_t kind = frame->u.request.kind;
 
-    if (kind < RUSMI_REQUEST_SPAWN || kind > RUSMI_REQUEST_KILL) {
+    if (kind < RUSMI_REQUEST_SPAWN || kind > RUSMI_REQUEST_GROUPS) {
         answer(core, conn, frame->id, kind, RUSM_EINVAL, "an unknown kind of request", now, out);
     } else if (core->cfg.role != RUSMI_ROLE_MEMBER) {
         core->stats.requests_refused++;
         answer(core, conn, frame->id, kind, RUSM_EPERM, "only members answer requests", now, out);
     } else if (!role_may(conn->cert.role, kind)) {
         core->stats.requests_refused++;
-        answer(core, conn, frame->id, kind, RUSM_EPERM, "an observer may look, not act", now, out);
+        answer(core, conn, frame->id, kind, RUSM_EPERM,
+               kind == RUSMI_REQUEST_RELOAD ? "only an operator may ask a node to reload"
+                                            : "an observer may look, not act",
+               now, out);
     } else if (conn->serving >= core->cfg.requests_max) {
         core->stats.refused_full++;
         answer(core, conn, frame->id, kind, RUSM_EFULL,

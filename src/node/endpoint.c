@@ -301,7 +301,7 @@ static void endpoint_run(void *arg, rusm_time now)
 {
     rusm_node *node = arg;
     struct rusmi_core_event timer = {.kind = RUSMI_EVENT_TIMER};
-    uint64_t deadline, again;
+    uint64_t deadline, again, trust;
 
     if (node->fd < 0) {
         return;
@@ -320,8 +320,10 @@ static void endpoint_run(void *arg, rusm_time now)
     }
     rusmi_crowd_drain(node);
     again = rusmi_groups_drain(node, now);
+    trust = rusmi_trust_drain(node, now);
     deadline = atomic_load(&node->core_deadline);
     deadline = again < deadline ? again : deadline;
+    deadline = trust < deadline ? trust : deadline;
     rusm_driver_set_timer(node->endpoint, deadline == RUSMI_TIME_NEVER ? 0 : deadline);
 }
 

@@ -11,6 +11,7 @@
 #include "node/link.h"
 
 #include <rusm/cluster/names.h>
+#include <rusm/otp/group.h>
 #include <rusm/otp/info.h>
 #include <rusm/otp/registry.h>
 
@@ -144,6 +145,34 @@ static void answer_names(rusm_node *node, const struct rusmi_request *request,
     rusmi_free(infos);
 }
 
+static void answer_groups(rusm_node *node, const struct rusmi_request *request,
+                          struct rusmi_reply *reply)
+{
+    size_t max = page_len(request);
+    char(*names)[RUSM_NAME_MAX + 1] = rusmi_zalloc_array(max, sizeof(*names));
+    struct rusmi_group_record *records = rusmi_zalloc_array(max, sizeof(*records));
+    ptrdiff_t got;
+
+    reply->records.groups = records;
+    if (names == NULL || records == NULL) {
+        rusmi_reply_fail(reply, RUSM_ENOMEM, NULL);
+        rusmi_free(names);
+        return;
+    }
+    reply->cursor = request->cursor;
+    got = rusm_group_list(node->runtime, &reply->cursor, names, max);
+    for (ptrdiff_t i = 0; i < got; i++) {
+        ptrdiff_t local = rusm_group_local_members(node->runtime, names[i], NULL, 0);
+        ptrdiff_t all = rusm_group_members(node->runtime, names[i], NULL, 0);
+
+        memcpy(records[i].name, names[i], sizeof(records[i].name));
+        records[i].members = (uint64_t)all;
+        records[i].local = (uint64_t)local;
+    }
+    reply->records_len = got < 0 ? 0 : (size_t)got;
+    rusmi_free(names);
+}
+
 static void answer_whereis(rusm_node *node, const struct rusmi_request *request,
                            struct rusmi_reply *reply)
 {
@@ -181,11 +210,17 @@ void rusmi_answer(rusm_node *node, const struct rusmi_request *request, struct r
     case RUSMI_REQUEST_NAMES:
         answer_names(node, request, reply);
         return;
+    case RUSMI_REQUEST_GROUPS:
+        answer_groups(node, request, reply);
+        return;
     case RUSMI_REQUEST_WHEREIS:
         answer_whereis(node, request, reply);
         return;
     case RUSMI_REQUEST_KILL:
         answer_kill(node, request, reply);
+        return;
+    case RUSMI_REQUEST_RELOAD:
+        rusmi_trust_answer(node, reply);
         return;
     default:
         rusmi_reply_fail(reply, RUSM_EINVAL, "this node does not know such a request");

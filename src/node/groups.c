@@ -110,6 +110,9 @@ void rusmi_groups_carry_out(rusm_node *node, const struct rusmi_action *action,
 
 void rusmi_groups_peer_down(rusm_node *node, uint64_t incarnation)
 {
+#ifdef RUSMI_PLANT_GROUPS
+    return;
+#endif
     rusm_runtime_group_remote_drop(node->runtime, incarnation);
 }
 

@@ -114,6 +114,8 @@ rusm_err rusm_node_get_stats(rusm_node *node, rusm_node_stats *out_stats)
     stats.groups_refused = core.groups_refused;
     stats.names_refused = core.names_refused;
     stats.names_conflicts = core.names_conflicts;
+    stats.crl_stale = get(&counters->crl_stale);
+    stats.certs_refused = get(&counters->certs_refused);
     *out_stats = stats;
     return RUSM_OK;
 }

@@ -33,6 +33,7 @@ static void link_free(struct rusmi_link *link)
         rusmi_free(rusmi_container(entry, struct rusmi_busy, entry));
     }
     rusmi_map_fini(&link->busy);
+    rusmi_trust_fini(&link->trust);
     rusmi_buf_fini(&link->control);
     free_datagrams(&link->datagrams);
     rusmi_lock_fini(&link->lock);

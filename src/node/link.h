@@ -77,6 +77,7 @@ struct rusmi_link {
     bool hidden, listed;
     uint32_t version;     /* of the protocol, which both speak */
     bool tied, announced; /* under node->lock: the runtime, the listeners know of the node */
+    struct rusmi_link_trust trust; /* under node->lock, see reload.h */
     rusm_time up_since;
     int64_t cert_not_after;
 

@@ -254,8 +254,15 @@ static rusm_err on_authenticated(void *arg, const struct rusmi_peer_identity *pe
             err, err == RUSM_EPROTO ? "the window that the peer grants is smaller than two messages"
                                     : "no memory for a link");
     }
+    rusmi_gate_leave(link);
+    err = rusmi_trust_begin(link, peer, rusmi_quic_conn_binding(link->conn));
+    rusmi_gate_enter(link);
+    if (err != RUSM_OK) {
+        return err;
+    }
     half_open_done(link);
     link->peer = *peer;
+    link->peer.der = NULL; /* the session's; ours is in link->trust */
     link->authenticated = true;
     rusmi_count(&link->node->counters.handshakes, 1);
     rusmi_link_promote(link);
@@ -300,21 +307,22 @@ static void on_cid_retire(void *arg, const uint8_t *cid, size_t cid_len)
 
 static rusm_err begin(struct rusmi_link *link, rusm_time now)
 {
-    rusm_node *node = link->node;
     struct rusmi_quic_events events = {.authenticated = on_authenticated,
                                        .control = on_control,
                                        .cid_new = on_cid_new,
                                        .cid_retire = on_cid_retire,
                                        .arg = link};
-    struct rusmi_quic_config cfg = node->quic;
+    struct rusmi_quic_config cfg;
     struct rusmi_address local = link->local;
     struct rusmi_quic_path path;
     rusm_err err;
 
+    rusmi_trust_config(link, &cfg);
     cfg.udp_payload_fixed = rusmi_address_is_loopback(&link->remote);
     if (link->dialed) {
         err = rusmi_link_open_socket(link, &local);
         if (err != RUSM_OK) {
+            rusm_identity_del(cfg.identity);
             return err;
         }
     }
@@ -323,10 +331,13 @@ static rusm_err begin(struct rusmi_link *link, rusm_time now)
                                     .remote = (const struct sockaddr *)&link->remote.storage,
                                     .remote_len = link->remote.len};
     if (link->dialed) {
-        return rusmi_quic_conn_new_client(&link->conn, &cfg, &events, &path, now);
+        err = rusmi_quic_conn_new_client(&link->conn, &cfg, &events, &path, now);
+    } else {
+        err = rusmi_quic_conn_new_server(&link->conn, &cfg, &events, &path, &link->first,
+                                         link->proven ? &link->proof : NULL, now);
     }
-    return rusmi_quic_conn_new_server(&link->conn, &cfg, &events, &path, &link->first,
-                                      link->proven ? &link->proof : NULL, now);
+    rusm_identity_del(cfg.identity); /* the connection holds it */
+    return err;
 }
 
 static enum rusmi_down_cause down_cause(enum rusmi_quic_cause cause)

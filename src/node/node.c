@@ -181,6 +181,7 @@ static void maps_init(rusm_node *node, const uint64_t seed[2])
     rusmi_list_init(&node->uncrowded);
     rusmi_list_init(&node->joins);
     rusmi_list_init(&node->strays);
+    rusmi_trust_init(&node->trust);
     rusmi_lock_init(&node->lock);
     rusmi_lock_init(&node->peers_lock);
     rusmi_lock_init(&node->cids_lock);
@@ -266,7 +267,7 @@ static rusm_err core_init(rusm_node *node, const uint64_t seed[2])
 static rusm_err quic_init(rusm_node *node)
 {
     rusmi_quic_config_init(&node->quic);
-    node->quic.identity = node->identity;
+    node->quic.crl_strict = node->cfg.crl_strict;
     node->quic.wall_s = rusmi_wall_s;
     node->quic.tick_ns = node->cfg.tick_ms * NS_PER_MS;
     node->quic.handshake_ns = node->cfg.hello_ms * NS_PER_MS;

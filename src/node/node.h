@@ -29,6 +29,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "cluster/core.h"
+#include "node/reload.h"
 #include "node/sources.h"
 #include "platform/lock.h"
 #include "platform/udp.h"
@@ -44,6 +45,7 @@ struct rusmi_node_counters {
     _Atomic uint64_t messages_sent, messages_received;
     _Atomic uint64_t dropped_noname, dropped_noproc, dropped_role, dropped_nomem, dropped_link;
     _Atomic uint64_t dropped_full, closed_slow;
+    _Atomic uint64_t crl_stale, certs_refused;
     _Atomic uint64_t handshakes, refused_auth, refused_full, protocol_errors, timeouts, stray;
 };
 
@@ -60,11 +62,10 @@ struct rusmi_group_news {
 struct rusm_node {
     /* set by bind, then constant */
     rusm_runtime *runtime;
-    rusm_identity *identity;
     rusm_role role;
     uint64_t incarnation;
     struct rusm_node_config cfg;
-    struct rusmi_quic_config quic;
+    struct rusmi_quic_config quic; /* without the identity, which may change: see reload.c */
     char name[RUSM_NAME_MAX + 1];
     char cluster[RUSM_NAME_MAX + 1];
     char address_text[RUSM_ADDRESS_MAX];
@@ -76,6 +77,8 @@ struct rusm_node {
     struct rusmi_lock lock;
     /* under lock */
     struct rusmi_core *core;
+    rusm_identity *identity;
+    struct rusmi_trust trust;
     struct rusmi_map links;     /* by connection id; holds a reference */
     struct rusmi_map calls;     /* by reference number, see call.h */
     struct rusmi_map factories; /* by name */

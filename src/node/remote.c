@@ -265,6 +265,14 @@ rusm_err rusm_remote_kill(rusm_node *node, const char *peer, rusm_pid pid, int64
     return asked_end(&asked, ask(&asked, node, peer, &request, timeout_ms));
 }
 
+rusm_err rusm_remote_reload(rusm_node *node, const char *peer, int64_t timeout_ms)
+{
+    struct rusmi_request request = {.kind = RUSMI_REQUEST_RELOAD};
+    struct asked asked;
+
+    return asked_end(&asked, ask(&asked, node, peer, &request, timeout_ms));
+}
+
 /* ---- lists ----------------------------------------------------------------------------------- */
 
 /* Copy record i of a reply to place `at` of the caller's array. */
@@ -314,6 +322,16 @@ static void copy_name(void *infos, size_t at, const struct rusmi_reply *reply, s
     info->pid = from->pid;
     memcpy(info->name, from->name, sizeof(info->name));
     memcpy(info->node, from->node, sizeof(info->node));
+}
+
+static void copy_group(void *infos, size_t at, const struct rusmi_reply *reply, size_t i)
+{
+    const struct rusmi_group_record *from = &reply->records.groups[i];
+    struct rusm_group_info *info = (struct rusm_group_info *)infos + at;
+
+    info->members = from->members;
+    info->local = from->local;
+    memcpy(info->name, from->name, sizeof(info->name));
 }
 
 /*
@@ -372,4 +390,10 @@ ptrdiff_t rusm_remote_name_list(rusm_node *node, const char *peer, uint64_t *cur
                                 rusm_name_info *infos, size_t infos_max, int64_t timeout_ms)
 {
     return list(node, peer, RUSMI_REQUEST_NAMES, cursor, infos, infos_max, timeout_ms, copy_name);
+}
+
+ptrdiff_t rusm_remote_group_list(rusm_node *node, const char *peer, uint64_t *cursor,
+                                 rusm_group_info *infos, size_t infos_max, int64_t timeout_ms)
+{
+    return list(node, peer, RUSMI_REQUEST_GROUPS, cursor, infos, infos_max, timeout_ms, copy_group);
 }

@@ -110,6 +110,9 @@ static void peer_down(struct rusmi_link *link, const struct rusmi_action *action
     rusmi_peers_remove(link);
     rusmi_link_shut_queue(link, false);
     rusmi_gate_cut(link);
+#ifdef RUSMI_PLANT_EVENTS
+    rusmi_events_down(link, action->cause, action->text);
+#endif
     rusmi_signals_down(link, action->text);
     rusmi_groups_peer_down(link->node, action->incarnation);
     rusmi_events_down(link, action->cause, action->text);
@@ -154,6 +157,7 @@ static bool carry_out(rusm_node *node, struct rusmi_action *action, struct rusmi
     case RUSMI_ACTION_PEER_UP:
         if (link != NULL) {
             peer_up(link, action);
+            rusmi_trust_up(link, more);
         }
         break;
     case RUSMI_ACTION_PEER_DOWN:
@@ -175,6 +179,11 @@ static bool carry_out(rusm_node *node, struct rusmi_action *action, struct rusmi
     case RUSMI_ACTION_FLOW:
         if (link != NULL) {
             flow(link, action->flow);
+        }
+        break;
+    case RUSMI_ACTION_CERTIFICATE:
+        if (link != NULL) {
+            rusmi_trust_shown(link, action->certificate, more);
         }
         break;
     case RUSMI_ACTION_CONFLICT:

@@ -397,6 +397,22 @@ rusm_err rusmi_verify_certificate(const uint8_t *der, size_t der_len, const rusm
     return err;
 }
 
+rusm_err rusmi_verify_own(const rusm_identity *own, int64_t now_s, char *text, size_t text_len)
+{
+    struct rusmi_verify_rules rules = {.peer_is_server = own->parts.info.role == RUSM_ROLE_MEMBER,
+                                       .now_s = now_s};
+    gnutls_datum_t der = {NULL, 0};
+    rusm_err err;
+
+    if (gnutls_x509_crt_export2(own->parts.crt, GNUTLS_X509_FMT_DER, &der) < 0) {
+        (void)snprintf(text, text_len, "%s", rusm_err_text(RUSM_ENOMEM));
+        return RUSM_ENOMEM;
+    }
+    err = rusmi_verify_certificate(der.data, der.size, own, &rules, NULL, text, text_len);
+    gnutls_free(der.data);
+    return err;
+}
+
 bool rusmi_verify_explain_code(gnutls_session_t session, const rusm_identity *own,
                                const struct rusmi_verify_rules *rules, int code, int *out_tls_alert,
                                char *text, size_t text_len)

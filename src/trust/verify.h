@@ -89,6 +89,11 @@ RUSM_MUST_CHECK rusm_err rusmi_verify_certificate(const uint8_t *der, size_t der
                                                   struct rusmi_peer_identity *out, char *text,
                                                   size_t text_len);
 
+/* Judge our own certificate as our peers would, by our own anchors and lists: whether it is of use.
+ * Results as for rusmi_verify_peer. */
+RUSM_MUST_CHECK rusm_err rusmi_verify_own(const rusm_identity *own, int64_t now_s, char *text,
+                                          size_t text_len);
+
 /*
  * The sentence and the alert for a handshake that GnuTLS itself failed with code because of the
  * peer's certificate, before the verify function was called. False, and nothing written, if the

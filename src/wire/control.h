@@ -45,6 +45,8 @@
 #define RUSMI_DETAIL_MAX       383u
 /* Bytes of arguments of a spawn request; RUSM_SPAWN_ARGS_MAX. */
 #define RUSMI_SPAWN_ARGS_MAX ((size_t)32768)
+#define RUSMI_CERT_MAX       ((size_t)16384) /* a certificate frame: DER */
+#define RUSMI_PROOF_MAX      ((size_t)1024)  /* and its signature */
 
 /*
  * Application error codes of QUIC's CONNECTION_CLOSE (RFC 9000 19.19), each with the error that a
@@ -101,6 +103,7 @@ enum rusmi_frame_type {
     RUSMI_FRAME_NAMES_ASK = 15,   /* "may a process of mine have this name?" */
     RUSMI_FRAME_NAMES_AGREE = 16, /* the answer */
     RUSMI_FRAME_NAMES_MORE = 17,  /* "list your names anew: there is room for more" */
+    RUSMI_FRAME_CERTIFICATE = 18, /* "this is my certificate from now on" */
 };
 
 /* The values of rusm_role, which this folder must not include. */
@@ -117,6 +120,8 @@ enum rusmi_request_kind {
     RUSMI_REQUEST_NAMES = 4,
     RUSMI_REQUEST_WHEREIS = 5,
     RUSMI_REQUEST_KILL = 6,
+    RUSMI_REQUEST_RELOAD = 7, /* read certificate, key, anchors and revocation lists again */
+    RUSMI_REQUEST_GROUPS = 8,
 };
 
 struct rusmi_hello {
@@ -201,6 +206,12 @@ struct rusmi_name_record {
     rusm_pid pid;
 };
 
+struct rusmi_group_record {
+    char name[RUSM_NAME_MAX + 1];
+    uint64_t members; /* that the answering node knows, its own among them */
+    uint64_t local;   /* its own */
+};
+
 /* The answer to a request. With an err other than RUSM_OK only kind, err and detail count. */
 struct rusmi_reply {
     uint32_t kind;
@@ -213,6 +224,7 @@ struct rusmi_reply {
         struct rusmi_process_record *processes;
         struct rusmi_peer_record *peers;
         struct rusmi_name_record *names;
+        struct rusmi_group_record *groups;
         void *any;
     } records;
 };
@@ -227,6 +239,14 @@ struct rusmi_names_ask {
 struct rusmi_names_agree {
     char node[RUSM_NAME_MAX + 1]; /* empty: agreed; else the node whose process has the name */
     rusm_pid pid;                 /* that process */
+};
+
+/* A new certificate of the sender. In a decoded frame both point into the frame. */
+struct rusmi_certificate {
+    const uint8_t *der;
+    size_t der_len;       /* 1 to RUSMI_CERT_MAX */
+    const uint8_t *proof; /* made with its key for this link: trust/proof.h */
+    size_t proof_len;     /* 1 to RUSMI_PROOF_MAX */
 };
 
 /* "Slow down (or go on) sending to this process or name of mine." */
@@ -258,6 +278,7 @@ struct rusmi_frame {
         struct rusmi_flow flow;
         struct rusmi_names_ask names_ask;
         struct rusmi_names_agree names_agree;
+        struct rusmi_certificate certificate;
     } u;
     void *memory; /* of a decoded frame: what rusmi_frame_fini frees */
 };

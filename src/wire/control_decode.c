@@ -400,6 +400,7 @@ static bool request_argument(struct decoder *decoder, uint64_t key, struct rusmi
     case RUSMI_REQUEST_PROCESSES:
     case RUSMI_REQUEST_PEERS:
     case RUSMI_REQUEST_NAMES:
+    case RUSMI_REQUEST_GROUPS:
         return key == 3   ? rusmi_cbor_get_uint(&decoder->reader, &request->cursor)
                : key == 4 ? request_max(decoder, request)
                           : nothing_field(decoder, key, NULL);
@@ -435,6 +436,7 @@ static uint32_t request_required(uint32_t kind)
     case RUSMI_REQUEST_PROCESSES:
     case RUSMI_REQUEST_PEERS:
     case RUSMI_REQUEST_NAMES:
+    case RUSMI_REQUEST_GROUPS:
     case RUSMI_REQUEST_KILL:
         return KEY(1) | KEY(2) | KEY(3) | KEY(4);
     }
@@ -519,6 +521,21 @@ static bool name_field(struct decoder *decoder, uint64_t key, void *record)
     return nothing_field(decoder, key, record);
 }
 
+static bool group_field(struct decoder *decoder, uint64_t key, void *record)
+{
+    struct rusmi_group_record *group = record;
+
+    switch (key) {
+    case 1:
+        return get_name(decoder, group->name);
+    case 2:
+        return rusmi_cbor_get_uint(&decoder->reader, &group->members);
+    case 3:
+        return rusmi_cbor_get_uint(&decoder->reader, &group->local);
+    }
+    return nothing_field(decoder, key, record);
+}
+
 /* How the records of a list are read. */
 struct record_kind {
     field_fn field;
@@ -535,6 +552,8 @@ static const struct record_kind *record_kind(uint32_t kind)
                                              KEY(1) | KEY(2) | KEY(3)};
     static const struct record_kind names = {name_field, sizeof(struct rusmi_name_record),
                                              KEY(1) | KEY(2) | KEY(3) | KEY(4)};
+    static const struct record_kind groups = {group_field, sizeof(struct rusmi_group_record),
+                                              KEY(1) | KEY(2) | KEY(3)};
 
     switch (kind) {
     case RUSMI_REQUEST_PROCESSES:
@@ -543,6 +562,8 @@ static const struct record_kind *record_kind(uint32_t kind)
         return &peers;
     case RUSMI_REQUEST_NAMES:
         return &names;
+    case RUSMI_REQUEST_GROUPS:
+        return &groups;
     }
     return NULL;
 }
@@ -703,6 +724,29 @@ static bool names_agree_required(struct decoder *decoder, uint32_t seen)
     return require(decoder, seen, KEY(1));
 }
 
+/* Bytes that stay in the frame, 1 to max of them. */
+static bool get_bytes(struct decoder *decoder, size_t max, const uint8_t **out, size_t *out_len)
+{
+    if (!rusmi_cbor_get_string(&decoder->reader, RUSMI_CBOR_BYTES, out, out_len)) {
+        return false;
+    }
+    return (*out_len != 0 && *out_len <= max) ||
+           fail(decoder, "a certificate or its proof is empty or longer than its limit");
+}
+
+static bool certificate_field(struct decoder *decoder, uint64_t key, void *record)
+{
+    struct rusmi_certificate *certificate = record;
+
+    switch (key) {
+    case 1:
+        return get_bytes(decoder, RUSMI_CERT_MAX, &certificate->der, &certificate->der_len);
+    case 2:
+        return get_bytes(decoder, RUSMI_PROOF_MAX, &certificate->proof, &certificate->proof_len);
+    }
+    return nothing_field(decoder, key, record);
+}
+
 /* Everything after `0: type`. */
 static bool decode_body(struct decoder *decoder, uint64_t pairs)
 {
@@ -748,6 +792,9 @@ static bool decode_body(struct decoder *decoder, uint64_t pairs)
     case RUSMI_FRAME_NAMES_AGREE:
         return get_pairs(decoder, pairs, 0, names_agree_field, &frame->u.names_agree, &seen) &&
                names_agree_required(decoder, seen);
+    case RUSMI_FRAME_CERTIFICATE:
+        return get_pairs(decoder, pairs, 0, certificate_field, &frame->u.certificate, &seen) &&
+               require(decoder, seen, KEY(1) | KEY(2));
     }
     if (frame->type < RUSMI_FRAME_EXTENSION) {
         return fail(decoder, "an unknown frame type");

@@ -32,6 +32,8 @@ _Static_assert(RUSMI_GROUPS_MAX *(1 + INT_BYTES + TEXT_BYTES) + PAGE_BYTES <= RU
 _Static_assert(RUSMI_MEMBERS_MAX *(1 + INT_BYTES + TEXT_BYTES + ADDRESS_BYTES) + PAGE_BYTES <=
                    RUSMI_FRAME_MAX,
                "a frame of the longest members fits");
+_Static_assert(RUSMI_CERT_MAX + RUSMI_PROOF_MAX + PAGE_BYTES <= RUSMI_FRAME_MAX,
+               "a certificate fits a frame");
 _Static_assert(RUSMI_SPAWN_ARGS_MAX + TEXT_BYTES + PAGE_BYTES <= RUSMI_FRAME_MAX,
                "a spawn request with the longest arguments fits");
 
@@ -258,8 +260,11 @@ static size_t request_pairs(const struct rusmi_request *request)
     case RUSMI_REQUEST_PROCESSES:
     case RUSMI_REQUEST_PEERS:
     case RUSMI_REQUEST_NAMES:
+    case RUSMI_REQUEST_GROUPS:
     case RUSMI_REQUEST_KILL:
         return 4;
+    case RUSMI_REQUEST_RELOAD:
+        return 2;
     }
     return 2;
 }
@@ -278,6 +283,7 @@ static void encode_request(struct encoder *encoder, const struct rusmi_frame *fr
     case RUSMI_REQUEST_PROCESSES:
     case RUSMI_REQUEST_PEERS:
     case RUSMI_REQUEST_NAMES:
+    case RUSMI_REQUEST_GROUPS:
         put_key_uint(encoder, 3, request->cursor);
         put_key_nonzero(encoder, 4, request->max);
         return;
@@ -287,6 +293,8 @@ static void encode_request(struct encoder *encoder, const struct rusmi_frame *fr
     case RUSMI_REQUEST_KILL:
         put_key_nonzero(encoder, 3, request->pid.serial);
         put_key_nonzero(encoder, 4, request->pid.incarnation);
+        return;
+    case RUSMI_REQUEST_RELOAD:
         return;
     }
 }
@@ -341,6 +349,14 @@ static void encode_name(struct encoder *encoder, const struct rusmi_name_record 
     put_key_nonzero(encoder, 4, name->pid.serial);
 }
 
+static void encode_group(struct encoder *encoder, const struct rusmi_group_record *group)
+{
+    rusmi_cbor_put_map(&encoder->writer, 3);
+    put_key_name(encoder, 1, group->name);
+    put_key_uint(encoder, 2, group->members);
+    put_key_uint(encoder, 3, group->local);
+}
+
 static void encode_records(struct encoder *encoder, const struct rusmi_reply *reply)
 {
     put_key_uint(encoder, 5, reply->cursor);
@@ -355,6 +371,8 @@ static void encode_records(struct encoder *encoder, const struct rusmi_reply *re
             encode_process(encoder, &reply->records.processes[i]);
         } else if (reply->kind == RUSMI_REQUEST_PEERS) {
             encode_peer(encoder, &reply->records.peers[i]);
+        } else if (reply->kind == RUSMI_REQUEST_GROUPS) {
+            encode_group(encoder, &reply->records.groups[i]);
         } else {
             encode_name(encoder, &reply->records.names[i]);
         }
@@ -372,9 +390,11 @@ static void encode_result(struct encoder *encoder, const struct rusmi_reply *rep
     case RUSMI_REQUEST_PROCESSES:
     case RUSMI_REQUEST_PEERS:
     case RUSMI_REQUEST_NAMES:
+    case RUSMI_REQUEST_GROUPS:
         encode_records(encoder, reply);
         return;
     case RUSMI_REQUEST_KILL:
+    case RUSMI_REQUEST_RELOAD:
         return;
     }
 }
@@ -382,8 +402,9 @@ static void encode_result(struct encoder *encoder, const struct rusmi_reply *rep
 static void encode_reply(struct encoder *encoder, const struct rusmi_frame *frame)
 {
     const struct rusmi_reply *reply = &frame->u.reply;
-    bool result = reply->err == RUSM_OK && reply->kind >= RUSMI_REQUEST_SPAWN &&
-                  reply->kind < RUSMI_REQUEST_KILL;
+    bool result = reply->err == RUSM_OK &&
+                  ((reply->kind >= RUSMI_REQUEST_SPAWN && reply->kind < RUSMI_REQUEST_KILL) ||
+                   reply->kind == RUSMI_REQUEST_GROUPS);
 
     encoder->invalid |= reply->err > 0;
     begin(encoder, RUSMI_FRAME_REPLY, 3 + filled(reply->detail) + (result ? 2u : 0u));
@@ -435,6 +456,20 @@ static void encode_names_agree(struct encoder *encoder, const struct rusmi_frame
     }
 }
 
+static void encode_certificate(struct encoder *encoder, const struct rusmi_certificate *certificate)
+{
+    begin(encoder, RUSMI_FRAME_CERTIFICATE, 2);
+    if (certificate->der_len == 0 || certificate->der_len > RUSMI_CERT_MAX ||
+        certificate->proof_len == 0 || certificate->proof_len > RUSMI_PROOF_MAX) {
+        encoder->invalid = true;
+        return;
+    }
+    rusmi_cbor_put_uint(&encoder->writer, 1);
+    rusmi_cbor_put_bytes(&encoder->writer, certificate->der, certificate->der_len);
+    rusmi_cbor_put_uint(&encoder->writer, 2);
+    rusmi_cbor_put_bytes(&encoder->writer, certificate->proof, certificate->proof_len);
+}
+
 static void encode_body(struct encoder *encoder, const struct rusmi_frame *frame)
 {
     switch ((enum rusmi_frame_type)frame->type) {
@@ -477,6 +512,9 @@ static void encode_body(struct encoder *encoder, const struct rusmi_frame *frame
         return;
     case RUSMI_FRAME_NAMES_AGREE:
         encode_names_agree(encoder, frame);
+        return;
+    case RUSMI_FRAME_CERTIFICATE:
+        encode_certificate(encoder, &frame->u.certificate);
         return;
     }
     /* An extension's bare type; a number below is nobody's to send. */

@@ -209,8 +209,10 @@ static void test_requests(void **state)
         {.kind = RUSMI_REQUEST_PROCESSES, .cursor = UINT64_MAX, .max = 5},
         {.kind = RUSMI_REQUEST_PEERS, .max = 1},
         {.kind = RUSMI_REQUEST_NAMES, .cursor = 3, .max = RUSMI_PAGE_MAX},
+        {.kind = RUSMI_REQUEST_GROUPS, .cursor = 4, .max = 2},
         {.kind = RUSMI_REQUEST_WHEREIS, .name = "caf\xc3\xa9"},
         {.kind = RUSMI_REQUEST_KILL, .pid = {1, 2}},
+        {.kind = RUSMI_REQUEST_RELOAD},
         {.kind = 4711},
     };
 
@@ -252,6 +254,7 @@ static void test_full_pages(void **state)
     struct rusmi_process_record *processes = calloc(RUSMI_PAGE_MAX, sizeof(*processes));
     struct rusmi_peer_record *peers = calloc(RUSMI_PAGE_MAX, sizeof(*peers));
     struct rusmi_name_record *names = calloc(RUSMI_PAGE_MAX, sizeof(*names));
+    struct rusmi_group_record *groups = calloc(RUSMI_PAGE_MAX, sizeof(*groups));
     struct rusmi_frame frame = {.type = RUSMI_FRAME_REPLY, .id = UINT64_MAX}, back;
     struct rusmi_buf buf;
 
@@ -304,6 +307,18 @@ static void test_full_pages(void **state)
     back = there_and_back(&buf, &frame);
     assert_memory_equal(back.u.reply.records.any, names, RUSMI_PAGE_MAX * sizeof(*names));
     done(&buf, &back);
+
+    frame.u.reply.kind = RUSMI_REQUEST_GROUPS;
+    frame.u.reply.records.groups = groups;
+    for (size_t i = 0; i < RUSMI_PAGE_MAX; i++) {
+        memset(groups[i].name, 'g', RUSM_NAME_MAX);
+        groups[i].members = UINT64_MAX - i;
+        groups[i].local = i;
+    }
+    back = there_and_back(&buf, &frame);
+    assert_memory_equal(back.u.reply.records.any, groups, RUSMI_PAGE_MAX * sizeof(*groups));
+    done(&buf, &back);
+    free(groups);
     free(processes);
     free(peers);
     free(names);
@@ -333,6 +348,32 @@ static void test_small_replies(void **state)
     back = there_and_back(&buf, &frame);
     assert_int_equal(back.u.reply.kind, 4711);
     done(&buf, &back);
+}
+
+static void test_certificate(void **state)
+{
+    static const uint8_t der[RUSMI_CERT_MAX + 1] = {0x30}, proof[RUSMI_PROOF_MAX + 1] = {1};
+    struct rusmi_frame frame = {.type = RUSMI_FRAME_CERTIFICATE}, back;
+    struct rusmi_certificate *certificate = &frame.u.certificate;
+    struct rusmi_buf buf;
+
+    (void)state;
+    *certificate = (struct rusmi_certificate){der, RUSMI_CERT_MAX, proof, RUSMI_PROOF_MAX};
+    back = there_and_back(&buf, &frame);
+    assert_int_equal(back.u.certificate.der_len, RUSMI_CERT_MAX);
+    assert_memory_equal(back.u.certificate.der, der, RUSMI_CERT_MAX);
+    assert_int_equal(back.u.certificate.proof_len, RUSMI_PROOF_MAX);
+    assert_memory_equal(back.u.certificate.proof, proof, RUSMI_PROOF_MAX);
+    done(&buf, &back);
+    rusmi_buf_init(&buf);
+    certificate->der_len++;
+    assert_int_equal(rusmi_control_encode(&buf, &frame), RUSM_EINVAL);
+    certificate->der_len = 0;
+    assert_int_equal(rusmi_control_encode(&buf, &frame), RUSM_EINVAL);
+    certificate->der_len = 1;
+    certificate->proof_len++;
+    assert_int_equal(rusmi_control_encode(&buf, &frame), RUSM_EINVAL);
+    rusmi_buf_fini(&buf);
 }
 
 static void test_flow(void **state)
@@ -671,6 +712,7 @@ int main(void)
         cmocka_unit_test(test_full_pages),
         cmocka_unit_test(test_small_replies),
         cmocka_unit_test(test_flow),
+        cmocka_unit_test(test_certificate),
         cmocka_unit_test(test_names_asked_for),
         cmocka_unit_test(test_texts_are_cleaned),
         cmocka_unit_test(test_encode_refuses_what_decode_would),

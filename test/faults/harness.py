@@ -232,7 +232,7 @@ class Network:
             for name in self.names:
                 run("ip", "netns", "add", name)
                 self.made.add(name)
-            self.inside(0, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+            self.inside(0, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
             for i in range(1, hosts + 1):
                 run("ip", "link", "add", f"h{i}", "netns", self.names[0], "type", "veth", "peer", "name", "eth0",
                     "netns", self.names[i])

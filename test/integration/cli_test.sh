@@ -112,7 +112,7 @@ says 'rusm [0-9]*'
 version=$out
 run 0 version
 [[ $out == "$version" ]] || fail "two versions"
-for command in "ca init" "ca issue" "ca share" "ca show" "node start" ps peers names whereis send spawn kill version help; do
+for command in "ca init" "ca issue" "ca share" "ca show" "node start" ps peers names groups whereis send spawn kill version help; do
     # shellcheck disable=SC2086
     run 0 $command --help
     says "usage: rusm $command \[options\]*options:*--help*"
@@ -221,6 +221,10 @@ run 0 names
 says 'NAME *NODE *PID*greeter.london *london *<london.*'
 run 0 names --json
 json '{n["name"]: n["node"] for n in d} == {"greeter.london": "london", "greeter.tokyo": "tokyo"}'
+run 0 groups
+says 'GROUP *MEMBERS *LOCAL*cli *1 *1*'
+run 0 groups --json --at "$tokyo"
+json 'd == [{"name": "cli", "members": 1, "local": 0}]'
 
 echo "a node that waits for another"
 # An address of its own, which nothing else on this machine takes in the meantime.

@@ -508,6 +508,48 @@ static void terminate_ends_members_everywhere(void **state)
     }
 }
 
+/* ---- lists ----------------------------------------------------------------------------------- */
+
+static void groups_of_another_node_are_listed(void **state)
+{
+    enum {
+        MANY = 250 /* more than two pages */
+    };
+    static rusm_group_info infos[MANY + 1];
+    struct support_node *nodes[3];
+    bool seen[MANY] = {false};
+    uint64_t cursor = 0;
+    rusm_pid pid;
+    char name[32];
+
+    mesh(state, nodes);
+    pid = support_idle_start(nodes[0], NULL);
+    for (unsigned i = 0; i < MANY; i++) {
+        (void)snprintf(name, sizeof(name), "%u", i);
+        join(nodes[0], name, pid);
+    }
+    join(nodes[1], "7", support_idle_start(nodes[1], NULL));
+    wait_members(nodes[1], "249", 1);
+    wait_members(nodes[1], "7", 2);
+    assert_int_equal(rusm_remote_group_list(nodes[2]->node, "b", &cursor, infos, MANY + 1,
+                                            SUPPORT_DEADLINE_MS),
+                     MANY);
+    assert_int_equal(cursor, 0);
+    for (unsigned i = 0; i < MANY; i++) {
+        unsigned long number = strtoul(infos[i].name, NULL, 10);
+
+        assert_true(number < MANY && !seen[number]);
+        seen[number] = true;
+        assert_int_equal(infos[i].members, number == 7 ? 2 : 1);
+        assert_int_equal(infos[i].local, number == 7 ? 1 : 0);
+    }
+    /* And of itself. */
+    assert_int_equal(rusm_remote_group_list(nodes[0]->node, "a", &cursor, infos, 5,
+                                            SUPPORT_DEADLINE_MS),
+                     5);
+    assert_true(cursor != 0 && infos[0].local == 1);
+}
+
 /* ---- limits and liars ------------------------------------------------------------------------ */
 
 static void members_over_the_limit_are_refused_and_counted(void **state)
@@ -603,6 +645,7 @@ int main(void)
         CASE(who_does_not_wait_skips_full_links_and_counts),
         CASE(killed_sender_ends_in_the_middle),
         CASE(terminate_ends_members_everywhere),
+        CASE(groups_of_another_node_are_listed),
         CASE(members_over_the_limit_are_refused_and_counted),
         CASE(liar_changes_only_what_is_its_own),
     };

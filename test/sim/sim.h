@@ -104,7 +104,8 @@ struct sim_world {
     uint64_t step;
     /* What there was: printed when many seeds have passed. */
     struct sim_totals {
-        uint64_t messages, lost, links, crashes, faults, downs, exits, calls, conflicts, datagrams;
+        uint64_t messages, lost, links, crashes, faults, processes, downs, exits, calls, conflicts,
+            node_events, group_events, datagrams;
     } totals;
 };
 
@@ -222,31 +223,37 @@ struct sim_proc {
     unsigned id; /* from 1 */
     rusm_pid pid;
     struct sim_life *life;
-    struct sim_worker *worker;
-    bool ended;
-    rusm_reason reason; /* once it has ended */
-    rusm_time ended_at;
+    struct sim_worker *worker; /* or NULL: spawned by a factory */
+    bool ended, listens;
+    bool births;          /* it has asked for processes that are linked to it */
+    bool bereft;          /* spawned so, it has heard of the end of who asked */
+    rusm_time gave_up_at; /* when it last gave up waiting for such a process */
+    rusm_reason reason;   /* once it has ended */
+    rusm_time begun_at, ended_at;
     rusm_exit_watch watch;
     struct sim_proc *same; /* in its chain of the table by pid */
+    size_t place;          /* among those that live */
 };
 
 /* What a message was sent to. */
 enum sim_way {
     SIM_TO_PID,
     SIM_TO_NAME,
-    SIM_TO_GLOBAL
+    SIM_TO_GLOBAL,
+    SIM_TO_GROUP,
 };
 
 /* A message that is being sent: its place in the ledger. */
 struct sim_ticket {
     struct sim_pair *pair;
+    uint32_t id; /* of the pair */
     uint64_t number;
 };
 
 void sim_check_start(void);
 void sim_check_stop(void);
-/* A process of the workload has begun. In the process. */
-struct sim_proc *sim_proc_begin(struct sim_worker *worker);
+/* A process of the workload has begun, or has been spawned, whatever comes first. */
+struct sim_proc *sim_proc_begin(rusm_pid pid, struct sim_life *life, struct sim_worker *worker);
 struct sim_proc *sim_proc_find(rusm_pid pid);
 /* Some process that lives, or (dead) any that ever was; NULL if there is none. */
 struct sim_proc *sim_proc_draw(bool dead);
@@ -260,6 +267,8 @@ void sim_called(struct sim_ticket ticket, rusm_err err);
 /* The shortest message that has room for its place in the ledger. */
 #define SIM_MESSAGE_MIN 24u
 void sim_received(struct sim_proc *me, const rusm_msg *msg);
+/* The same for what is no message of bytes: its sender and its place in the ledger. */
+void sim_arrived(struct sim_proc *me, rusm_pid sender, uint32_t pair, uint64_t number);
 /* The number of the link between two nodes, the same on both sides; 0: `from` lists none. */
 uint64_t sim_session(const struct sim_life *from, const struct sim_life *to);
 /* me was told of the end of a process while that link was up: all that it sent me came before. */
@@ -279,6 +288,31 @@ void sim_unregistering(struct sim_proc *me, const char *name);
 void sim_conflict(struct sim_proc *me, const rusm_msg *msg);
 const char *sim_check_names(void);
 
+/* ---- sim_groups.c ---------------------------------------------------------------------------- */
+
+void sim_groups_stop(void);
+void sim_group_join(struct sim_proc *me);
+void sim_group_leave(struct sim_proc *me);
+void sim_group_send(struct sim_proc *me, size_t len);
+void sim_group_watch(struct sim_proc *me);
+/* A message of kind JOIN or LEAVE. */
+void sim_group_event(struct sim_proc *me, const rusm_msg *msg);
+const char *sim_check_groups(void);
+
+/* ---- sim_events.c: nodes that come up and go down -------------------------------------------- */
+
+void sim_events_stop(void);
+/* What happens to links. */
+void sim_event_up(const struct sim_life *from, const struct sim_life *to, uint64_t session);
+void sim_event_down(const struct sim_life *from, const struct sim_life *to, uint64_t session);
+/* From here on me hears of it. */
+void sim_listen(struct sim_proc *me);
+/* A message of kind NODE_UP or NODE_DOWN. */
+void sim_node_event(struct sim_proc *me, const rusm_msg *msg);
+/* me, which listens, got something that came over that link. */
+void sim_event_check(const struct sim_proc *me, const struct sim_life *peer, uint64_t session);
+const char *sim_check_events(void);
+
 /* ---- sim_ties.c: monitors, links, kills ------------------------------------------------------ */
 
 void sim_ties_stop(void);
@@ -287,6 +321,19 @@ void sim_demonitor(struct sim_proc *me);
 void sim_link(struct sim_proc *me, struct sim_proc *to);
 void sim_unlink(struct sim_proc *me);
 void sim_kill(struct sim_proc *me, struct sim_proc *to);
+/* me asks a process, which traps exits, to end. */
+void sim_ask_exit(struct sim_proc *me, struct sim_proc *to);
+/* How a process is bound to the one that has it spawned on another node. */
+enum sim_birth {
+    SIM_BORN_FREE,
+    SIM_BORN_LINKED,
+    SIM_BORN_MONITORED
+};
+/* Have a process spawned on a node by the factory of that name. */
+void sim_spawn(struct sim_proc *me, const struct sim_life *on, const char *factory,
+               enum sim_birth birth, int64_t timeout_ms);
+/* me heard of the loss of that link: of all its ties over it it has heard before. */
+void sim_check_broken(const struct sim_proc *me, const struct sim_life *peer, uint64_t session);
 /* A message of kind DOWN or EXIT. */
 void sim_down(struct sim_proc *me, const rusm_msg *msg);
 void sim_exit(struct sim_proc *me, const rusm_msg *msg);

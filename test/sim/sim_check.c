@@ -72,6 +72,8 @@ _Static_assert(sizeof(struct label) == SIM_MESSAGE_MIN, "a label fits");
 static struct {
     struct sim_proc *procs, *proc_chains[PROC_CHAINS];
     unsigned procs_len;
+    struct sim_proc **alive;
+    size_t alive_len, alive_cap;
     struct sim_pair *pairs, *pair_chains[PAIR_CHAINS];
     struct sim_pair **by_id;
     uint32_t pairs_len, pairs_cap;
@@ -88,6 +90,8 @@ static struct sim_proc **proc_chain(rusm_pid pid)
     return &ledger.proc_chains[(pid.incarnation ^ pid.serial * 0x9e3779b9u) % PROC_CHAINS];
 }
 
+static void become_dead(const struct sim_proc *proc);
+
 static void on_exit_watch(void *arg, rusm_pid pid, const rusm_reason *reason)
 {
     struct sim_proc *proc = arg;
@@ -96,6 +100,7 @@ static void on_exit_watch(void *arg, rusm_pid pid, const rusm_reason *reason)
     proc->ended = true;
     proc->reason = *reason;
     proc->ended_at = rusm_test_now(sim->pool);
+    become_dead(proc);
     if (proc->worker != NULL && proc->worker->proc == proc) {
         proc->worker->proc = NULL;
         proc->worker->spawned = false;
@@ -105,25 +110,57 @@ static void on_exit_watch(void *arg, rusm_pid pid, const rusm_reason *reason)
     }
 }
 
-struct sim_proc *sim_proc_begin(struct sim_worker *worker)
+static void become_alive(struct sim_proc *proc)
 {
-    struct sim_proc *proc = rusmi_zalloc(sizeof(*proc)), **chain;
+    if (ledger.alive_len == ledger.alive_cap) {
+        ledger.alive_cap = ledger.alive_cap == 0 ? 64 : ledger.alive_cap * 2;
+        ledger.alive = rusmi_realloc(ledger.alive, ledger.alive_cap * sizeof(struct sim_proc *));
+        rusmi_assert(ledger.alive != NULL);
+    }
+    proc->place = ledger.alive_len;
+    ledger.alive[ledger.alive_len++] = proc;
+}
 
+static void become_dead(const struct sim_proc *proc)
+{
+    struct sim_proc *last = ledger.alive[--ledger.alive_len];
+
+    ledger.alive[proc->place] = last;
+    last->place = proc->place;
+}
+
+struct sim_proc *sim_proc_begin(rusm_pid pid, struct sim_life *life, struct sim_worker *worker)
+{
+    struct sim_proc *proc = sim_proc_find(pid), **chain = proc_chain(pid);
+
+    if (proc != NULL) {
+        return proc;
+    }
+    proc = rusmi_zalloc(sizeof(*proc));
     rusmi_assert(proc != NULL);
     proc->id = ++ledger.procs_len;
-    proc->pid = rusm_self();
-    proc->life = worker->life;
+    proc->pid = pid;
+    proc->life = life;
     proc->worker = worker;
+    proc->begun_at = rusm_test_now(sim->pool);
     proc->watch.fn = on_exit_watch;
     proc->watch.arg = proc;
     proc->next = ledger.procs;
     ledger.procs = proc;
-    chain = proc_chain(proc->pid);
     proc->same = *chain;
     *chain = proc;
-    worker->proc = proc;
-    sim_trace("process %u begins on %s", proc->id, sim->nodes[worker->life->index].name);
-    rusmi_assert(rusm_watch_exit(&proc->watch, proc->pid) == RUSM_OK);
+    sim->totals.processes++;
+    sim_trace("process %u begins on %s", proc->id, sim->nodes[life->index].name);
+    if (rusm_watch_exit(&proc->watch, pid) != RUSM_OK) {
+        /* Killed before it ran: by whom, and so why, is not asked. */
+        proc->ended = true;
+        proc->reason.kind = RUSM_REASON_KILLED;
+        return proc;
+    }
+    become_alive(proc);
+    if (worker != NULL) {
+        worker->proc = proc;
+    }
     return proc;
 }
 
@@ -149,17 +186,7 @@ struct sim_proc *sim_proc_draw(bool dead)
         }
         return proc;
     }
-    for (unsigned tries = 0; tries < 8; tries++) {
-        struct sim_life *life = sim_life_draw(&sim->work);
-
-        if (life != NULL) {
-            proc = life->workers[sim_below(&sim->work, sim->profile.workers)].proc;
-            if (proc != NULL) {
-                return proc;
-            }
-        }
-    }
-    return NULL;
+    return ledger.alive_len == 0 ? NULL : ledger.alive[sim_below(&sim->work, ledger.alive_len)];
 }
 
 /* ---- sessions -------------------------------------------------------------------------------- */
@@ -202,6 +229,7 @@ void __wrap_rusmi_peers_add(struct rusmi_link *link)
         rusmi_assert(life != NULL && peer != NULL);
         ledger.session[life->index][peer->index] = session;
         ledger.seen[life->index][peer->index] = peer;
+        sim_event_up(life, peer, session);
         sim->totals.links++;
         sim_trace("%s: link %llu to %s is up", link->node->name, (unsigned long long)session,
                   link->name);
@@ -219,6 +247,7 @@ void __wrap_rusmi_peers_remove(struct rusmi_link *link)
             sim_trace("%s: link %llu to %s is down", link->node->name,
                       (unsigned long long)ledger.session[life->index][peer->index], link->name);
         }
+        sim_event_down(life, peer, ledger.session[life->index][peer->index]);
         if (sim->nodes[life->index].life == life || life->cut) {
             ledger.session[life->index][peer->index] = 0;
             ledger.seen[life->index][peer->index] = NULL;
@@ -324,7 +353,7 @@ struct sim_ticket sim_sending(struct sim_proc *me, enum sim_way way, const struc
     memcpy(data, &label, sizeof(label));
     pair->records[pair->len] = (struct record){
         .first_session = session_now(pair), .at = rusm_test_now(sim->pool), .len = (uint32_t)len};
-    return (struct sim_ticket){pair, pair->len++};
+    return (struct sim_ticket){pair, pair->id, pair->len++};
 }
 
 void sim_sent(struct sim_proc *me, struct sim_ticket ticket, rusm_err err)
@@ -406,12 +435,71 @@ static struct receiver *find_receiver(struct sim_pair *pair, const struct sim_pr
     return receiver;
 }
 
+/* Several receive what is sent to a group; everything else is received once. */
+static void check_once(struct sim_proc *me, const struct sim_pair *pair, uint64_t number)
+{
+    const struct record *record = &pair->records[number];
+
+    sim_check(pair->way != SIM_TO_PID || pair->to == me,
+              "process %u received a message for process %u", me->id,
+              pair->to == NULL ? 0 : pair->to->id);
+    sim_check(record->fate != FAILED, "a send that failed (pair %u, number %llu) arrived", pair->id,
+              (unsigned long long)number);
+    sim_check(!record->received || pair->way == SIM_TO_GROUP,
+              "message %llu of process %u to %s%u came twice", (unsigned long long)number,
+              pair->from->id, pair->to == NULL ? pair->key : "process ",
+              pair->to == NULL ? 0 : pair->to->id);
+}
+
+/* What a message says of the link that it came over. */
+static void check_link(const struct sim_proc *me, const struct sim_pair *pair, uint64_t number)
+{
+    const struct record *record = &pair->records[number];
+    uint64_t session = record->first_session;
+
+    if (session == 0 || (record->fate != ASKED && record->last_session != session)) {
+        return;
+    }
+    sim_check(
+        pair->cut_session != session,
+        "message %llu of process %u came to process %u after it was told that link %llu is lost",
+        (unsigned long long)number, pair->from->id, me->id, (unsigned long long)session);
+    if (me->listens && record->fate == ACCEPTED) {
+        sim_event_check(me, pair->from->life, session);
+    }
+}
+
+void sim_arrived(struct sim_proc *me, rusm_pid sender, uint32_t id, uint64_t number)
+{
+    struct receiver *receiver;
+    struct sim_pair *pair;
+
+    sim_check(id < ledger.pairs_len, "process %u received what nobody sent", me->id);
+    pair = ledger.by_id[id];
+    sim_check(number < pair->len, "a message from the future");
+    sim_trace("process %u received %llu of pair %u from process %u", me->id,
+              (unsigned long long)number, pair->id, pair->from->id);
+    sim_check(rusm_pid_equal(sender, pair->from->pid),
+              "process %u received a message of process %u in another's name", me->id,
+              pair->from->id);
+    check_once(me, pair, number);
+    check_link(me, pair, number);
+    receiver = find_receiver(pair, me);
+    sim_check(number >= receiver->last,
+              "message %llu of process %u (pair %u) came to process %u after number %llu",
+              (unsigned long long)number, pair->from->id, pair->id, me->id,
+              (unsigned long long)receiver->last - 1);
+    if (pair->way == SIM_TO_PID) {
+        check_gap(pair, receiver->last, number);
+    }
+    receiver->last = number + 1;
+    pair->records[number].received = true;
+    sim->totals.messages++;
+}
+
 void sim_received(struct sim_proc *me, const rusm_msg *msg)
 {
     const uint8_t *data = rusm_msg_data(msg);
-    struct receiver *receiver;
-    struct sim_pair *pair;
-    struct record *record;
     struct label label;
 
     if (me->life->cut) {
@@ -420,43 +508,10 @@ void sim_received(struct sim_proc *me, const rusm_msg *msg)
     sim_check(rusm_msg_len(msg) >= sizeof(label), "a message came short: %zu bytes",
               rusm_msg_len(msg));
     memcpy(&label, data, sizeof(label));
-    sim_check(label.magic == MAGIC && label.pair < ledger.pairs_len &&
-                  label.len == rusm_msg_len(msg) &&
+    sim_check(label.magic == MAGIC && label.len == rusm_msg_len(msg) &&
                   label.sum == sum(data + sizeof(label), label.len - sizeof(label)),
               "process %u received what nobody sent so", me->id);
-    pair = ledger.by_id[label.pair];
-    sim_check(label.number < pair->len, "a message from the future");
-    record = &pair->records[label.number];
-    sim_trace("process %u received %llu of pair %u from process %u", me->id,
-              (unsigned long long)label.number, pair->id, pair->from->id);
-    sim_check(rusm_pid_equal(rusm_msg_sender(msg), pair->from->pid),
-              "process %u received a message of process %u in another's name", me->id,
-              pair->from->id);
-    sim_check(pair->way != SIM_TO_PID || pair->to == me,
-              "process %u received a message for process %u", me->id,
-              pair->to == NULL ? 0 : pair->to->id);
-    sim_check(record->fate != FAILED, "a send that failed (pair %u, number %llu) arrived", pair->id,
-              (unsigned long long)label.number);
-    sim_check(!record->received, "message %llu of process %u to %s%u came twice",
-              (unsigned long long)label.number, pair->from->id,
-              pair->to == NULL ? pair->key : "process ", pair->to == NULL ? 0 : pair->to->id);
-    record->received = true;
-    sim->totals.messages++;
-    sim_check(
-        pair->cut_session == 0 || record->first_session != pair->cut_session ||
-            record->last_session != pair->cut_session,
-        "message %llu of process %u came to process %u after it was told that link %llu is lost",
-        (unsigned long long)label.number, pair->from->id, me->id,
-        (unsigned long long)pair->cut_session);
-    receiver = find_receiver(pair, me);
-    sim_check(label.number >= receiver->last,
-              "message %llu of process %u (pair %u) came to process %u after number %llu",
-              (unsigned long long)label.number, pair->from->id, pair->id, me->id,
-              (unsigned long long)receiver->last - 1);
-    if (pair->way == SIM_TO_PID) {
-        check_gap(pair, receiver->last, label.number);
-    }
-    receiver->last = label.number + 1;
+    sim_arrived(me, rusm_msg_sender(msg), label.pair, label.number);
 }
 
 static struct sim_pair *pair_between(const struct sim_proc *from, const struct sim_proc *to)
@@ -539,7 +594,8 @@ const char *sim_check_converged(void)
 {
     const char *why = check_mesh();
 
-    return why != NULL ? why : sim_check_names();
+    why = why != NULL ? why : sim_check_names();
+    return why != NULL ? why : sim_check_groups();
 }
 
 void sim_check_budgets(void)
@@ -566,14 +622,17 @@ void sim_check_budgets(void)
 
 const char *sim_check_missing(void)
 {
+    const char *why;
+
     for (const struct sim_pair *pair = ledger.pairs; pair != NULL; pair = pair->next) {
-        const char *why = check_pair(pair);
+        why = check_pair(pair);
 
         if (why != NULL) {
             return why;
         }
     }
-    return sim_check_ties();
+    why = sim_check_ties();
+    return why != NULL ? why : sim_check_events();
 }
 
 void sim_check_start(void)
@@ -603,7 +662,11 @@ void sim_check_stop(void)
         rusmi_free(proc);
     }
     sim_names_stop();
+    sim_groups_stop();
     sim_ties_stop();
     rusmi_free(ledger.keys);
     rusmi_free(ledger.by_id);
+    rusmi_free(ledger.alive);
+    sim_groups_stop();
+    sim_events_stop();
 }

@@ -86,8 +86,9 @@ static void add(struct sim_totals *to, const struct sim_totals *from)
 
 static void print(const struct sim_totals *totals)
 {
-    static const char *const names[] = {"messages", "lost",  "links", "crashes",   "faults",
-                                        "downs",    "exits", "calls", "conflicts", "datagrams"};
+    static const char *const names[] = {
+        "messages", "lost",  "links",      "crashes",     "faults",       "processes", "downs",
+        "exits",    "calls", "names lost", "node events", "group events", "datagrams"};
 
     _Static_assert(sizeof(names) / sizeof(names[0]) == sizeof(*totals) / sizeof(uint64_t),
                    "each has a name");

@@ -177,6 +177,39 @@ void sim_down(struct sim_proc *me, const rusm_msg *msg)
     check_reason(me, monitor->to, reason, monitor->session, "down");
 }
 
+/* ---- asking to end --------------------------------------------------------------------------- */
+
+/* The text of the reason is the place of the request in the ledger: it keeps the order of messages.
+ */
+#define ASKED_TEXT "asked %u %llu"
+
+void sim_ask_exit(struct sim_proc *me, struct sim_proc *to)
+{
+    uint8_t unused[SIM_MESSAGE_MIN];
+    struct sim_ticket ticket = sim_sending(me, SIM_TO_PID, to, "", "", unused, sizeof(unused));
+    rusm_reason reason =
+        rusm_reason_crashed(ASKED_TEXT, ticket.id, (unsigned long long)ticket.number);
+    rusm_err err = rusm_exit_process(to->pid, &reason);
+
+    sim_trace("process %u asks process %u to end: %s", me->id, to->id, rusm_err_name(err));
+    sim_sent(me, ticket, err);
+}
+
+/* Whether an exit is such a request. */
+static bool was_asked(struct sim_proc *me, const rusm_msg *msg)
+{
+    const rusm_reason *reason = rusm_msg_reason(msg);
+    unsigned long long number;
+    unsigned pair;
+
+    if (reason->kind != RUSM_REASON_CRASHED ||
+        sscanf(reason->text, ASKED_TEXT, &pair, &number) != 2) {
+        return false;
+    }
+    sim_arrived(me, rusm_msg_sender(msg), pair, number);
+    return true;
+}
+
 /* ---- links ----------------------------------------------------------------------------------- */
 
 static struct side *find_side(struct sim_proc *from, struct sim_proc *to)
@@ -287,7 +320,7 @@ void sim_exit(struct sim_proc *me, const rusm_msg *msg)
     struct sim_proc *from = sim_proc_find(rusm_msg_sender(msg));
     struct side *side;
 
-    if (me->life->cut) {
+    if (me->life->cut || was_asked(me, msg)) {
         return;
     }
     sim_check(from != NULL, "process %u: an exit of nobody", me->id);
@@ -295,6 +328,15 @@ void sim_exit(struct sim_proc *me, const rusm_msg *msg)
     sim_trace("process %u: exit of process %u: %s", me->id, from->id,
               rusm_reason_name(reason->kind));
     sim->totals.exits++;
+    if (side->credits_len == 0 && me->worker == NULL && from->births && !me->bereft) {
+        /* It was born linked to who asked for it, who has not been told of it, or in vain. */
+        me->bereft = true;
+        credit(side, UNKNOWN);
+    }
+    if (side->credits_len == 0 && from->worker == NULL && from->begun_at <= me->gave_up_at &&
+        (reason->kind == RUSM_REASON_NOCONNECTION || from->ended_at <= me->gave_up_at)) {
+        credit(side, UNKNOWN); /* its exit had come when me gave up waiting for it */
+    }
     sim_check(side->credits_len > 0, "process %u: one exit of process %u too many", me->id,
               from->id);
     check_reason(me, from, reason, take_credit(side, reason->kind), "exit");
@@ -302,6 +344,72 @@ void sim_exit(struct sim_proc *me, const rusm_msg *msg)
         side->active = false;
     }
     side->must = false;
+}
+
+void sim_check_broken(const struct sim_proc *me, const struct sim_life *peer, uint64_t session)
+{
+    for (const struct monitor *monitor = monitors; monitor != NULL; monitor = monitor->next) {
+        sim_check(monitor->from != me || monitor->to->life != peer || monitor->down ||
+                      monitor->taken_back || monitor->session != session,
+                  "process %u heard that link %llu is lost before the down of process %u", me->id,
+                  (unsigned long long)session, monitor->to->id);
+    }
+    for (const struct side *side = sides; side != NULL; side = side->next) {
+        sim_check(side->from != me || side->to->life != peer || !side->must ||
+                      side->session != session,
+                  "process %u heard that link %llu is lost before the exit of process %u", me->id,
+                  (unsigned long long)session, side->to->id);
+    }
+}
+
+/* ---- births ---------------------------------------------------------------------------------- */
+
+void sim_spawn(struct sim_proc *me, const struct sim_life *on, const char *factory,
+               enum sim_birth birth, int64_t timeout_ms)
+{
+    const char *name = sim->nodes[on->index].name;
+    uint64_t session = me->life == on ? UINT64_MAX : sim_session(me->life, on);
+    rusm_err err = RUSM_OK;
+    struct sim_proc *child;
+    rusm_pid pid;
+    rusm_ref ref;
+
+    sim_trace("process %u spawns on %s (%d)", me->id, name, (int)birth);
+    switch (birth) {
+    case SIM_BORN_FREE:
+        err = rusm_spawn_remote(NULL, name, factory, "", 0, timeout_ms, &pid);
+        break;
+    case SIM_BORN_LINKED:
+        me->births = true;
+        err = rusm_spawn_remote_link(NULL, name, factory, "", 0, timeout_ms, &pid);
+        break;
+    case SIM_BORN_MONITORED:
+        err = rusm_spawn_remote_monitor(NULL, name, factory, "", 0, timeout_ms, &pid, &ref);
+        break;
+    }
+    sim_trace("process %u spawned on %s: %s", me->id, name, rusm_err_name(err));
+    if (err != RUSM_OK) {
+        me->gave_up_at = rusm_test_now(sim->pool);
+        return;
+    }
+    child = sim_proc_find(pid);
+    sim_check(child != NULL, "process %u spawned a process that nobody knows", me->id);
+    session = settled(session, session_of(me, child));
+    if (birth == SIM_BORN_MONITORED) {
+        struct monitor *monitor = rusmi_zalloc(sizeof(*monitor));
+
+        rusmi_assert(monitor != NULL);
+        *monitor = (struct monitor){
+            .next = monitors, .from = me, .to = child, .ref = ref, .session = session};
+        monitors = monitor;
+    } else if (birth == SIM_BORN_LINKED) {
+        struct side *mine = find_side(me, child);
+
+        credit(mine, session);
+        mine->active = mine->must = true;
+        credit(find_side(child, me), session);
+        find_side(child, me)->active = true;
+    }
 }
 
 /* ---- kills ----------------------------------------------------------------------------------- */

@@ -16,6 +16,8 @@
 #define SLOW_MAX_MS 3000u
 #define WAIT_MAX_MS 3000u
 
+#define FACTORY     "child"
+
 /* The one byte of a message that tells a worker to do something. */
 #define DO_SOMETHING 'd'
 
@@ -200,6 +202,39 @@ static void tie(struct sim_proc *me)
     }
 }
 
+static void ask_somebody(struct sim_proc *me)
+{
+    struct sim_proc *to = sim_proc_draw(draw(12) == 0);
+
+    if (to != NULL && to != me) {
+        sim_ask_exit(me, to);
+    }
+}
+
+static void spawn(struct sim_proc *me)
+{
+    const struct sim_life *on = sim_life_draw(&sim->work);
+
+    if (on != NULL) {
+        sim_spawn(me, on, FACTORY, (enum sim_birth)draw(3), 1 + (int64_t)draw(WAIT_MAX_MS));
+    }
+}
+
+static void group(struct sim_proc *me)
+{
+    uint64_t what = draw(10);
+
+    if (what < 4) {
+        sim_group_join(me);
+    } else if (what < 6) {
+        sim_group_leave(me);
+    } else if (what < 9) {
+        sim_group_send(me, draw_len());
+    } else {
+        sim_group_watch(me);
+    }
+}
+
 static void kill_somebody(struct sim_proc *me)
 {
     struct sim_proc *to = sim_proc_draw(false);
@@ -277,7 +312,8 @@ static const struct act acts[] = {
     {30, send_one},    {12, send_many},    {8, send_by_name},    {10, send_by_global_name},
     {8, register_now}, {5, register_sync}, {6, unregister_name}, {12, call},
     {3, cast},         {20, tie},          {2, be_slow},         {3, kill_somebody},
-    {1, disconnect},   {2, crash},         {2, leave},
+    {1, disconnect},   {3, ask_somebody},  {5, spawn},           {14, group},
+    {2, crash},        {2, leave},
 };
 
 static void act(struct sim_proc *me)
@@ -325,27 +361,63 @@ static void handle(struct sim_proc *me, rusm_msg *msg)
     case RUSM_MSG_NAME_CONFLICT:
         sim_conflict(me, msg);
         break;
-    case RUSM_MSG_TIMER:
-    case RUSM_MSG_REPLY:
     case RUSM_MSG_JOIN:
     case RUSM_MSG_LEAVE:
+        sim_group_event(me, msg);
+        break;
     case RUSM_MSG_NODE_UP:
     case RUSM_MSG_NODE_DOWN:
+        sim_node_event(me, msg);
+        break;
+    case RUSM_MSG_TIMER:
+    case RUSM_MSG_REPLY:
         sim_fail("process %u got a message of kind %d, which nobody sent", me->id,
                  (int)rusm_msg_get_kind(msg));
     }
 }
 
-static void worker_main(void *arg)
+static void work(struct sim_proc *me)
 {
-    struct sim_proc *me = sim_proc_begin(arg);
     rusm_msg *msg;
 
-    (void)rusm_trap_exit(true);
     while (rusm_receive(&msg, RUSM_INFINITY) == RUSM_OK) {
         handle(me, msg);
         rusm_msg_del(msg);
     }
+}
+
+static void worker_main(void *arg)
+{
+    struct sim_worker *worker = arg;
+    struct sim_proc *me = sim_proc_begin(rusm_self(), worker->life, worker);
+
+    (void)rusm_trap_exit(true);
+    if (worker->slot == 0) {
+        sim_listen(me);
+    }
+    work(me);
+}
+
+static void child_main(void *arg)
+{
+    work(sim_proc_begin(rusm_self(), arg, NULL));
+}
+
+/* The factory of every node. */
+static rusm_err make_child(void *arg, const void *args, size_t args_len, rusm_pid *out_pid)
+{
+    rusm_spawn_config cfg;
+    rusm_err err;
+
+    (void)args;
+    (void)args_len;
+    rusm_spawn_config_init(&cfg);
+    cfg.trap_exit = true;
+    err = rusm_spawn_with(NULL, child_main, arg, &cfg, out_pid);
+    if (err == RUSM_OK) {
+        (void)sim_proc_begin(*out_pid, arg, NULL);
+    }
+    return err;
 }
 
 void sim_work_refill(struct sim_life *life)
@@ -376,6 +448,7 @@ void sim_work_start(struct sim_life *life)
         life->workers[i].life = life;
         life->workers[i].slot = i;
     }
+    rusmi_assert(rusm_factory_register(life->node, FACTORY, make_child, life) == RUSM_OK);
     sim_work_refill(life);
 }
 
@@ -389,8 +462,8 @@ void sim_work_step(void)
         return;
     }
     sim_work_refill(life);
-    proc = life->workers[sim_below(&sim->rng, sim->profile.workers)].proc;
+    proc = sim_proc_draw(false);
     if (proc != NULL) {
-        (void)!rusm_send(proc->pid, &what, 1); /* it may just have ended */
+        (void)!rusm_send(proc->pid, &what, 1); /* it may just be ending */
     }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An application for test/integration/cli_test.sh: a factory that fails, a start that fails on a
+ * An application for test/integration/cli_test.sh: a member of a group, a factory that fails, a start that fails on a
  * node called "nowhere", and a stop that tells what it got.
  */
 #include <rusm/cluster.h>
@@ -18,15 +18,32 @@ static rusm_err broken(void *arg, const void *args, size_t args_len, rusm_pid *o
     return rusm_set_err_detail(RUSM_EINVAL, "it is always broken");
 }
 
+/* A member of a group, as long as the node runs. */
+static void member(void *arg)
+{
+    rusm_msg *msg;
+
+    (void)arg;
+    while (rusm_receive(&msg, RUSM_INFINITY) == RUSM_OK) {
+        rusm_msg_del(msg);
+    }
+}
+
 static rusm_err start(rusm_node *node, void **out_state)
 {
     static char state[] = "had a state";
+    rusm_pid pid;
+    rusm_err err;
 
     if (strcmp(rusm_node_name(node), "nowhere") == 0) {
         return rusm_set_err_detail(RUSM_EINVAL, "it has no place there");
     }
     *out_state = state;
-    return rusm_factory_register(node, "broken", broken, NULL);
+    err = rusm_spawn(rusm_node_runtime(node), member, NULL, &pid);
+    if (err == RUSM_OK) {
+        err = rusm_group_join(rusm_node_runtime(node), "cli", pid);
+    }
+    return err != RUSM_OK ? err : rusm_factory_register(node, "broken", broken, NULL);
 }
 
 static void stop(void *state)

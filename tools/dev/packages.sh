@@ -27,7 +27,7 @@ has_clang_rt() {
 # missing_for GROUP: prints the Debian packages that bring what is missing.
 #   build  what the libraries, the tests and the demo need
 #   bench  build, and Erlang, whose processes ours are compared with
-#   test   build, and a C++ compiler for the install test
+#   test   build, a C++ compiler for the install test, and ip for hosts in network namespaces
 #   check  test, and what lint, format, the sanitizers and the fuzzers need
 missing_for() {
     has_header gcc c stdlib.h || echo gcc libc6-dev
@@ -46,6 +46,8 @@ missing_for() {
         return
     fi
     has_header g++ c++ string || echo g++
+    # Only root can make network namespaces; without them their tests skip themselves.
+    { [[ $(id -u) -ne 0 ]] || has ip; } || echo iproute2
     [[ $1 == test ]] && return
     local tool
     for tool in git clang clang-tidy clang-format valgrind shellcheck codespell; do

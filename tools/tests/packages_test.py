@@ -38,7 +38,8 @@ class Packages(TreeTest):
 
     def apt(self, then):
         """apt-get whose first install makes everything appear (arrive), nothing (stay), or update fails (broken)."""
-        tools = "gcc g++ cmake ninja pkg-config git clang clang-tidy clang-format valgrind shellcheck codespell"
+        tools = ("gcc g++ ip cmake ninja pkg-config git clang clang-tidy clang-format valgrind shellcheck "
+                 "codespell")
         arrive = ('case "$*" in *install*) for t in ' + tools + '; do printf "#!/bin/bash\\nexit 0\\n" >"$BIN/$t"; '
                   '/bin/chmod +x "$BIN/$t"; done; '
                   'printf "#!/bin/bash\\necho \'Types: deb\'\\n" >"$BIN/python3"; /bin/chmod +x "$BIN/python3" ;; esac')

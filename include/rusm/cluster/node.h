@@ -57,6 +57,10 @@ typedef struct rusm_node_config {
                            long (600,000) */
     uint32_t discover_ms; /**< files and names given to rusm_node_join() are looked at so often
                              (5,000) */
+    bool crl_strict; /**< let a peer in only if a revocation list of its CA is here whose next update
+                        has not passed. Links that are up stay: an old list says nothing new of them.
+                        Else an old list goes on to be used, and rusm_node_stats.crl_stale counts
+                        (false) */
 } rusm_node_config;
 
 /** Fill cfg with the defaults. Threads: any. */
@@ -202,7 +206,8 @@ typedef struct rusm_node_stats {
     uint64_t dropped_link;   /**< accepted for sending, unacknowledged when the link was lost */
     uint64_t closed_slow;    /**< links closed because too much waited for a peer that takes nothing */
     uint64_t handshakes;     /**< completed, both directions */
-    uint64_t refused_auth;   /**< certificates and hellos refused here */
+    uint64_t refused_auth;   /**< certificates and hellos refused here, and links cut because a
+                                  certificate was revoked or expired */
     uint64_t refused_full;   /**< turned away because of a limit */
     uint64_t refused_duplicate; /**< links closed because another to the same node stays */
     uint64_t protocol_errors;   /**< links closed because the peer broke the protocol */
@@ -213,10 +218,56 @@ typedef struct rusm_node_stats {
                                      may not have */
     uint64_t names_refused;     /**< names of peers over names_max, or that they may not publish */
     uint64_t names_conflicts;   /**< names that processes of this node lost to others */
+    uint64_t crl_stale;         /**< peers let in under a revocation list that is overdue */
+    uint64_t certs_refused;     /**< new certificates that peers showed on a link that is up and that
+                                     are not trusted here; the old ones stay in use */
 } rusm_node_stats;
 
 /** Read the counters of a node. Threads: any. Errors: RUSM_ENOCONTEXT */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_get_stats(rusm_node *node, rusm_node_stats *out_stats);
+
+/**
+ * Replace the identity of a running node: certificate and key, trust anchors, revocation lists.
+ *
+ * New handshakes use the new identity at once. Links that are up stay up: their peers are shown the
+ * new certificate (signed for that link), and judge it by their own anchors. The certificate that
+ * each peer last showed is judged again by the new anchors and lists; a link whose peer is no longer
+ * trusted is closed, and the node-down event (rusm/cluster/events.h) says *revoked* and why.
+ * Afterwards a peer's certificate is watched too: when it, or its CA's, ends, its link is closed.
+ *
+ * On an error nothing has changed.
+ *
+ * Owns:    identity is held; the one before is let go once no handshake or link uses it.
+ * Threads: any. Does not wait for peers; judges one certificate after another, a fraction of a
+ *          millisecond each.
+ * Errors:  RUSM_EAUTH   it is for another cluster, name or role than the node's
+ *          RUSM_ECERT   its certificate has expired or is not valid yet, or is revoked by its own
+ *                       lists
+ *          RUSM_EINVAL, RUSM_ECLOSED, RUSM_ENOCONTEXT, RUSM_ENOMEM
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_reload(rusm_node *node, rusm_identity *identity);
+
+/** Reads an identity anew, wherever it comes from, and calls rusm_node_reload(). It is called on a
+ * thread of the node and should be done in milliseconds. */
+typedef rusm_err (*rusm_reload_fn)(rusm_node *node, void *arg);
+
+/** Let operators ask for a reload (`rusm node reload`): fn is called, and its error, with the text of
+ * rusm_err_detail(), is the answer. NULL: it is refused, as before the first call. Threads: any.
+ * Errors: RUSM_ENOCONTEXT */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_on_reload(rusm_node *node, rusm_reload_fn fn,
+                                                      void *arg);
+
+/** What a node proves itself with and trusts now. */
+typedef struct rusm_node_trust {
+    rusm_cert_info own;      /**< its own certificate; not_after says until when peers let it in */
+    size_t anchors_len;      /**< CAs that are trusted */
+    size_t crls_len;         /**< revocation lists */
+    int64_t crl_next_update; /**< when the first of them is overdue, seconds since 1970; 0: none */
+    uint64_t reloads;        /**< identities that have replaced another */
+} rusm_node_trust;
+
+/** Read what a node trusts. Threads: any. Errors: RUSM_EINVAL, RUSM_ENOCONTEXT */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_get_trust(rusm_node *node, rusm_node_trust *out_trust);
 
 RUSM_END_DECLS
 

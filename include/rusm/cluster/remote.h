@@ -103,6 +103,19 @@ RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_remote_name_list(rusm_node *node, const 
                                                          uint64_t *cursor, rusm_name_info *infos,
                                                          size_t infos_max, int64_t timeout_ms);
 
+/** A group with members, as a node knows it. */
+typedef struct rusm_group_info {
+    char name[RUSM_NAME_MAX + 1];
+    uint64_t members; /**< on all nodes */
+    uint64_t local;   /**< of these, on that node */
+} rusm_group_info;
+
+/** The groups that a node knows, a page at a time, in no order; as rusm_group_list(), with how many
+ * members each has. Nodes that know only protocol version 1 refuse it: RUSM_EINVAL. */
+RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_remote_group_list(rusm_node *node, const char *peer,
+                                                          uint64_t *cursor, rusm_group_info *infos,
+                                                          size_t infos_max, int64_t timeout_ms);
+
 /** Find a registered (first) or else a global name on another node. Errors: RUSM_ENONAME, and those
  * above */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_remote_whereis(rusm_node *node, const char *peer,
@@ -113,6 +126,15 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_remote_whereis(rusm_node *node, const cha
  * above */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_remote_kill(rusm_node *node, const char *peer, rusm_pid pid,
                                                    int64_t timeout_ms);
+
+/**
+ * Ask node peer to read its identity anew (rusm_node_on_reload()). Only an operator may.
+ *
+ * Errors: RUSM_EREFUSED  it has no way to; RUSM_EPERM  we are no operator; what its rusm_node_reload()
+ *         returned, with its text, and then it goes on with what it had; and those above
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_remote_reload(rusm_node *node, const char *peer,
+                                                     int64_t timeout_ms);
 
 RUSM_END_DECLS
 

@@ -93,7 +93,9 @@ RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_group_try_send(rusm_runtime *rt, const c
  * seen twice. Ends with rusm_group_demonitor() or the caller.
  *
  * Members of other nodes join when this node hears of them. They leave, once, when it hears of that
- * or when the link to their node is lost: then before the node-down event of that node.
+ * or when the link to their node is lost: then before the node-down event of that node. A mailbox
+ * that is full of what came from other nodes, twice over (rusm_node_config.mailbox_bytes_max), gets
+ * no more of these; what it loses is counted (rusm_runtime_stats.sends_full).
  *
  * Threads: in context.
  * Returns: as rusm_group_members(); also RUSM_ENOMEM, then nothing is monitored

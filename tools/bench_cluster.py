@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Run the benchmarks of clusters and print their figures as tables for docs/performance.md.
+
+    bench_cluster.py [--runs N] [--build DIR] [--no-save] [ROW...]
+
+Raw results go to bench/results/<date>-<row>.jsonl, one line of JSON for each run, after a line that names machine and
+commit. The row `notice` has its own number of runs, 20 of each kind of failure, or --runs if that is less than 5.
+"""
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+from typing import NamedTuple
+
+from bench_processes import ROOT, RUN_LIMIT_S, Row, number, save
+
+NOTICE_RUNS = 20
+
+
+class Program(NamedTuple):
+    name: str
+    bench: str
+    args: tuple
+    figures: tuple
+
+
+PROGRAMS = (
+    Program("mesh", "mesh", ("5",), ("form_ms", "kib_per_link_end", "idle_cpu_percent", "name_p50_us", "name_p99_us")),
+    Program("cut", "cut", ("5",), ("notice_ms", "deliver_ms", "total_ms", "total_max_ms")),
+    Program("cut-disconnect", "cut", ("5", "--disconnect", "1"), ("notice_ms", "deliver_ms", "total_ms",
+                                                                  "total_max_ms")),
+)
+ROWS = (*(program.name for program in PROGRAMS), "notice")
+
+
+def lines_of(words):
+    run = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10 * RUN_LIMIT_S,
+                         check=False)
+    if run.returncode != 0:
+        sys.exit(f"bench_cluster: {' '.join(words)} failed ({run.returncode}):\n{run.stderr}{run.stdout}")
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def keep(name, lines, options):
+    if not options.no_save:
+        save(Row(name, name, (), ()), lines)
+
+
+def run_program(program, options):
+    words = [str(options.build / "bench" / program.bench), *program.args, "--json"]
+    results = [{"run": turn + 1, **lines_of(words)[-1]} for turn in range(options.runs)]
+    for figure in program.figures:
+        values = [result[figure] for result in results]
+        print(f"| {program.name} | {figure} | {number(statistics.median(values))} | {number(min(values))} to "
+              f"{number(max(values))} |", flush=True)
+    keep(program.name, results, options)
+
+
+def run_notice(options):
+    runs = options.runs if options.runs < 5 else NOTICE_RUNS
+    results = lines_of([str(ROOT / "bench/notice.py"), "--runs", str(runs), "--build", str(options.build), "--json"])
+    print(f"\n| what became of the peer ({runs} runs each) | noticed after, in ticks: least, median, most | cause | in "
+          "words |\n| --- | --- | --- | --- |")
+    for result in results:
+        causes = ", ".join(f"{cause} {count}" for cause, count in result["causes"].items())
+        print(f"| {result['kind']} | {result['min_ticks']:.3f}, {result['median_ticks']:.3f}, "
+              f"{result['max_ticks']:.3f} | {causes} | {result['text']} |", flush=True)
+    keep("notice", results, options)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Benchmarks of clusters.")
+    parser.add_argument("--runs", type=int, default=5, help="of each program; the median is what counts (5)")
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release", help="build tree (build/release)")
+    parser.add_argument("--no-save", action="store_true", help="do not write bench/results")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"default: all: {', '.join(ROWS)}")
+    options = parser.parse_args()
+    rows = options.rows or ROWS
+    if set(rows) - set(ROWS) or options.runs < 1:
+        parser.error(f"rows are {', '.join(ROWS)}; runs at least 1")
+    if any(program.name in rows for program in PROGRAMS):
+        print("| benchmark | figure | median | range |\n| --- | --- | --- | --- |", flush=True)
+    for program in PROGRAMS:
+        if program.name in rows:
+            run_program(program, options)
+    if "notice" in rows:
+        run_notice(options)
+
+
+if __name__ == "__main__":
+    main()
