@@ -13,6 +13,7 @@
 #include "otp/sched.h"
 
 #include <string.h>
+#include <time.h>
 
 struct shell {
     struct rusmi_list node; /* of life->drivers */
@@ -78,6 +79,8 @@ void __real_rusm_driver_set_timer(rusm_driver *driver, rusm_time at_ns);
 void __wrap_rusm_driver_set_timer(rusm_driver *driver, rusm_time at_ns);
 rusm_time __real_rusm_now(void);
 rusm_time __wrap_rusm_now(void);
+int __real_clock_gettime(clockid_t clock, struct timespec *out);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *out);
 uint64_t __real_rusmi_ref_new(void);
 uint64_t __wrap_rusmi_ref_new(void);
 ssize_t __real_getrandom(void *buf, size_t len, unsigned flags);
@@ -174,6 +177,25 @@ rusm_time __wrap_rusm_now(void)
     struct sim_life *life = sim == NULL ? NULL : sim_here();
 
     return __real_rusm_now() + (life == NULL ? 0 : life->offset);
+}
+
+/* The time of day begins when the program first looks at it, and goes with the virtual clock. */
+int __wrap_clock_gettime(clockid_t clock, struct timespec *out)
+{
+    static time_t begun_s;
+    rusm_time now;
+
+    if (sim == NULL || sim->pool == NULL || clock != CLOCK_REALTIME) {
+        return __real_clock_gettime(clock, out);
+    }
+    if (begun_s == 0) {
+        (void)__real_clock_gettime(clock, out);
+        begun_s = out->tv_sec;
+    }
+    now = rusm_test_now(sim->pool);
+    out->tv_sec = begun_s + (time_t)(now / SIM_S);
+    out->tv_nsec = (long)(now % SIM_S);
+    return 0;
 }
 
 ssize_t __wrap_getrandom(void *buf, size_t len, unsigned flags)
