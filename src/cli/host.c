@@ -33,6 +33,9 @@
 #define BACK_OFF_MAX_MS   5000
 #define ATTEMPT_MS        5000
 #define NS_PER_MS         1000000u
+/* How often joined addresses are looked at for trouble, and of how many at a time it is told. */
+#define LOOK_MS      1000
+#define TROUBLES_MAX 64
 /* What was accepted for other nodes has so long to be handed over when the node ends. */
 #define LEAVE_MS 5000
 
@@ -187,17 +190,66 @@ static rusm_err start_dials(struct host *host)
 
 /* ---- who comes and goes */
 
+/* Joined addresses whose trouble has been told, and not yet a link. */
+struct troubles {
+    char addresses[TROUBLES_MAX][RUSM_ADDRESS_MAX];
+    size_t len;
+};
+
+static size_t find_trouble(const struct troubles *troubles, const char *address)
+{
+    size_t at = 0;
+
+    while (at < troubles->len && strcmp(troubles->addresses[at], address) != 0) {
+        at++;
+    }
+    return at;
+}
+
+/* Say once for each address that is joined and fails what is wrong, and again after a success. */
+static void tell_troubles(struct troubles *troubles)
+{
+    rusm_wanted_info infos[8];
+    uint64_t cursor = 0;
+
+    do {
+        ptrdiff_t len = rusm_wanted_list(NULL, &cursor, infos, 8);
+
+        for (ptrdiff_t i = 0; i < len; i++) {
+            size_t at = find_trouble(troubles, infos[i].address);
+
+            if (infos[i].state == RUSM_WANTED_UP && at < troubles->len) {
+                memmove(troubles->addresses[at], troubles->addresses[--troubles->len],
+                        RUSM_ADDRESS_MAX);
+            } else if (infos[i].joined && infos[i].state != RUSM_WANTED_SELF &&
+                       infos[i].problem[0] != '\0' && at == troubles->len && at < TROUBLES_MAX) {
+                memcpy(troubles->addresses[troubles->len++], infos[i].address, RUSM_ADDRESS_MAX);
+                rusmi_say("no link to %s yet: %s", infos[i].address, infos[i].problem);
+            }
+        }
+    } while (cursor != 0);
+}
+
 static void watch_main(void *arg)
 {
     const struct host *host = arg;
-    rusm_msg *msg;
+    struct troubles *troubles = rusm_alloc(sizeof(*troubles));
+    rusm_err err = RUSM_OK;
 
-    if (rusm_monitor_nodes(true) != RUSM_OK) {
+    if (troubles == NULL || rusm_monitor_nodes(true) != RUSM_OK) {
         return;
     }
-    while (rusm_receive(&msg, RUSM_INFINITY) == RUSM_OK) {
-        const rusm_node_event *event = rusm_msg_node_event(msg);
+    troubles->len = 0;
+    while (err == RUSM_OK || err == RUSM_ETIMEOUT) {
+        const rusm_node_event *event;
+        rusm_msg *msg;
 
+        err = rusm_receive(&msg, host->args->join.len != 0 ? LOOK_MS : RUSM_INFINITY);
+        if (err != RUSM_OK) {
+            tell_troubles(troubles);
+            continue;
+        }
+        event = rusm_msg_node_event(msg);
         if (event != NULL && event->up) {
             tell(host, "node-up %s", event->node);
         } else if (event != NULL) {

@@ -43,7 +43,8 @@
 
 struct rusmi_core;
 
-#define RUSMI_TEXT_MAX ((size_t)384) /* an explanation, with its NUL */
+#define RUSMI_TEXT_MAX    ((size_t)384) /* an explanation, with its NUL */
+#define RUSMI_PROBLEM_MAX ((size_t)160) /* one that is kept, with its NUL */
 
 /* All texts are copied. */
 struct rusmi_core_config {
@@ -155,7 +156,7 @@ enum rusmi_action_kind {
     RUSMI_ACTION_REGISTERED, /* ref, err, text: a registration that asked the peers is done */
     RUSMI_ACTION_CERTIFICATE, /* conn, certificate: the peer shows a new one; judging it is the
                                 caller's */
-    RUSMI_ACTION_CONFLICT,   /* ref: the serial of a local process that has lost a name; text: the
+    RUSMI_ACTION_CONFLICT,    /* ref: the serial of a local process that has lost a name; text: the
                                 name; pid: the process that has it now; peer: its node */
 };
 
@@ -366,6 +367,24 @@ size_t rusmi_core_list_names(const struct rusmi_core *core, uint64_t *cursor,
                              struct rusmi_core_owner *owners, size_t owners_max);
 size_t rusmi_core_list_peers(const struct rusmi_core *core, uint64_t *cursor,
                              struct rusmi_core_peer *peers, size_t peers_max);
+
+/* An address that is looked for, see rusmi_core_want. */
+struct rusmi_core_wanted {
+    const char *address;
+    const char *name;    /* who was or is said to be there; may be empty */
+    const char *problem; /* of the last dial; may be empty */
+    rusm_err err;        /* the same */
+    bool configured;     /* the user wants it; else a member was there, or is said to be */
+    bool self;           /* it is our own: not dialled */
+    bool dialing;
+    bool up; /* the node of that name has a link */
+    unsigned failures;
+    rusm_time next; /* the next dial; RUSMI_TIME_NEVER: none is planned */
+};
+
+/* A page, as above; O(addresses). */
+size_t rusmi_core_list_wanted(const struct rusmi_core *core, uint64_t *cursor,
+                              struct rusmi_core_wanted *wanteds, size_t wanteds_max);
 
 void rusmi_core_get_stats(const struct rusmi_core *core, struct rusmi_core_stats *out_stats);
 

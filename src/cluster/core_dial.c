@@ -26,7 +26,7 @@ static void dial_end(struct rusmi_core *core, struct dial *dial, rusm_err err, c
     struct rusmi_action *action = dial->done;
 
     if (dial->wanted != NULL) {
-        rusmi_mesh_dialed(core, dial->wanted, err, peer);
+        rusmi_mesh_dialed(core, dial->wanted, err, peer, text);
     } else {
         action->ref = dial->ref;
         action->err = err;

@@ -13,6 +13,7 @@
  */
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "cluster/core_state.h"
 
 #include <stdio.h>
@@ -65,6 +66,7 @@ static struct wanted *wanted_new(struct rusmi_core *core, const char *address)
     }
     (void)snprintf(wanted->address, sizeof(wanted->address), "%s", address);
     wanted->deadline.kind = DEADLINE_WANTED;
+    wanted->id = ++core->mesh.wanted_last;
     rusmi_list_init(&wanted->in_all);
     rusmi_list_init(&wanted->in_dialing);
     if (!rusmi_map_insert(&core->mesh.by_address, &wanted->by_address, wanted->address,
@@ -480,10 +482,14 @@ void rusmi_mesh_down(struct rusmi_core *core, struct conn *conn, rusm_time now,
 /* ---- dials ----------------------------------------------------------------------------------- */
 
 void rusmi_mesh_dialed(struct rusmi_core *core, struct wanted *wanted, rusm_err err,
-                       const char *peer)
+                       const char *peer, const char *text)
 {
+    size_t len = err == RUSM_OK ? 0 : rusmi_utf8_cut(text, strlen(text), RUSMI_PROBLEM_MAX - 1);
+
     wanted->dial = NULL;
     wanted->err = err;
+    memcpy(wanted->problem, text, len);
+    wanted->problem[len] = '\0';
     if (err == RUSM_OK) {
         (void)snprintf(wanted->name, sizeof(wanted->name), "%s", peer);
     }
@@ -568,7 +574,7 @@ void rusmi_mesh_expired(struct rusmi_core *core, struct wanted *wanted, rusm_tim
         rusmi_list_push(&core->mesh.dialing, &wanted->in_dialing);
         if (rusmi_dial_wanted(core, wanted, now + ms(2 * (uint64_t)core->cfg.hello_ms), out) !=
             RUSM_OK) {
-            rusmi_mesh_dialed(core, wanted, RUSM_ENOMEM, "");
+            rusmi_mesh_dialed(core, wanted, RUSM_ENOMEM, "", "out of memory");
         }
     }
 }
@@ -749,4 +755,38 @@ bool rusmi_mesh_forget(struct rusmi_core *core, const char *name, rusm_time now,
         }
     }
     return found;
+}
+
+size_t rusmi_core_list_wanted(const struct rusmi_core *core, uint64_t *cursor,
+                              struct rusmi_core_wanted *wanteds, size_t wanteds_max)
+{
+    uint64_t after = *cursor;
+    size_t len = 0;
+
+    *cursor = 0;
+    for (const struct rusmi_list *node = core->mesh.all.next; node != &core->mesh.all;
+         node = node->next) {
+        const struct wanted *wanted = rusmi_container(node, struct wanted, in_all);
+
+        if (wanted->id <= after) {
+            continue;
+        }
+        if (len == wanteds_max) {
+            *cursor = after;
+            return len;
+        }
+        after = wanted->id;
+        wanteds[len++] = (struct rusmi_core_wanted){
+            .address = wanted->address,
+            .name = wanted->name,
+            .problem = wanted->problem,
+            .err = wanted->err,
+            .configured = wanted->configured != 0,
+            .self = wanted->self,
+            .dialing = wanted->dial != NULL,
+            .up = rusmi_peer_find(core, wanted->name) != NULL,
+            .failures = wanted->failures,
+            .next = wanted->deadline.place == 0 ? RUSMI_TIME_NEVER : wanted->deadline.at};
+    }
+    return len;
 }

@@ -142,12 +142,14 @@ struct wanted {
     struct rusmi_map_entry by_address;
     struct rusmi_list in_all, in_dialing; /* in mesh.dialing or mesh.ended */
     struct rusmi_deadline deadline;
+    uint64_t id; /* larger than all before: a cursor */
     char address[RUSMI_WIRE_ADDRESS_MAX + 1];
     char name[RUSM_NAME_MAX + 1]; /* who answered there, or who is said to; empty: unknown */
     uint64_t incarnation;         /* the same; 0: unknown */
     struct dial *dial;
     rusm_err err;       /* of the last dial */
-    unsigned failures;  /* in a row */
+    char problem[RUSMI_PROBLEM_MAX]; /* of the last dial; empty: it led to a link */
+    unsigned failures;               /* in a row */
     rusm_time tried_at; /* when the last dial ended */
     unsigned configured;
     bool known;
@@ -165,6 +167,7 @@ struct mesh {
     struct rusmi_list ended;   /* whose dial is over, until the end of the step */
     size_t configured_len, known_len, orphans_len;
     struct rusmi_deadline gossip;
+    uint64_t wanted_last;
     uint64_t apart[RUSMI_APART_MAX];
     size_t apart_next;
 };
@@ -296,7 +299,7 @@ void rusmi_mesh_down(struct rusmi_core *core, struct conn *conn, rusm_time now,
                      struct rusmi_actions *out);
 /* A dial for `wanted` is over; peer is the node's name if err is RUSM_OK. */
 void rusmi_mesh_dialed(struct rusmi_core *core, struct wanted *wanted, rusm_err err,
-                       const char *peer);
+                       const char *peer, const char *text);
 /* Stop looking for a node; true if it was looked for. */
 bool rusmi_mesh_forget(struct rusmi_core *core, const char *name, rusm_time now,
                        struct rusmi_actions *out);

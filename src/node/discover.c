@@ -27,6 +27,9 @@
 #define FILE_MAX ((size_t)256 * 1024)
 #define SRVS_MAX 64
 
+_Static_assert(sizeof(((rusm_wanted_info *)0)->problem) == RUSMI_PROBLEM_MAX,
+               "a problem fits as it is");
+
 enum source {
     SOURCE_LIST,
     SOURCE_FILE,
@@ -463,6 +466,56 @@ ptrdiff_t rusm_join_list(rusm_node *node, rusm_join_info *infos, size_t infos_ma
     }
     rusmi_lock_give(&node->lock);
     return (ptrdiff_t)len;
+}
+
+static void fill_wanted(const struct rusmi_core_wanted *wanted, rusm_wanted_info *info,
+                        rusm_time now)
+{
+    *info = (rusm_wanted_info){.joined = wanted->configured,
+                               .state = wanted->self      ? RUSM_WANTED_SELF
+                                        : wanted->up      ? RUSM_WANTED_UP
+                                        : wanted->dialing ? RUSM_WANTED_DIALING
+                                                          : RUSM_WANTED_WAITING,
+                               .failures = wanted->failures,
+                               .next_ms = -1,
+                               .err = wanted->err};
+    if (wanted->next != RUSMI_TIME_NEVER) {
+        info->next_ms = wanted->next > now ? (int64_t)((wanted->next - now) / 1000000) : 0;
+    }
+    (void)snprintf(info->address, sizeof(info->address), "%s", wanted->address);
+    (void)snprintf(info->node, sizeof(info->node), "%s", wanted->name);
+    (void)snprintf(info->problem, sizeof(info->problem), "%s", wanted->problem);
+}
+
+ptrdiff_t rusm_wanted_list(rusm_node *node, uint64_t *cursor, rusm_wanted_info *infos,
+                           size_t infos_max)
+{
+    enum {
+        STEP = 32
+    };
+    struct rusmi_core_wanted wanteds[STEP];
+    size_t done = 0, got;
+
+    node = rusmi_node_resolve(node);
+    if (node == NULL) {
+        return RUSM_ENOCONTEXT;
+    }
+    if (cursor == NULL || infos == NULL || infos_max == 0) {
+        return rusm_set_err_detail(RUSM_EINVAL, "a list needs a cursor and room for records");
+    }
+    do {
+        size_t want = infos_max - done < STEP ? infos_max - done : STEP;
+        rusm_time now = rusm_now();
+
+        rusmi_lock_take(&node->lock);
+        got = rusmi_core_list_wanted(node->core, cursor, wanteds, want);
+        for (size_t i = 0; i < got; i++) {
+            fill_wanted(&wanteds[i], &infos[done + i], now);
+        }
+        rusmi_lock_give(&node->lock);
+        done += got;
+    } while (*cursor != 0 && got != 0 && done < infos_max);
+    return (ptrdiff_t)done;
 }
 
 void rusmi_joins_fini(rusm_node *node)

@@ -252,7 +252,8 @@ await meshed
 run 0 peers --at "$address" --json
 json '{p["name"]: p["listen"] for p in d} == {"london": "'"$london"'", "tokyo": "'"$tokyo"'"}'
 stop oslo TERM
-start oslo --join "$london" --no-mesh
+start oslo --join "$london,127.0.0.1:1" --no-mesh
+await grep -q '^rusm: no link to 127.0.0.1:1 yet: .*nothing listens at 127.0.0.1:1' "$work/oslo.log"
 only_london() { [[ $("$rusm" peers --at "$address" --json 2>/dev/null) == *'"name":"london"'* ]]; }
 await only_london
 run 0 peers --at "$address" --json

@@ -267,6 +267,17 @@ static void test_file_of_addresses_is_followed(void **state)
     wait_join(a, 1, "No such file"); /* what is known stays */
 }
 
+static bool first_failed_twice(void *arg)
+{
+    struct support_node *node = arg;
+    rusm_wanted_info info;
+    uint64_t cursor = 0;
+
+    assert_int_equal(rusm_wanted_list(node->node, &cursor, &info, 1), 1);
+    return info.failures >= 2 && info.err != RUSM_OK &&
+           strstr(info.problem, "nothing listens at 127.0.0.1:1") != NULL;
+}
+
 static void test_names_are_resolved(void **state)
 {
     struct support_node *a = start(state, "a"), *b = start(state, "b");
@@ -276,6 +287,34 @@ static void test_names_are_resolved(void **state)
     join(a, spec);
     support_wait_peer(a, "b", true);
     wait_join(a, 1, NULL);
+}
+
+/* What goes wrong with an address is said, and ends with a link. */
+static void test_wanted_addresses_are_listed(void **state)
+{
+    struct support_node *a = start(state, "a"), *b = start(state, "b");
+    rusm_wanted_info infos[4];
+    char spec[256];
+    uint64_t cursor = 0;
+
+    (void)snprintf(spec, sizeof(spec), "127.0.0.1:1,%s,%s", rusm_node_address(b->node),
+                   rusm_node_address(a->node));
+    join(a, spec);
+    support_wait_peers(a, 1);
+    assert_true(support_wait(first_failed_twice, a));
+    assert_int_equal(rusm_wanted_list(a->node, &cursor, infos, 1), 1);
+    assert_true(cursor != 0);
+    assert_string_equal(infos[0].address, "127.0.0.1:1");
+    assert_true(infos[0].joined && infos[0].node[0] == '\0');
+    assert_true(infos[0].state == RUSM_WANTED_WAITING || infos[0].state == RUSM_WANTED_DIALING);
+    assert_int_equal(rusm_wanted_list(a->node, &cursor, infos, 4), 1);
+    assert_true(cursor == 0); /* its own address is not among them */
+    assert_string_equal(infos[0].address, rusm_node_address(b->node));
+    assert_string_equal(infos[0].node, "b");
+    assert_int_equal(infos[0].state, RUSM_WANTED_UP);
+    assert_int_equal(infos[0].next_ms, -1);
+    assert_string_equal(infos[0].problem, "");
+    assert_int_equal(rusm_wanted_list(a->node, NULL, infos, 4), RUSM_EINVAL);
 }
 
 static void test_bad_specs_are_refused(void **state)
@@ -438,6 +477,7 @@ int main(void)
         TEST(test_leave_hands_over_what_was_accepted),
         TEST(test_file_of_addresses_is_followed),
         TEST(test_names_are_resolved),
+        TEST(test_wanted_addresses_are_listed),
         TEST(test_bad_specs_are_refused),
         TEST(test_bad_settings_are_refused),
         TEST(test_advertised_address_is_what_peers_see),

@@ -71,6 +71,37 @@ typedef struct rusm_join_info {
 RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_join_list(rusm_node *node, rusm_join_info *infos,
                                                   size_t infos_max);
 
+/** What becomes of an address that is looked for. */
+typedef enum rusm_wanted_state {
+    RUSM_WANTED_UP = 0,      /**< its node has a link */
+    RUSM_WANTED_DIALING = 1, /**< a dial is under way */
+    RUSM_WANTED_WAITING = 2, /**< for the next dial, in next_ms */
+    RUSM_WANTED_SELF = 3,    /**< it is this node's own: it is not dialled */
+} rusm_wanted_state;
+
+/** An address that the node looks at for members, as it was at some moment during the call. */
+typedef struct rusm_wanted_info {
+    char address[RUSM_ADDRESS_MAX];
+    char node[RUSM_NAME_MAX + 1]; /**< who was there last, or is said to be; may be empty */
+    bool joined; /**< a spec of rusm_node_join() leads to it; else a member was there
+                                     before it was lost, or peers say that one is */
+    rusm_wanted_state state;
+    uint32_t failures; /**< dials in a row that led to no link */
+    int64_t next_ms;   /**< until the next dial; -1: none is planned */
+    rusm_err err;      /**< of the last dial */
+    char problem[160]; /**< the same in words; empty if it led to a link */
+} rusm_wanted_info;
+
+/**
+ * List the addresses that a node looks for, oldest first, a page at a time; cursors as in
+ * rusm_process_list().
+ *
+ * Threads: any. Never blocks. Takes time in proportion to all that there are.
+ * Returns: how many records were written, or RUSM_ENOCONTEXT, RUSM_EINVAL
+ */
+RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_wanted_list(rusm_node *node, uint64_t *cursor,
+                                                    rusm_wanted_info *infos, size_t infos_max);
+
 /**
  * Leave the cluster for good. Every peer is told, reports the node as *left*, and does not look for
  * it any more; those that name its address in a spec of theirs look there slowly, for its successor.
