@@ -165,12 +165,16 @@ static void ask(struct world *world, const char *peer)
     }
 }
 
-/* A name of ours, and some that the peers are asked for: "a" to "c", with ids 0 to 2. */
+/* A member of ours, a name of ours, and some names that the peers are asked for: "a" to "c", with
+ * ids 0 to 2. */
 static void publish(struct world *world)
 {
+    const struct rusmi_group_change member = {"room", 4, 8, true};
     struct rusmi_actions actions;
 
     rusmi_actions_init(&actions);
+    rusmi_assert(rusmi_core_groups(world->core, &member, 1, world->now, &actions) == 1);
+    act(world, &actions);
     rusmi_assert(rusmi_core_register(world->core, "own", 8, world->now, &actions) == RUSM_OK);
     act(world, &actions);
     for (unsigned i = 0; i < ASKS; i++) {
