@@ -123,9 +123,9 @@ class Churn(World):
     """A hundred restarts: no descriptor, process or table of the others grows."""
 
     def runTest(self):
-        a, b = self.mesh(2)
+        a, b = self.mesh(2, tick=1000)
         rounds, seen = (100 if Settings.long else 16), []
-        c = self.node("c")
+        c = self.node("c", tick=1000)
         for i in range(rounds):
             c.join(a.address)
             for node in (a, b):
