@@ -69,8 +69,7 @@ struct support_proxy {
     uint8_t (*bufs)[DATAGRAM_MAX + 1];
 };
 
-/* ---- datagrams in flight: a heap by time --------------------------------------------------------
- */
+/* ---- datagrams in flight: a heap by time ----------------------------------------------------- */
 
 static bool is_before(const struct flight *a, const struct flight *b)
 {
@@ -130,7 +129,7 @@ static struct flight *heap_pop(struct support_proxy *proxy)
     }
 }
 
-/* ---- sockets ---------------------------------------------------------------------------------- */
+/* ---- sockets --------------------------------------------------------------------------------- */
 
 /* More than the system allows everybody, where it lets us: a test must lose only what it says. */
 static void widen(int fd)
@@ -215,7 +214,7 @@ static struct client *client_numbered(struct support_proxy *proxy, uint64_t numb
     return NULL;
 }
 
-/* ---- the fate of a datagram ------------------------------------------------------------------- */
+/* ---- the fate of a datagram ------------------------------------------------------------------ */
 
 /* What is drawn for a datagram, whatever the settings are: each costs as many draws. */
 struct draws {
@@ -349,7 +348,7 @@ static void take(struct support_proxy *proxy, struct client *client, enum suppor
     }
 }
 
-/* ---- forwarding ------------------------------------------------------------------------------- */
+/* ---- forwarding ------------------------------------------------------------------------------ */
 
 /* Read what a socket has: the front one (client NULL) or that of a client. */
 static void drain(struct support_proxy *proxy, struct client *client, rusm_time now)
@@ -498,7 +497,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* ---- the calls -------------------------------------------------------------------------------- */
+/* ---- the calls ------------------------------------------------------------------------------- */
 
 static int start(struct support_proxy *proxy)
 {

@@ -2,7 +2,7 @@
 /*
  * A bad network between two nodes: a thread that forwards UDP datagrams between whoever dials its
  * address and one target, each dialer by a socket of its own, and loses, delays, duplicates,
- * reorders, corrupts, slows down or cuts off what it carries, each direction by settings of its own.
+ * reorders, corrupts, slows down or cuts off what it carries, each direction by its own settings.
  *
  * Datagrams stay whole: nothing is coalesced on receiving or segmented on sending, so each of them
  * meets its own fate. A fate is drawn from a generator of its dialer and direction, which is seeded
