@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rusm ps, peers, names, groups, whereis: looking into a running node. Lists are fetched and printed page
- * by page. When a page can not be had, the JSON list is left open on purpose: a reader that takes
- * half a list for the whole would be worse than one that complains.
+ * rusm ps, peers, names, groups, whereis: looking into a running node. Lists are fetched and
+ * printed page by page. When a page can not be had, the JSON list is left open on purpose: a
+ * reader that takes half a list for the whole would be worse than one that complains.
  */
 #include "cli/attach.h"
 #include "cli/commands.h"

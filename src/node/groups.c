@@ -17,6 +17,9 @@
 
 #include <string.h>
 
+/* Pieces of news that one run of the driver tells; then others have their turn. */
+#define PIECES_MAX 32u
+
 /* Without memory for news, it is tried again after so long. */
 #define AGAIN_NS ((rusm_time)100 * 1000 * 1000)
 
@@ -72,7 +75,7 @@ rusm_time rusmi_groups_drain(rusm_node *node, rusm_time now)
     }
     /* Before looking: what comes after this is told of again. */
     atomic_store(&news->pending, false);
-    for (;;) {
+    for (unsigned pieces = 0; pieces < PIECES_MAX; pieces++) {
         if (news->told == news->len) {
             news->told = 0;
             news->len = rusm_runtime_group_take(node->runtime, news->changes, RUSMI_NEWS_MAX);
@@ -85,6 +88,9 @@ rusm_time rusmi_groups_drain(rusm_node *node, rusm_time now)
             return now + AGAIN_NS;
         }
     }
+    atomic_store(&news->pending, true);
+    rusmi_endpoint_post(node);
+    return RUSMI_TIME_NEVER;
 }
 
 /* ---- theirs ---------------------------------------------------------------------------------- */
