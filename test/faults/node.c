@@ -63,7 +63,7 @@ static void say_err(const char *event, const char *subject, rusm_err err)
                err == RUSM_OK ? "" : faults_text(rusm_err_detail(), detail, sizeof(detail)));
 }
 
-/* ---- processes that serve --------------------------------------------------------------------- */
+/* ---- processes that serve -------------------------------------------------------------------- */
 
 static void run_echo(void *arg)
 {
@@ -129,7 +129,7 @@ static void serve(rusm_node *node, const char *name, rusm_process_fn fn)
     }
 }
 
-/* ---- commands that block ---------------------------------------------------------------------- */
+/* ---- commands that block --------------------------------------------------------------------- */
 
 static void do_connect(const struct job *job)
 {
@@ -241,7 +241,7 @@ static void do_watch(const struct job *job)
                rusm_reason_name(reason));
 }
 
-/* ---- commands that do not --------------------------------------------------------------------- */
+/* ---- commands that do not -------------------------------------------------------------------- */
 
 static void do_join(const struct job *job)
 {
@@ -435,7 +435,7 @@ static bool obey(rusm_node *node, const char *line)
     return words == 0;
 }
 
-/* ---- begin and end ---------------------------------------------------------------------------- */
+/* ---- begin and end --------------------------------------------------------------------------- */
 
 static int issue(const char *folder, char **names, int names_len)
 {

@@ -47,7 +47,7 @@ struct beater {
 static struct heart heart;
 static struct beater beater;
 
-/* ---- words ------------------------------------------------------------------------------------ */
+/* ---- words ----------------------------------------------------------------------------------- */
 
 const char *faults_text(const char *text, char *out, size_t out_len)
 {
@@ -81,7 +81,7 @@ void faults_die(const char *what)
     exit(1);
 }
 
-/* ---- the heart -------------------------------------------------------------------------------- */
+/* ---- the heart ------------------------------------------------------------------------------- */
 
 static void violation(const char *what, const char *node, uint64_t expected, uint64_t got)
 {
@@ -278,7 +278,7 @@ static void run_heart(void *arg)
     }
 }
 
-/* ---- the beater ------------------------------------------------------------------------------- */
+/* ---- the beater ------------------------------------------------------------------------------ */
 
 static uint64_t *number_for(const char *peer)
 {
