@@ -732,8 +732,7 @@ void rusmi_core_unwant(struct rusmi_core *core, const char *address, rusm_time n
     wanted->configured--;
     if (wanted->configured == 0) {
         core->mesh.configured_len--;
-        wanted->self = false;
-        if (!wanted->known) {
+        if (!wanted->known || wanted->self) { /* what never gets better is kept for the user only */
             wanted_cancel(core, wanted, now, out);
             wanted_del(core, wanted);
         }
