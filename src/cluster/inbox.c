@@ -53,9 +53,8 @@ rusm_err rusmi_inbox_init(struct rusmi_inbox *ib, const struct rusmi_inbox_confi
     size_t streams = cfg->streams_max;
 
     /*
-     * The pool is megabytes of which few are ever used. It is not cleared: memory that the allocator
-     * has had before would be touched by that, and cost what it says. An entry is set when it is
-     * used.
+     * The pool is megabytes of which few are ever used. It is not cleared: memory that was
+     * used before would be touched by that, and cost what it says. An entry is set when it is used.
      */
     rusmi_assert(streams >= 64 && streams < UINT32_MAX && (streams & (streams - 1)) == 0);
     rusmi_assert(cfg->deliver != NULL);

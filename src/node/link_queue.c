@@ -15,8 +15,8 @@
 #define QUEUE_OVERHEAD (sizeof(struct rusmi_out) + 32)
 
 /*
- * Signals never wait for room: what a process has ended with is told. A peer that lets so many times
- * queue_bytes_max of them wait does not read, and its link is closed, which tells all at once.
+ * Signals never wait for room: what a process has ended with is told. A peer that lets so many
+ * times queue_bytes_max of them wait does not read; its link is closed, which tells all at once.
  */
 #define SIGNALS_QUEUES 16u
 

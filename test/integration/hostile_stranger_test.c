@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Strangers: peers that have nothing but a socket. What they send is counted and dropped, or answered
- * by less; what they hold is bounded; and a good node comes in meanwhile.
+ * Strangers: peers that have nothing but a socket. What they send is counted and dropped, or
+ * answered by less; what they hold is bounded; and a good node comes in meanwhile.
  * docs/design/hostile.md has the table.
  */
 #include <setjmp.h>

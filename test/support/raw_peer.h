@@ -92,8 +92,8 @@ void support_raw_stream(struct support_raw *raw, const void *data, size_t len);
 size_t support_raw_message(uint8_t *data, size_t data_len, const char *to, const void *body,
                            size_t len);
 
-/* Queue a message with that head (previous is put in front) and body, well-formed or not as the head
- * is: what an honest peer would not say. */
+/* Queue a message with that head (previous is put in front) and body, well-formed or not: what an
+ * honest peer would not say. */
 void support_raw_head(struct support_raw *raw, const struct rusmi_message_head *head,
                       const void *body);
 
