@@ -40,6 +40,7 @@ static int setup(void **state)
 
     cfg.hello_ms = SUPPORT_DEADLINE_MS; /* nothing here may be a matter of time */
     cfg.names_max = NAMES_MAX;
+    cfg.groups_max = NAMES_MAX;
     cfg.requests_max = 64;
     cfg.mailbox_high = 1000;
     cfg.mailbox_bytes_max = (uint64_t)16 << 20;
@@ -266,6 +267,92 @@ static void names_that_come_and_go_are_bounded(void **state)
     support_expect_harm(scene, (struct support_harm){0});
     assert_int_equal(support_stats(scene->target).names_refused, 0);
 }
+
+/* ---- groups ---------------------------------------------------------------------------------- */
+
+/* Processes of the peer join (or leave) groups: many different ones, or all the same. */
+static void say_groups(struct support_scene *scene, struct support_raw *raw,
+                       enum rusmi_frame_type type, uint64_t first, const char *group)
+{
+    struct rusmi_group_entry entries[RUSMI_GROUPS_MAX];
+    char names[RUSMI_GROUPS_MAX][32];
+    struct rusmi_frame frame = {.type = type};
+
+    for (size_t i = 0; i < RUSMI_GROUPS_MAX; i++) {
+        int len = group != NULL ? snprintf(names[i], sizeof(names[i]), "%s", group)
+                                : snprintf(names[i], sizeof(names[i]), "group %llu",
+                                           (unsigned long long)(first + i) & 0xffffff);
+
+        entries[i] = (struct rusmi_group_entry){
+            .group = names[i], .group_len = (size_t)len, .serial = 1 + first + i};
+    }
+    frame.u.groups.entries = entries;
+    frame.u.groups.len = RUSMI_GROUPS_MAX;
+    support_say(scene, raw, &frame, 1);
+    scene->bad += RUSMI_GROUPS_MAX - 1;
+}
+
+static void say_million_memberships(struct support_scene *scene, struct support_liar *liar,
+                                    struct support_raw *raw)
+{
+    say_groups(scene, raw, RUSMI_FRAME_GROUPS_ADD, liar->number, NULL);
+    liar->number += RUSMI_GROUPS_MAX;
+}
+
+static void a_million_memberships_are_bounded(void **state)
+{
+    struct support_scene *scene = *state;
+    struct support_liar liar = {.say = say_million_memberships};
+
+    support_lie(scene, "a million memberships", &liar, 1000000, (size_t)64 << 20);
+    assert_int_equal(liar.links_lost, 0);
+    assert_true(support_stats(scene->target).groups_refused > 500000);
+}
+
+static void monitor_and_sleep(void *arg)
+{
+    rusm_ref ref;
+
+    atomic_store((atomic_bool *)arg, rusm_group_monitor("watched", &ref, NULL, 0) == 0);
+    sleep_for_ever(NULL);
+}
+
+static bool is_true(void *arg)
+{
+    return atomic_load((atomic_bool *)arg);
+}
+
+static void say_comings_and_goings(struct support_scene *scene, struct support_liar *liar,
+                                   struct support_raw *raw)
+{
+    say_groups(scene, raw, RUSMI_FRAME_GROUPS_ADD, liar->number, "watched");
+    say_groups(scene, raw, RUSMI_FRAME_GROUPS_DEL, liar->number, "watched");
+    liar->number += 7;
+}
+
+/* All of it is news for a process that does not read: its mailbox takes so much and no more. */
+static void members_that_come_and_go_are_bounded(void **state)
+{
+    struct support_scene *scene = *state;
+    struct support_liar liar = {.say = say_comings_and_goings};
+    static atomic_bool watched;
+    rusm_runtime_stats stats;
+    rusm_pid pid;
+
+    atomic_store(&watched, false);
+    assert_int_equal(rusm_spawn(scene->target->runtime, monitor_and_sleep, &watched, &pid),
+                     RUSM_OK);
+    assert_true(support_wait(is_true, &watched));
+    support_lie(scene, "members that come and go", &liar, 2000000, (size_t)96 << 20);
+    assert_int_equal(liar.links_lost, 0);
+    support_expect_harm(scene, (struct support_harm){0});
+    assert_int_equal(support_stats(scene->target).groups_refused, 0);
+    assert_int_equal(rusm_runtime_get_stats(scene->target->runtime, &stats), RUSM_OK);
+    assert_true(stats.sends_full > 0);
+    assert_int_equal(rusm_kill(pid), RUSM_OK);
+}
+
+/* ---- names that are asked for ---------------------------------------------------------------- */
 
 /* Ask for names, again and again others, and publish none of them. */
 static void say_asks(struct support_scene *scene, struct support_liar *liar,
@@ -537,6 +624,8 @@ int main(void)
         CASE(unknown_extensions_of_full_size_are_ignored),
         CASE(a_million_names_are_bounded),
         CASE(names_that_come_and_go_are_bounded),
+        CASE(a_million_memberships_are_bounded),
+        CASE(members_that_come_and_go_are_bounded),
         CASE(names_asked_for_without_end_are_bounded),
         CASE(names_wanted_again_without_end_are_bounded),
         CASE(name_stolen_again_and_again_fills_no_mailbox),
