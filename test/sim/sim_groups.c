@@ -87,7 +87,7 @@ void sim_group_leave(struct sim_proc *me)
 void sim_group_send(struct sim_proc *me, size_t len)
 {
     unsigned group = (unsigned)sim_below(&sim->work, GROUPS);
-    uint8_t *data = rusmi_alloc(len);
+    uint8_t *data = rusm_alloc(len); /* freed if it is killed */
     struct sim_ticket ticket;
     ptrdiff_t sent;
 
@@ -98,7 +98,7 @@ void sim_group_send(struct sim_proc *me, size_t len)
     sim_sent(me, ticket, sent < 0 ? (rusm_err)sent : RUSM_OK);
     sim_check(sent >= 0, "process %u can not send to a group: %s", me->id,
               rusm_err_name((rusm_err)sent));
-    rusmi_free(data);
+    rusm_free(data);
 }
 
 void sim_group_watch(struct sim_proc *me)

@@ -43,7 +43,7 @@ static void draw_name(char name[SIM_NAME_LEN])
 static void send_pid(struct sim_proc *me, size_t len, unsigned count)
 {
     struct sim_proc *to = sim_proc_draw(draw(12) == 0);
-    uint8_t *data = rusmi_alloc(len);
+    uint8_t *data = rusm_alloc(len); /* freed if it is killed */
 
     rusmi_assert(data != NULL);
     for (unsigned i = 0; to != NULL && i < count; i++) {
@@ -59,13 +59,13 @@ static void send_pid(struct sim_proc *me, size_t len, unsigned count)
             break;
         }
     }
-    rusmi_free(data);
+    rusm_free(data);
 }
 
 static void send_name(struct sim_proc *me, size_t len)
 {
     const struct sim_life *life = sim_life_draw(&sim->work);
-    uint8_t *data = rusmi_alloc(len);
+    uint8_t *data = rusm_alloc(len); /* freed if it is killed */
     struct sim_ticket ticket;
     char name[SIM_NAME_LEN];
     rusm_err err;
@@ -77,12 +77,12 @@ static void send_name(struct sim_proc *me, size_t len)
     sim_sent(me, ticket, err);
     sim_trace("process %u sends to %s on %s: %s", me->id, name, sim->nodes[life->index].name,
               rusm_err_name(err));
-    rusmi_free(data);
+    rusm_free(data);
 }
 
 static void send_global(struct sim_proc *me, size_t len)
 {
-    uint8_t *data = rusmi_alloc(len);
+    uint8_t *data = rusm_alloc(len); /* freed if it is killed */
     struct sim_ticket ticket;
     char name[SIM_NAME_LEN];
     rusm_err err;
@@ -93,7 +93,7 @@ static void send_global(struct sim_proc *me, size_t len)
     err = rusm_send_global(NULL, name, data, len);
     sim_sent(me, ticket, err);
     sim_trace("process %u sends to global %s: %s", me->id, name, rusm_err_name(err));
-    rusmi_free(data);
+    rusm_free(data);
 }
 
 static void register_name(struct sim_proc *me, bool sync)

@@ -153,29 +153,16 @@ static void crash(struct sim_node *node)
     life_end(node);
 }
 
-struct dial {
-    char address[32];
-};
-
 static void dial_main(void *arg)
 {
-    struct dial *dial = arg;
-    char address[32];
+    const struct sim_node *to = arg;
 
-    memcpy(address, dial->address, sizeof(address));
-    rusmi_free(dial);
-    (void)!rusm_node_connect(NULL, address, 5000, NULL); /* who wants it tries again */
+    (void)!rusm_node_connect(NULL, to->address, 5000, NULL); /* who wants it tries again */
 }
 
 void sim_dial(struct sim_life *life, unsigned to)
 {
-    struct dial *dial = rusmi_zalloc(sizeof(*dial));
-
-    rusmi_assert(dial != NULL);
-    memcpy(dial->address, sim->nodes[to].address, sizeof(dial->address));
-    if (rusm_spawn(life->rt, dial_main, dial, NULL) != RUSM_OK) {
-        rusmi_free(dial);
-    }
+    rusmi_assert(rusm_spawn(life->rt, dial_main, &sim->nodes[to], NULL) == RUSM_OK);
 }
 
 /* ---- faults ---------------------------------------------------------------------------------- */
