@@ -310,11 +310,11 @@ static rusm_err check_revocation(struct judgement *j)
         rusmi_date_format(until, date);
         return until == 0
                    ? refuse(
-                         j, GNUTLS_A_INTERNAL_ERROR,
+                         j, GNUTLS_A_CERTIFICATE_UNKNOWN,
                          "no revocation list of the CA of cluster \"%s\" is here, and crl_strict "
                          "asks for one",
                          own->info.cluster)
-                   : refuse(j, GNUTLS_A_INTERNAL_ERROR,
+                   : refuse(j, GNUTLS_A_CERTIFICATE_UNKNOWN,
                             "the revocation list of the CA of cluster \"%s\" held until %s, and "
                             "crl_strict asks for a newer one",
                             own->info.cluster, date);
@@ -495,7 +495,9 @@ bool rusmi_verify_explain_alert(int tls_alert, const rusm_identity *own, int64_t
         reason = "our certificate is revoked";
         break;
     case GNUTLS_A_CERTIFICATE_UNKNOWN:
-        reason = "our certificate is no rusm certificate to it";
+        reason =
+            "our certificate is no rusm certificate to it, or it has no revocation list that is "
+            "new enough to judge it";
         break;
     case GNUTLS_A_UNKNOWN_CA:
         reason = "it does not trust the CA that issued our certificate";
