@@ -66,6 +66,46 @@ static uint64_t settled(uint64_t before, uint64_t after)
     return before == after ? before : UNKNOWN;
 }
 
+/* ---- signals between nodes, for the trace ---------------------------------------------------- */
+
+rusm_err __real_rusmi_signal_route(void *arg, const rusm_signal *signal);
+rusm_err __wrap_rusmi_signal_route(void *arg, const rusm_signal *signal);
+rusm_err __real_rusm_signal_deliver(rusm_runtime *rt, const rusm_signal *signal);
+rusm_err __wrap_rusm_signal_deliver(rusm_runtime *rt, const rusm_signal *signal);
+
+static void trace_signal(const char *what, const rusm_signal *signal)
+{
+    static const char *const kinds[] = {
+        [RUSM_SIGNAL_LINK] = "link",
+        [RUSM_SIGNAL_UNLINK] = "unlink",
+        [RUSM_SIGNAL_UNLINKED] = "unlinked",
+        [RUSM_SIGNAL_MONITOR] = "monitor",
+        [RUSM_SIGNAL_DEMONITOR] = "demonitor",
+        [RUSM_SIGNAL_EXIT] = "exit",
+        [RUSM_SIGNAL_DOWN] = "down",
+        [RUSM_SIGNAL_ASK_EXIT] = "ask exit",
+        [RUSM_SIGNAL_BORN_LINKED] = "born linked",
+        [RUSM_SIGNAL_BORN_WATCHED] = "born watched",
+    };
+    const struct sim_proc *from = sim_proc_find(signal->from), *to = sim_proc_find(signal->to);
+
+    sim_trace("signal %s %s: %u to %u (%llu)", what, kinds[signal->kind],
+              from == NULL ? 0 : from->id, to == NULL ? 0 : to->id,
+              (unsigned long long)signal->number);
+}
+
+rusm_err __wrap_rusmi_signal_route(void *arg, const rusm_signal *signal)
+{
+    trace_signal("sent", signal);
+    return __real_rusmi_signal_route(arg, signal);
+}
+
+rusm_err __wrap_rusm_signal_deliver(rusm_runtime *rt, const rusm_signal *signal)
+{
+    trace_signal("came", signal);
+    return __real_rusm_signal_deliver(rt, signal);
+}
+
 /* ---- what a reason may say ------------------------------------------------------------------- */
 
 /* me hears of the end of `to`, tied to it since `session`. */
@@ -281,8 +321,9 @@ void sim_link(struct sim_proc *me, struct sim_proc *to)
     mine->active = other->active = true;
     mine->session = session;
     /* If the other end's unlinking is still on its way, this call found the link as it was, and did
-     * nothing; then the link goes. */
-    mine->must = mine->doubt == 0 || mine->doubt != session;
+     * nothing; then the link goes. Who asked for a process and gave up unlinks it, too. */
+    mine->must = (mine->doubt == 0 || mine->doubt != session) &&
+                 (me->worker != NULL || !to->births || me->life == to->life);
     err = rusm_link(to->pid);
     mine->session = settled(session, session_of(me, to));
     if (mine->credits_len > 0 && mine->session == UNKNOWN) {
