@@ -23,7 +23,7 @@
 #define NODES_MAX 256
 #define PAGE      16
 /* A mesh that has not formed by then will not. */
-#define LIMIT_MS  60000
+#define LIMIT_MS  ((uint64_t)60000)
 #define SETTLE_MS 1000
 
 struct member {
