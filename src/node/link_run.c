@@ -89,6 +89,12 @@ static void deliver_now(struct rusmi_link *link, const struct rusmi_message_head
         rusm_msg_del(msg);
         return;
     }
+    if (link->version < rusmi_message_version(head->kind)) {
+        rusmi_quic_conn_fail(link->conn, RUSMI_QUIC_PROTOCOL, RUSMI_CLOSE_PROTOCOL,
+                             "a message of a later version than the link's");
+        rusm_msg_del(msg);
+        return;
+    }
     if (rusmi_signal_is(head->kind)) {
         take_signal(link, head, msg);
         rusm_msg_del(msg);

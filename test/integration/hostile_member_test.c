@@ -435,6 +435,174 @@ static void message_before_the_hello_is_dropped_and_counted(void **state)
     support_expect_harm(scene, (struct support_harm){0});
 }
 
+/* ---- all frames and all kinds ---------------------------------------------------------------- */
+
+/* A new link of raw's, in place of the one that it lost. */
+static struct support_raw *raw_again(struct support_scene *scene, uint32_t version)
+{
+    rusm_identity *identity = support_identity(scene->world, "raw");
+
+    if (scene->raws[0] != NULL) {
+        support_raw_del(scene->raws[0]);
+    }
+    scene->raws[0] = support_raw_dial(identity, rusm_node_address(scene->target->node));
+    rusm_identity_del(identity);
+    scene->raws[0]->version = version;
+    support_raw_join(scene->raws[0], "raw");
+    return scene->raws[0];
+}
+
+static void expect_protocol_error(struct support_raw *raw, const char *what, unsigned n, size_t len)
+{
+    const struct rusmi_quic_end *end = support_raw_end(raw);
+
+    if (end->cause != RUSMI_QUIC_CLOSED_PEER || end->code != RUSMI_CLOSE_PROTOCOL) {
+        fail_msg("%s %u with %zu bytes: cause %d, code %llu: %s", what, n, len, (int)end->cause,
+                 (unsigned long long)end->code, end->text);
+    }
+}
+
+static size_t head_of(uint8_t kind, uint8_t out[RUSMI_MESSAGE_HEAD_MAX])
+{
+    const struct rusmi_message_head head = {
+        .kind = kind, .sender = 1, .serial = 1, .number = 300, .name = "echo", .name_len = 4};
+
+    assert_int_equal(rusmi_message_head_check(&head), RUSM_OK);
+    return rusmi_message_tail_encode(out, &head);
+}
+
+/* Cut after each byte of its header. */
+static void messages_of_every_kind_cut_anywhere_lose_the_link(void **state)
+{
+    struct support_scene *scene = *state;
+    uint64_t lost = 0;
+
+    for (unsigned kind = 1; kind < 256; kind++) {
+        uint8_t bytes[RUSMI_MESSAGE_HEAD_MAX];
+        size_t len = rusmi_message_kind_known((uint8_t)kind) ? head_of((uint8_t)kind, bytes) : 0;
+
+        for (size_t cut = 0; cut < len; cut++, lost++) {
+            struct support_raw *raw = raw_again(scene, RUSMI_PROTOCOL_VERSION);
+
+            support_raw_stream(raw, bytes, cut);
+            expect_protocol_error(raw, "kind", kind, cut);
+        }
+    }
+    assert_true(lost > 60);
+    support_expect_harm(scene, (struct support_harm){.protocol_errors = lost});
+    support_expect_only_good(scene);
+}
+
+static void messages_of_unknown_kinds_lose_the_link(void **state)
+{
+    static const uint8_t kinds[] = {0, 15, 16, 17, 18, 19, 22, 63, 64, 127, 128, 255};
+    struct support_scene *scene = *state;
+
+    for (size_t i = 0; i < sizeof(kinds); i++) {
+        struct support_raw *raw = raw_again(scene, RUSMI_PROTOCOL_VERSION);
+        uint8_t bytes[8] = {kinds[i], 1, 1, 1, 1, 1, 1, 1};
+
+        assert_false(rusmi_message_kind_known(kinds[i]));
+        support_raw_stream(raw, bytes, sizeof(bytes));
+        expect_protocol_error(raw, "kind", kinds[i], sizeof(bytes));
+    }
+    support_expect_harm(scene, (struct support_harm){.protocol_errors = sizeof(kinds)});
+    support_expect_only_good(scene);
+}
+
+/* Kinds and frames of version 2 on a link of version 1. */
+static void what_an_old_version_does_not_have_loses_the_link(void **state)
+{
+    static const uint8_t types[] = {RUSMI_FRAME_LEAVE, RUSMI_FRAME_NAMES_MORE};
+    struct support_scene *scene = *state;
+    uint64_t lost = 0;
+
+    for (unsigned kind = 3; kind < 256; kind++) {
+        uint8_t bytes[RUSMI_MESSAGE_HEAD_MAX];
+
+        if (rusmi_message_kind_known((uint8_t)kind)) {
+            struct support_raw *raw = raw_again(scene, 1);
+
+            support_raw_stream(raw, bytes, head_of((uint8_t)kind, bytes));
+            expect_protocol_error(raw, "kind", kind, 0);
+            lost++;
+        }
+    }
+    for (size_t i = 0; i < sizeof(types); i++, lost++) {
+        struct rusmi_frame frame = {.type = types[i]};
+        struct support_raw *raw = raw_again(scene, 1);
+
+        support_raw_frame(raw, &frame);
+        expect_protocol_error(raw, "frame", types[i], 0);
+    }
+    support_expect_harm(scene, (struct support_harm){.protocol_errors = lost});
+    support_expect_only_good(scene);
+}
+
+/* Every type that there could be, as a map that has nothing but the type, and one with a field that
+ * is no map's business: types below 64 that are unknown or lack their fields lose the link. */
+static void frames_of_every_type_without_their_fields(void **state)
+{
+    struct support_scene *scene = *state;
+    uint64_t lost = 0;
+
+    for (uint8_t type = 0; type < 80; type++) {
+        struct support_raw *raw = raw_again(scene, RUSMI_PROTOCOL_VERSION);
+        uint8_t bytes[] = {0, 0, 0, 4, 0xa1, 0x00, 0x18, type};
+        struct rusmi_frame ping = {.type = RUSMI_FRAME_PING, .id = 5};
+        const char *why;
+        struct rusmi_frame frame;
+        bool good;
+
+        if (type < 24) {
+            bytes[3] = 3;
+            bytes[6] = type;
+        }
+        good = rusmi_control_decode(bytes + 4, bytes[3], &frame, &why) == RUSM_OK;
+        if (good) {
+            rusmi_frame_fini(&frame);
+        }
+        support_raw_bytes(raw, bytes, 4 + (size_t)bytes[3]);
+        support_raw_frame(raw, &ping);
+        if (good && type >= 11) {
+            assert_true(support_raw_run(raw, has_pong, raw));
+            assert_int_equal(raw->frames[RUSMI_FRAME_PONG], 1);
+        } else {
+            expect_protocol_error(raw, "frame", type, bytes[3]);
+            lost++;
+        }
+    }
+    assert_true(lost > 60);
+    support_expect_harm(scene, (struct support_harm){.protocol_errors = lost});
+    support_expect_exchange(5);
+}
+
+/* The frames that a link begins with, in every wrong order: each is either ignored where the
+ * specification says so, or loses the link; nothing else happens. */
+static void handshake_frames_in_any_order(void **state)
+{
+    static const uint8_t types[] = {RUSMI_FRAME_ACCEPT, RUSMI_FRAME_READY, RUSMI_FRAME_PONG};
+    struct support_scene *scene = *state;
+
+    for (size_t i = 0; i < sizeof(types) * sizeof(types); i++) {
+        rusm_identity *identity = support_identity(scene->world, "raw");
+        struct rusmi_frame first = {.type = types[i % sizeof(types)]};
+        struct rusmi_frame second = {.type = types[i / sizeof(types)]};
+
+        if (scene->raws[0] != NULL) {
+            support_raw_del(scene->raws[0]);
+        }
+        scene->raws[0] = support_raw_dial(identity, rusm_node_address(scene->target->node));
+        rusm_identity_del(identity);
+        assert_true(support_raw_run(scene->raws[0], support_raw_is_authenticated, scene->raws[0]));
+        support_raw_frame(scene->raws[0], &first);
+        support_raw_hello(scene->raws[0], SUPPORT_CLUSTER, "raw");
+        support_raw_frame(scene->raws[0], &second);
+        expect_protocol_error(scene->raws[0], "order", (unsigned)i, 0);
+    }
+    support_expect_only_good(scene);
+}
+
 #define CASE(name, how) cmocka_unit_test_setup_teardown(name, setup_##how, support_scene_teardown)
 
 int main(void)
@@ -467,6 +635,11 @@ int main(void)
         CASE(message_longer_than_it_declares_loses_the_link, patient),
         CASE(whole_messages_are_delivered, patient),
         CASE(message_before_the_hello_is_dropped_and_counted, patient),
+        CASE(messages_of_every_kind_cut_anywhere_lose_the_link, patient),
+        CASE(messages_of_unknown_kinds_lose_the_link, patient),
+        CASE(what_an_old_version_does_not_have_loses_the_link, patient),
+        CASE(frames_of_every_type_without_their_fields, patient),
+        CASE(handshake_frames_in_any_order, patient),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

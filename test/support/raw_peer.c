@@ -133,6 +133,7 @@ static struct support_raw *raw_new(rusm_identity *identity)
     assert_non_null(raw);
     raw->identity = rusm_identity_hold(identity);
     raw->fd = -1;
+    raw->version = RUSMI_PROTOCOL_VERSION;
     rusmi_quic_config_init(&raw->cfg);
     raw->cfg.identity = identity;
     raw->cfg.wall_s = rusmi_wall_s;
@@ -380,7 +381,7 @@ void support_raw_hello(struct support_raw *raw, const char *cluster, const char 
     struct rusmi_frame frame = {.type = RUSMI_FRAME_HELLO};
     struct rusmi_hello *hello = &frame.u.hello;
 
-    hello->versions[0] = RUSMI_PROTOCOL_VERSION;
+    hello->versions[0] = raw->version;
     hello->versions_len = 1;
     hello->incarnation = raw->incarnation;
     (void)snprintf(hello->cluster, sizeof(hello->cluster), "%s", cluster);

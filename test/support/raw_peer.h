@@ -40,6 +40,7 @@ struct support_raw {
     uint64_t streams;                     /* sent */
     uint64_t frames[SUPPORT_FRAME_TYPES]; /* received, by type */
     uint64_t incarnation;                 /* for hellos */
+    uint32_t version;                     /* that its hellos offer */
     const char *says_address;             /* for hellos; NULL: none */
     const char *join_as;                  /* follow the protocol under this name; NULL: do not */
     bool authenticated;                   /* the boxes are made */

@@ -204,7 +204,7 @@ typedef struct rusm_node_stats {
     uint64_t dropped_role;   /**< received from a peer whose role may not send */
     uint64_t dropped_nomem;  /**< received and no memory for it */
     uint64_t dropped_link;   /**< accepted for sending, unacknowledged when the link was lost */
-    uint64_t closed_slow;    /**< links closed because too much waited for a silent reader */
+    uint64_t closed_slow;    /**< links closed: too much waited for a peer that did not read */
     uint64_t handshakes;     /**< completed, both directions */
     uint64_t refused_auth;   /**< certificates and hellos refused here, and links cut because a
                                   certificate was revoked or expired */
