@@ -5,7 +5,8 @@
     bench_cluster.py [--runs N] [--build DIR] [--no-save] [ROW...]
 
 Raw results go to bench/results/<date>-<row>.jsonl, one line of JSON for each run, after a line that names machine and
-commit. The row `notice` has its own number of runs, 20 of each kind of failure, or --runs if that is less than 5.
+commit. The row `notice` has its own number of runs, 20 of each kind of failure, or --runs if that is less than 5. The row
+`loss` needs root; its plot goes to docs/plots.
 """
 import argparse
 import json
@@ -15,7 +16,7 @@ import subprocess
 import sys
 from typing import NamedTuple
 
-from bench_processes import ROOT, RUN_LIMIT_S, Row, number, save
+from bench_processes import ROOT, RUN_LIMIT_S, Row, number, result_file, save
 
 NOTICE_RUNS = 20
 
@@ -33,7 +34,7 @@ PROGRAMS = (
     Program("cut-disconnect", "cut", ("5", "--disconnect", "1"), ("notice_ms", "deliver_ms", "total_ms",
                                                                   "total_max_ms")),
 )
-ROWS = (*(program.name for program in PROGRAMS), "notice")
+ROWS = (*(program.name for program in PROGRAMS), "notice", "loss")
 
 
 def lines_of(words):
@@ -71,6 +72,19 @@ def run_notice(options):
     keep("notice", results, options)
 
 
+def run_loss(options):
+    lines = lines_of([str(ROOT / "bench/loss.py"), "--runs", str(options.runs), "--build", str(options.build)])
+    print("\n| a bad path | load | p50 | p99 | p99.9 |\n| --- | --- | --- | --- | --- |")
+    for variant, load in dict.fromkeys((line["variant"], line["load"]) for line in lines):
+        cells = [statistics.median(line[figure] for line in lines if (line["variant"], line["load"]) == (variant, load))
+                 for figure in ("p50_us", "p99_us", "p999_us")]
+        print(f"| {variant} | {load} | " + " | ".join(f"{cell / 1000:.1f} ms" for cell in cells) + " |", flush=True)
+    keep("loss", lines, options)
+    if not options.no_save:
+        subprocess.run([sys.executable, str(ROOT / "tools/plot_loss.py"), str(result_file("loss")),
+                        str(ROOT / "docs/plots/loss.svg")], check=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description="Benchmarks of clusters.")
     parser.add_argument("--runs", type=int, default=5, help="of each program; the median is what counts (5)")
@@ -88,6 +102,8 @@ def main():
             run_program(program, options)
     if "notice" in rows:
         run_notice(options)
+    if "loss" in rows:
+        run_loss(options)
 
 
 if __name__ == "__main__":

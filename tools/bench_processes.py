@@ -138,9 +138,12 @@ def print_figure(row, figure, results):
               f"{number(min(values))} to {number(max(values))} | {ratio} |", flush=True)
 
 
+def result_file(name):
+    return ROOT / "bench/results" / f"{datetime.date.today().isoformat()}-{name}.jsonl"
+
+
 def save(row, lines):
-    file = ROOT / "bench/results" / f"{datetime.date.today().isoformat()}-{row.name}.jsonl"
-    with file.open("w", encoding="utf-8") as out:
+    with result_file(row.name).open("w", encoding="utf-8") as out:
         for line in (machine(), *lines):
             out.write(json.dumps(line, separators=(",", ":")) + "\n")
 

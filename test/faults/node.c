@@ -14,8 +14,8 @@
  *   join SPEC                event joined: err
  *   disconnect PEER          event disconnected: err
  *   leave MS                 event left: err
- *   big PEER BYTES COUNT     event accepted for each message, and got at the other node when it has
- *                            come whole
+ *   big PEER BYTES COUNT     so many, each after the receipt for the one before: event accepted,
+ *                            and got at the other node when it has come whole
  *   ping PEER COUNT PAUSE    event pinged: round trips of 64 bytes through the peer's echo
  *   victim NAME              a process of that name, which waits; event spawned
  *   slay NAME                kill a process of this node by its name; event slain: err
@@ -104,6 +104,7 @@ static void run_sink(void *arg)
     while (rusm_receive(&msg, RUSM_INFINITY) == RUSM_OK) {
         faults_say("got", ",\"bytes\":%zu,\"whole\":%s", rusm_msg_len(msg),
                    is_whole(rusm_msg_data(msg), rusm_msg_len(msg)) ? "true" : "false");
+        (void)!rusm_send(rusm_msg_sender(msg), "", 0); /* a receipt; who has gone needs none */
         rusm_msg_del(msg);
     }
 }
@@ -155,6 +156,7 @@ static void do_big(const struct job *job)
     unsigned count = (unsigned)strtoul(job->words[3], NULL, 10);
     uint64_t *words = rusm_alloc(len);
     rusm_err err = RUSM_OK;
+    rusm_msg *msg;
 
     if (words == NULL || len < 16) {
         faults_die("memory for a big message");
@@ -167,6 +169,9 @@ static void do_big(const struct job *job)
     for (unsigned i = 0; i < count && err == RUSM_OK; i++) {
         err = rusm_node_send(job->node, job->words[1], "sink", words, len);
         say_err("accepted", job->words[1], err);
+        if (err == RUSM_OK && (err = rusm_receive(&msg, RUSM_INFINITY)) == RUSM_OK) {
+            rusm_msg_del(msg);
+        }
     }
 }
 
@@ -175,6 +180,14 @@ static int compare_u64(const void *a, const void *b)
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
     return x < y ? -1 : x > y;
+}
+
+/* Of sorted samples, in thousandths; 0 if there are none. */
+static uint64_t quantile(const uint64_t *samples, unsigned len, unsigned thousandths)
+{
+    size_t index = (size_t)len * thousandths / 1000;
+
+    return len == 0 ? 0 : samples[index < len ? index : len - 1];
 }
 
 static void do_ping(const struct job *job)
@@ -208,11 +221,12 @@ static void do_ping(const struct job *job)
         }
     }
     qsort(spans, got, sizeof(*spans), compare_u64);
-    faults_say("pinged",
-               ",\"of\":\"%s\",\"err\":\"%s\",\"count\":%u,\"p50_us\":%" PRIu64
-               ",\"p99_us\":%" PRIu64 ",\"max_us\":%" PRIu64,
-               job->words[1], err_name(err), got, got > 0 ? spans[got / 2] : 0,
-               got > 0 ? spans[got * 99 / 100] : 0, got > 0 ? spans[got - 1] : 0);
+    faults_say(
+        "pinged",
+        ",\"of\":\"%s\",\"err\":\"%s\",\"count\":%u,\"p50_us\":%" PRIu64 ",\"p90_us\":%" PRIu64
+        ",\"p99_us\":%" PRIu64 ",\"p999_us\":%" PRIu64 ",\"max_us\":%" PRIu64,
+        job->words[1], err_name(err), got, quantile(spans, got, 500), quantile(spans, got, 900),
+        quantile(spans, got, 990), quantile(spans, got, 999), quantile(spans, got, 1000));
 }
 
 static void do_watch(const struct job *job)
