@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* rusm send, spawn, kill: driving a running node. */
+/* rusm send, spawn, kill, node reload: driving a running node. */
 #include "cli/attach.h"
 #include "cli/commands.h"
 #include "cli/json.h"
@@ -245,6 +245,30 @@ enum rusmi_exit rusmi_run_kill(const struct rusmi_args *args)
         rusmi_json_end(&json);
     } else if (code == RUSMI_EXIT_OK) {
         code = kill_all(&attach, NULL);
+    }
+    rusmi_attach_fini(&attach);
+    return code;
+}
+
+/* ---- node reload */
+
+enum rusmi_exit rusmi_run_node_reload(const struct rusmi_args *args)
+{
+    struct rusmi_attach attach;
+    struct rusmi_json json;
+    enum rusmi_exit code = rusmi_attach_init(&attach, args);
+
+    if (code == RUSMI_EXIT_OK) {
+        rusm_err err = rusm_remote_reload(attach.node, attach.peer, args->timeout_ms);
+
+        code = err == RUSM_OK ? RUSMI_EXIT_OK : rusmi_fail(err);
+    }
+    if (code == RUSMI_EXIT_OK && args->json) {
+        rusmi_json_init(&json, stdout);
+        rusmi_json_begin_object(&json, NULL);
+        rusmi_json_text(&json, "node", attach.peer);
+        rusmi_json_bool(&json, "reloaded", true);
+        rusmi_json_end(&json);
     }
     rusmi_attach_fini(&attach);
     return code;

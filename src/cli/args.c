@@ -41,8 +41,9 @@ struct option {
 static const struct option options[RUSMI_OPTIONS] = {
     [RUSMI_OPTION_CA] = {"ca", 0, OPTION_TEXT, "DIR", NULL, TO(ca), 0, 0,
                          "folder of the CA's files ca.pem and ca.key (default: this folder)"},
-    [RUSMI_OPTION_OUT] = {"out", 'o', OPTION_TEXT, "DIR", NULL, TO(out), 0, 0,
-                          "folder to write to, made if missing (default: the folder of the CA)"},
+    [RUSMI_OPTION_OUT] = {"out", 'o', OPTION_TEXT, "PATH", NULL, TO(out), 0, 0,
+                          "folder to write to, made if missing (default: the folder of the CA); "
+                          "of ca crl the file (default: crl.pem there)"},
     [RUSMI_OPTION_FILE] = {"file", 0, OPTION_TEXT, "NAME", NULL, TO(file), 0, 0,
                            "name of the files, NAME.pem and NAME.key (default: the node's name)"},
     [RUSMI_OPTION_ROLE] = {"role", 0, OPTION_ROLE, "ROLE", NULL, TO(role), 0, 0,
@@ -50,7 +51,11 @@ static const struct option options[RUSMI_OPTIONS] = {
                            "spawn and kill; or observer, to look"},
     [RUSMI_OPTION_DAYS] = {"days", 0, OPTION_NUMBER, "N", NULL, TO(days), 1, VALID_DAYS_MAX,
                            "days until it expires (default: 3650 for a CA; 365 for an identity, "
-                           "or its CA's end if that is earlier)"},
+                           "or its CA's end if that is earlier), or until the next revocation "
+                           "list is due (default: 30)"},
+    [RUSMI_OPTION_REASON] = {"reason", 0, OPTION_TEXT, "REASON", NULL, TO(reason), 0, 0,
+                             "why, for the record: unspecified (default), key-compromise, "
+                             "superseded, cessation or withdrawn"},
     [RUSMI_OPTION_NAME] = {"name", 'n', OPTION_TEXT, "NAME", NULL, TO(name), 0, 0,
                            "name of the node (default: the one in the certificate)"},
     [RUSMI_OPTION_LISTEN] = {"listen", 'l', OPTION_TEXT, "ADDRESS", NULL, TO(listen), 0, 0,
@@ -70,6 +75,9 @@ static const struct option options[RUSMI_OPTIONS] = {
                                 "same port"},
     [RUSMI_OPTION_NO_MESH] = {"no-mesh", 0, OPTION_FLAG, NULL, NULL, TO(no_mesh), 0, 0,
                               "link only to the nodes given, and not to those that they know"},
+    [RUSMI_OPTION_CRL_STRICT] = {"crl-strict", 0, OPTION_FLAG, NULL, NULL, TO(crl_strict), 0, 0,
+                                 "let a node in only if the revocation list of its CA is here and "
+                                 "not overdue"},
     [RUSMI_OPTION_LOAD] = {"load", 0, OPTION_LIST, "FILE", NULL, TO(load), 0, 0,
                            "application to run in the node, a shared object; may be repeated"},
     [RUSMI_OPTION_TICK_MS] = {"tick-ms", 0, OPTION_NUMBER, "MS", NULL, TO(tick_ms), TICK_MS_MIN,
@@ -214,6 +222,7 @@ static bool set_defaults(struct rusmi_args *args, const struct rusmi_command *co
     *args = (struct rusmi_args){.command = command,
                                 .ca = ".",
                                 .role = RUSM_ROLE_MEMBER,
+                                .reason = "unspecified",
                                 .listen = "127.0.0.1:0",
                                 .connect_timeout_ms = RUSM_INFINITY,
                                 .ready_fd = -1,

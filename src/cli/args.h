@@ -22,6 +22,7 @@ enum rusmi_option_id {
     RUSMI_OPTION_FILE,
     RUSMI_OPTION_ROLE,
     RUSMI_OPTION_DAYS,
+    RUSMI_OPTION_REASON,
     RUSMI_OPTION_NAME,
     RUSMI_OPTION_LISTEN,
     RUSMI_OPTION_CONNECT,
@@ -29,6 +30,7 @@ enum rusmi_option_id {
     RUSMI_OPTION_JOIN,
     RUSMI_OPTION_ADVERTISE,
     RUSMI_OPTION_NO_MESH,
+    RUSMI_OPTION_CRL_STRICT,
     RUSMI_OPTION_LOAD,
     RUSMI_OPTION_TICK_MS,
     RUSMI_OPTION_READY_FD,
@@ -57,6 +59,7 @@ struct rusmi_args {
     const char *file;
     rusm_role role;
     uint64_t days; /* 0: not given */
+    const char *reason;
     const char *name;
     const char *listen;
     struct rusmi_arg_list connect;
@@ -64,6 +67,7 @@ struct rusmi_args {
     struct rusmi_arg_list join;
     const char *advertise;
     bool no_mesh;
+    bool crl_strict;
     struct rusmi_arg_list load;
     uint64_t tick_ms; /* 0: not given */
     int64_t ready_fd; /* -1: not given */

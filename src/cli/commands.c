@@ -26,17 +26,38 @@ const struct rusmi_command rusmi_commands[] = {
      "folder). Whoever holds them may claim any name in the cluster; no more identities can be "
      "issued for it.",
      rusmi_run_ca_share},
+    {"ca list", "", 0, 0, OF(CA) | OF(JSON), NOTHING,
+     "List the certificates that a CA issued, and which of them are revoked",
+     "Those that ended more than 90 days ago are no longer listed.", rusmi_run_ca_list},
+    {"ca revoke", "NODE|SERIAL", 1, 1, OF(CA) | OF(REASON) | OF(JSON), NOTHING,
+     "Revoke all certificates of a node, or the one with a serial number",
+     "It takes effect where a list of `ca crl` made after this one is crl.pem beside the identity, "
+     "and the node was told to read it: `node reload`. To revoke again changes nothing.",
+     rusmi_run_ca_revoke},
+    {"ca crl", "", 0, 0, OF(CA) | OF(OUT) | OF(DAYS) | OF(JSON), NOTHING,
+     "Make a revocation list of what was revoked",
+     "Replaces the file at once and whole. Nodes go on to use a list that is overdue, and count "
+     "it, "
+     "unless they were started with --crl-strict.",
+     rusmi_run_ca_crl},
     {"ca show", "FILE|DIR ...", 1, ANY, OF(JSON), NOTHING,
      "Show what certificates say: a file, or all *.pem files of a folder", "", rusmi_run_ca_show},
     {"node start", "", 0, 0,
      OF(NAME) | OF(LISTEN) | OF(IDENTITY) | OF(CONNECT) | OF(CONNECT_TIMEOUT) | OF(JOIN) |
-         OF(ADVERTISE) | OF(NO_MESH) | OF(LOAD) | OF(TICK_MS) | OF(READY_FD) | OF(JSON),
+         OF(ADVERTISE) | OF(NO_MESH) | OF(CRL_STRICT) | OF(LOAD) | OF(TICK_MS) | OF(READY_FD) |
+         OF(JSON),
      OF(IDENTITY), "Run a node until SIGINT or SIGTERM",
      "Prints one line when it is ready: its applications are started and it can be connected to. "
      "A signal makes it leave the cluster; a second one ends it without waiting for its "
-     "processes.\n\n"
+     "processes. SIGHUP and `node reload` make it read its identity again.\n\n"
      "--identity may be a folder; then the files are those of --name.",
      rusmi_run_node_start},
+    {"node reload", "", 0, 0, ATTACH, NEEDED,
+     "Have a node read certificate, key, ca.pem and crl.pem again",
+     "Links stay up, but for those of nodes that are no longer trusted. When something is wrong "
+     "with the files the node says what, and goes on with what it had. Needs an operator's "
+     "certificate.",
+     rusmi_run_node_reload},
     {"ps", "", 0, 0, ATTACH, NEEDED, "List the processes of a node",
      "Pages are printed as they come, so a list of any length needs little memory.", rusmi_run_ps},
     {"peers", "", 0, 0, ATTACH, NEEDED, "List the nodes that a node is linked to", "",

@@ -17,6 +17,9 @@ enum rusmi_exit rusmi_run_ca_init(const struct rusmi_args *args);
 enum rusmi_exit rusmi_run_ca_issue(const struct rusmi_args *args);
 enum rusmi_exit rusmi_run_ca_share(const struct rusmi_args *args);
 enum rusmi_exit rusmi_run_ca_show(const struct rusmi_args *args);
+enum rusmi_exit rusmi_run_ca_list(const struct rusmi_args *args);
+enum rusmi_exit rusmi_run_ca_revoke(const struct rusmi_args *args);
+enum rusmi_exit rusmi_run_ca_crl(const struct rusmi_args *args);
 /* host.c */
 enum rusmi_exit rusmi_run_node_start(const struct rusmi_args *args);
 /* look.c */
@@ -29,6 +32,7 @@ enum rusmi_exit rusmi_run_whereis(const struct rusmi_args *args);
 enum rusmi_exit rusmi_run_send(const struct rusmi_args *args);
 enum rusmi_exit rusmi_run_spawn(const struct rusmi_args *args);
 enum rusmi_exit rusmi_run_kill(const struct rusmi_args *args);
+enum rusmi_exit rusmi_run_node_reload(const struct rusmi_args *args);
 /* main.c */
 enum rusmi_exit rusmi_run_version(const struct rusmi_args *args);
 enum rusmi_exit rusmi_run_help(const struct rusmi_args *args);

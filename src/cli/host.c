@@ -27,6 +27,7 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BACK_OFF_FIRST_MS 100
@@ -38,6 +39,8 @@
 #define TROUBLES_MAX 64
 /* What was accepted for other nodes has so long to be handed over when the node ends. */
 #define LEAVE_MS 5000
+/* The end of the certificate is looked at that often. */
+#define WARN_EVERY_MS (6 * 3600 * 1000)
 
 struct app {
     void *object;
@@ -350,6 +353,51 @@ static rusm_err start_apps(struct host *host)
     return err;
 }
 
+/* ---- certificates */
+
+/* Say so when the certificate has come to the last tenth of its time. */
+static void warn_of_end(const struct host *host)
+{
+    int64_t now_s = (int64_t)time(NULL);
+    rusm_node_trust trust;
+    char date[RUSMI_TEXT_SHORT];
+
+    if (rusm_node_get_trust(host->node, &trust) != RUSM_OK ||
+        (trust.own.not_after - now_s) > (trust.own.not_after - trust.own.not_before) / 10) {
+        return;
+    }
+    rusmi_text_date(trust.own.not_after, date);
+    tell(host, "its certificate %s on %s: renew it, then rusm node reload",
+         trust.own.not_after < now_s ? "ended" : "ends", date);
+}
+
+/* Read the identity again: rusm_reload_fn, and what SIGHUP does. */
+static rusm_err reload(rusm_node *node, void *arg)
+{
+    const struct host *host = arg;
+    rusm_identity *identity = NULL;
+    rusm_err err = rusmi_identity_open(host->args->identity, host->args->name, &identity);
+    rusm_node_trust trust;
+    char date[RUSMI_TEXT_SHORT], reason[1024];
+
+    if (err == RUSM_OK) {
+        err = rusm_node_reload(node, identity);
+    }
+    rusm_identity_del(identity);
+    if (err == RUSM_OK) {
+        err = rusm_node_get_trust(node, &trust);
+    }
+    if (err != RUSM_OK) {
+        (void)snprintf(reason, sizeof(reason), "%s", rusm_err_detail());
+        tell(host, "did not reload, and goes on as before: %s", reason);
+        return rusm_set_err_detail(err, "%s", reason);
+    }
+    rusmi_text_date(trust.own.not_after, date);
+    tell(host, "reloaded: certificate until %s, CAs %zu, revocation lists %zu", date,
+         trust.anchors_len, trust.crls_len);
+    return RUSM_OK;
+}
+
 /* ---- the node */
 
 static rusm_err bind_node(struct host *host)
@@ -382,20 +430,18 @@ static rusm_err bind_node(struct host *host)
     }
     node.advertise = args->advertise;
     node.mesh = !args->no_mesh;
-    return rusm_node_bind_with(&host->node, host->runtime, args->name, &node);
+    node.crl_strict = args->crl_strict;
+    err = rusm_node_bind_with(&host->node, host->runtime, args->name, &node);
+    return err == RUSM_OK ? rusm_node_on_reload(host->node, reload, host) : err;
 }
 
-/* The signals that end a node. SIGHUP is none under nohup(1), which has it ignored. */
+/* The signals that mean something to a node: the end, or (SIGHUP) to reload. */
 static void end_signals(sigset_t *out_set)
 {
-    struct sigaction hangup;
-
     (void)sigemptyset(out_set);
     (void)sigaddset(out_set, SIGINT);
     (void)sigaddset(out_set, SIGTERM);
-    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN) {
-        (void)sigaddset(out_set, SIGHUP);
-    }
+    (void)sigaddset(out_set, SIGHUP);
 }
 
 static rusm_err open_descriptors(struct host *host)
@@ -455,25 +501,42 @@ static void unblock_signals(void)
     (void)sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
-/* Wait until somebody wants the node to end; returns the exit code. */
-static enum rusmi_exit wait_end(struct host *host)
+/* Wait for a signal or a failure. Below 0: poll(2) failed. */
+static int wait_event(const struct host *host)
 {
     struct pollfd fds[2] = {{.fd = host->signal_fd, .events = POLLIN},
                             {.fd = host->failed_fd, .events = POLLIN}};
+    int got;
+
+    do {
+        warn_of_end(host);
+        got = poll(fds, 2, WARN_EVERY_MS);
+    } while (got == 0 || (got < 0 && errno == EINTR));
+    return got;
+}
+
+/* Wait until somebody wants the node to end; returns the exit code. */
+static enum rusmi_exit wait_end(struct host *host)
+{
     struct signalfd_siginfo info;
+    ssize_t got;
     int code;
 
-    while (poll(fds, 2, -1) < 0) {
-        if (errno != EINTR) {
+    do {
+        if (wait_event(host) < 0) {
             rusmi_say("poll: %s", strerror(errno));
             return RUSMI_EXIT_FAILED;
         }
-    }
-    code = atomic_load(&host->failed_code);
-    if (code != 0) {
-        return (enum rusmi_exit)code;
-    }
-    if (read(host->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        code = atomic_load(&host->failed_code);
+        if (code != 0) {
+            return (enum rusmi_exit)code;
+        }
+        got = read(host->signal_fd, &info, sizeof(info));
+        if (got == (ssize_t)sizeof(info) && info.ssi_signo == SIGHUP) {
+            (void)!reload(host->node, host); /* it has said what failed */
+        }
+    } while (got == (ssize_t)sizeof(info) && info.ssi_signo == SIGHUP);
+    if (got == (ssize_t)sizeof(info)) {
         tell(host, "stops: %s", strsignal((int)info.ssi_signo));
         unblock_signals();
         (void)!rusm_node_leave(host->node, LEAVE_MS); /* what is late is lost with the node */

@@ -112,7 +112,7 @@ says 'rusm [0-9]*'
 version=$out
 run 0 version
 [[ $out == "$version" ]] || fail "two versions"
-for command in "ca init" "ca issue" "ca share" "ca show" "node start" ps peers names groups whereis send spawn kill version help; do
+for command in "ca init" "ca issue" "ca share" "ca show" "ca list" "ca revoke" "ca crl" "node start" "node reload" ps peers names groups whereis send spawn kill version help; do
     # shellcheck disable=SC2086
     run 0 $command --help
     says "usage: rusm $command \[options\]*options:*--help*"
@@ -167,6 +167,34 @@ run 5 ca show "$work"
 run 0 ca share tiny --out "$work/tiny"
 run 0 ca show "$work/tiny/shared.pem" --json
 json 'd[0]["shared"] and d[0]["cluster"] == "tiny"'
+
+echo "revocation"
+run 0 ca list --ca "$work/ca" --json
+json '[c["node"] for c in d].count("ann") == 1 and all(c["revoked_at"] == 0 and c["reason"] is None for c in d)'
+run 0 ca issue lima --ca "$work/ca" --out "$work/pki"
+run 0 ca revoke lima --ca "$work/ca" --reason key-compromise --json
+json 'd == {"cluster": "demo", "what": "lima", "revoked": 1}'
+run 0 ca revoke lima --ca "$work/ca"
+says 'nothing to revoke*'
+run 0 ca revoke 41:00:ff --ca "$work/ca"
+says '1 revoked; next: rusm ca crl --ca *'
+run 5 ca revoke nobody --ca "$work/ca"
+complains '*knows no certificate of node "nobody"'
+run 2 ca revoke lima --ca "$work/ca" --reason boredom
+complains 'rusm: --reason: *not "boredom"'
+run 1 ca revoke lima --ca "$work/nowhere"
+run 0 ca list --ca "$work/ca"
+says '*NODE *ROLE *UNTIL *REVOKED *REASON *SERIAL*lima *member *key-compromise*unspecified *4100ff*'
+run 0 ca crl --ca "$work/ca"
+says 'revocation list 1 of cluster demo, 2 revoked, next due 20*/ca/crl.pem'
+run 0 ca crl --ca "$work/ca" --out "$work/lists.pem" --days 2 --json
+json 'd["number"] == 2 and d["revoked"] == 2 and d["next_update"] - d["this_update"] == 2 * 86400'
+run 0 ca show "$work/lists.pem" --json
+json 'd[0]["kind"] == "crl" and d[0]["number"] == 2 and d[0]["cluster"] == "demo"'
+run 0 ca show "$work/ca"
+says '*certificate authority*revocation list 1*'
+run 1 ca crl --ca "$work/ca" --out "$work/nowhere/crl.pem"
+complains '*nowhere: cannot open the folder: No such file or directory'
 
 # ---- nodes that do not start
 
@@ -400,5 +428,36 @@ node[berlin]=$!
 await test -s "$work/berlin.ready"
 run 0 ps --at "$(<"$work/berlin.ready")" --identity "$work/tiny/shared" --json
 json 'isinstance(d, list)'
-stop berlin HUP
+stop berlin TERM
+
+echo "certificates while it runs"
+cp -r "$work/pki" "$work/live"
+run 0 ca issue osaka --ca "$work/ca" --out "$work/live"
+"$rusm" node start --identity "$work/live/london" --ready-fd 3 3>"$work/london.ready" >"$work/london.log" 2>&1 &
+node[london]=$!
+await test -s "$work/london.ready"
+london=$(<"$work/london.ready")
+"$rusm" node start --identity "$work/live/osaka" --connect "$london" >"$work/osaka.log" 2>&1 &
+node[osaka]=$!
+await grep -q "^osaka linked to london" "$work/osaka.log"
+export RUSM_AT=$london RUSM_IDENTITY=$work/pki/ann
+run 0 node reload --json
+json 'd == {"node": "london", "reloaded": True}'
+grep -q "^london reloaded: certificate until 20.*, CAs 1, revocation lists 0\$" "$work/london.log" || fail "not logged"
+run 4 node reload --identity "$work/pki/watcher"
+complains '*only an operator may ask a node to reload'
+# What is wrong with the files is said here and there, and nothing changes.
+cp "$work/pki/tokyo.key" "$work/live/london.key"
+run 1 node reload
+complains '*london.key: not the key of the certificate in *london.pem'
+grep -q "^london did not reload, and goes on as before: .*london.key" "$work/london.log" || fail "not logged"
+cp "$work/pki/london.key" "$work/live/london.key"
+run 0 ca revoke osaka --ca "$work/ca"
+run 0 ca crl --ca "$work/ca" --out "$work/live/crl.pem"
+kill -HUP "${node[london]}"
+await grep -q "^london reloaded: .*revocation lists 1\$" "$work/london.log"
+alone() { [[ $("$rusm" peers --json 2>/dev/null) == "[]" ]]; }
+await alone
+stop osaka TERM
+stop london TERM
 echo "ok"
