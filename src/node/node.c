@@ -270,6 +270,12 @@ static rusm_err quic_init(rusm_node *node)
     node->quic.crl_strict = node->cfg.crl_strict;
     node->quic.wall_s = rusmi_wall_s;
     node->quic.tick_ns = node->cfg.tick_ms * NS_PER_MS;
+#ifdef RUSMI_PLANT_TICK
+    node->quic.tick_ns *= 3;
+#endif
+#ifdef RUSMI_PLANT_HASTY
+    node->quic.tick_ns /= 40;
+#endif
     node->quic.handshake_ns = node->cfg.hello_ms * NS_PER_MS;
     return rusmi_random(node->quic.secret, sizeof(node->quic.secret))
                ? RUSM_OK

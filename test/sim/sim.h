@@ -288,6 +288,20 @@ void sim_unregistering(struct sim_proc *me, const char *name);
 void sim_conflict(struct sim_proc *me, const rusm_msg *msg);
 const char *sim_check_names(void);
 
+/* ---- sim_live.c: signs of life --------------------------------------------------------------- */
+
+void sim_live_start(void);
+void sim_live_stop(void);
+/* Something is, or just was, wrong between two nodes, or with one. */
+void sim_disturbed(unsigned a, unsigned b);
+void sim_disturbed_node(unsigned index);
+/* A node has crashed. */
+void sim_live_crashed(const struct sim_life *gone);
+/* A node gave a link up because the peer was silent. */
+void sim_live_lost(const struct sim_life *from, const struct sim_life *to);
+/* Looked at after each step. */
+void sim_live_check(void);
+
 /* ---- sim_groups.c ---------------------------------------------------------------------------- */
 
 void sim_groups_stop(void);

@@ -264,6 +264,9 @@ void __wrap_rusmi_events_down(struct rusmi_link *link, enum rusmi_down_cause cau
     if (life != NULL && !life->cut) {
         sim_trace("%s: lost %s: %s (%s)", link->node->name, link->name,
                   rusmi_down_cause_text(cause), text);
+        if (cause == RUSMI_DOWN_SILENT) {
+            sim_live_lost(life, sim_life_by_incarnation(link->incarnation));
+        }
     }
     __real_rusmi_events_down(link, cause, text);
 }
@@ -663,6 +666,7 @@ void sim_check_stop(void)
         rusmi_free(proc);
     }
     sim_names_stop();
+    sim_live_stop();
     sim_groups_stop();
     sim_ties_stop();
     rusmi_free(ledger.keys);

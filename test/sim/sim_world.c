@@ -150,6 +150,7 @@ static void crash(struct sim_node *node)
     sim_trace("%s crashes", node->name);
     sim->totals.crashes++;
     node->down_until = rusm_test_now(sim->pool) + (draw(3) == 0 ? draw(SIM_S) : draw(15 * SIM_S));
+    sim_live_crashed(node->life);
     life_end(node);
 }
 
@@ -204,6 +205,32 @@ static void apply(const struct fault *fault, unsigned from, unsigned to, struct 
     }
 }
 
+/* Whether a way is worse than it always is. */
+static bool is_disturbed(const struct sim_path *path)
+{
+    const struct sim_profile *profile = &sim->profile;
+
+    return path->blocked || path->rate != 0 || path->loss_ppm > profile->loss_ppm ||
+           path->delay_ns > profile->delay_ns;
+}
+
+/* Note what is wrong now: faults last, and their ends count too. */
+static void note_disturbed(void)
+{
+    for (unsigned from = 0; from < sim->options.nodes; from++) {
+        const struct sim_life *life = sim->nodes[from].life;
+
+        if (life != NULL && life->paused) {
+            sim_disturbed_node(from);
+        }
+        for (unsigned to = 0; to < sim->options.nodes; to++) {
+            if (is_disturbed(sim_net_path(from, to))) {
+                sim_disturbed(from, to);
+            }
+        }
+    }
+}
+
 static void apply_all(void)
 {
     const struct sim_profile *profile = &sim->profile;
@@ -220,6 +247,9 @@ static void apply_all(void)
                 if (faults[i].active) {
                     apply(&faults[i], from, to, path);
                 }
+            }
+            if (is_disturbed(path)) {
+                sim_disturbed(from, to);
             }
         }
     }
@@ -257,6 +287,7 @@ static void resume_node(struct sim_life *life)
 {
     life->paused = false;
     sim_trace("%s goes on", sim->nodes[life->index].name);
+    sim_disturbed_node(life->index);
     sim_drivers_post(life);
 }
 
@@ -267,6 +298,7 @@ static void jump_clock(struct sim_life *life)
     sim_trace("the clock of %s jumps by %llu ms", sim->nodes[life->index].name,
               (unsigned long long)(by / SIM_MS));
     life->offset += by;
+    sim_disturbed_node(life->index);
     sim_drivers_post(life);
 }
 
@@ -398,6 +430,7 @@ static void world_begin(const struct sim_options *options)
     sim_check_start();
     sim_udp_start();
     sim_net_start();
+    sim_live_start();
     rusmi_assert(rusm_test_pool_new(&sim->pool, rusmi_prng_next(&seeds), NULL) == RUSM_OK);
     rusm_runtime_config_init(&cfg);
     cfg.pool = sim->pool;
@@ -468,6 +501,7 @@ static void safety_phase(void)
 {
     for (unsigned i = 0; i < sim->options.steps; i++) {
         sim->step++;
+        note_disturbed();
         recover();
         if (sim_chance(&sim->rng, sim->profile.fault_ppm)) {
             some_fault();
@@ -475,6 +509,7 @@ static void safety_phase(void)
         dial_missing(i == 0 ? 1000000 : 10000);
         sim_work_step();
         (void)rusm_test_advance(sim->pool, draw_pause_ms());
+        sim_live_check();
         if (i % 16 == 0) {
             sim_check_budgets();
         }
@@ -502,6 +537,7 @@ static void liveness_phase(void)
     sim->healed = true;
     sim->quiet = true;
     sim_trace("healed");
+    note_disturbed();
     recover();
     /* A link may have been doomed by the last faults and be found so only now: then once more. */
     for (unsigned rounds = 0;; rounds++) {
