@@ -200,6 +200,30 @@ static void test_version_negotiation_without_ours_ends_the_dial(void **state)
     support_pair_fini(&pair);
 }
 
+/* ---- handshake data ---- */
+
+/* A dialer that goes on and on with its first message: what TLS does not take ends the connection,
+ * and ngtcp2 keeps no more of it than it has room for. */
+static void test_handshake_data_without_end_is_refused(void **state)
+{
+    static const uint8_t zeros[256 * 1024];
+    struct support_pair pair;
+    int64_t before;
+
+    (void)state;
+    support_pair_init(&pair, shared, shared, 1);
+    support_pair_dial(&pair);
+    assert_int_equal(ngtcp2_conn_submit_crypto_data(pair.ends[0].conn->ng,
+                                                    NGTCP2_ENCRYPTION_LEVEL_INITIAL, zeros,
+                                                    sizeof(zeros)),
+                     0);
+    before = allocations;
+    assert_true(support_pair_run(&pair, support_pair_ended, 20000 * SUPPORT_MS));
+    assert_false(pair.ends[1].authenticated);
+    assert_true(allocations - before < 5000); /* not one for each packet for ever */
+    support_pair_fini(&pair);
+}
+
 /* ---- streams ---- */
 
 static void test_reset_of_the_control_stream(void **state)
@@ -451,6 +475,7 @@ int main(void)
         cmocka_unit_test(test_other_protocols_are_refused),
         cmocka_unit_test(test_dialer_that_names_no_protocol_is_refused),
         cmocka_unit_test(test_version_negotiation_without_ours_ends_the_dial),
+        cmocka_unit_test(test_handshake_data_without_end_is_refused),
         cmocka_unit_test(test_reset_of_the_control_stream),
         cmocka_unit_test(test_stop_of_the_control_stream),
         cmocka_unit_test(test_end_of_the_control_stream),
