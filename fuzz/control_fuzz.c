@@ -8,8 +8,8 @@
  * The core: the bytes as what an authenticated peer sends, in pieces, with a second peer beside it
  * and requests of ours on the way. Whatever comes, the invariant of the core holds (debug builds),
  * the second link stays, every request is answered once, and so is every name that both peers are
- * asked for. The first byte of the input chooses who the peer is, which version it speaks, and how
- * far the handshake has come.
+ * asked for. The first byte of the input chooses who the peer is, which version it speaks, how far
+ * the handshake has come, and whether what it tells of members is listened to.
  */
 #include "base/assert.h"
 #include "cluster/core.h"
@@ -141,8 +141,12 @@ static void handshake(struct world *world, uint64_t conn, const char *name, uint
     struct rusmi_frame hello = {.type = RUSMI_FRAME_HELLO};
     struct rusmi_frame last = {.type = name[0] > 'm' ? RUSMI_FRAME_ACCEPT : RUSMI_FRAME_READY};
 
-    hello.u.hello = (struct rusmi_hello){
-        .versions = {1, 2}, .versions_len = versions, .cluster = "c", .incarnation = incarnation};
+    hello.u.hello = (struct rusmi_hello){.versions = {1, 2},
+                                         .versions_len = versions,
+                                         .cluster = "c",
+                                         .incarnation = incarnation,
+                                         .features = RUSMI_FEATURE_MESH,
+                                         .address = "10.0.0.9:9"};
     memcpy(hello.u.hello.name, name, strlen(name) + 1);
     frame(world, conn, &hello);
     frame(world, conn, &last);
@@ -198,7 +202,11 @@ static void core(const uint8_t *data, size_t size)
                                     .peers_max = 8,
                                     .names_max = 50,
                                     .requests_max = 4,
-                                    .groups_max = 64};
+                                    .groups_max = 64,
+                                    .members_max = 8,
+                                    .reconnect_min_ms = 100,
+                                    .reconnect_max_ms = 10000,
+                                    .forget_ms = 20000};
     struct world world = {.now = 1000};
     struct rusmi_core_event event = {.kind = RUSMI_EVENT_TIMER};
     uint8_t mode = size == 0 ? 0 : data[0];
@@ -207,6 +215,7 @@ static void core(const uint8_t *data, size_t size)
     bool hidden = (mode & 4) != 0;
     size_t versions = (mode & 32) != 0 ? 2 : 1;
 
+    cfg.mesh = (mode & 64) != 0;
     rusmi_assert(rusmi_core_new(&world.core, &cfg) == RUSM_OK);
     rusmi_assert(rusmi_core_conn_id(world.core) == PEER);
     rusmi_assert(rusmi_core_conn_id(world.core) == BYSTANDER);
