@@ -184,7 +184,12 @@ static rusm_err spawn_tied(rusm_node *node, const char *peer, struct rusmi_reque
     err = ask(&asked, node, peer, request, timeout_ms);
     *out_pid = err == RUSM_OK && asked.reply->err == RUSM_OK ? asked.reply->pid : RUSM_PID_NONE;
     if (*out_number != 0 && err != RUSM_EKILLED) {
-        rusm_tie_bind(*out_number, *out_pid);
+        rusm_err bound = rusm_tie_bind(*out_number, *out_pid);
+
+        if (bound != RUSM_OK) {
+            (void)asked_end(&asked, err);
+            return rusm_set_err_detail(bound, "the link to node %s was lost", peer);
+        }
     }
     return asked_end(&asked, err);
 }

@@ -29,18 +29,19 @@ static struct rusmi_tie *bind_unborn(struct rusmi_process *self, struct rusmi_ti
     struct rusmi_tie *known = tie->is_link ? rusmi_tie_find_link(self, pid) : NULL;
     uint64_t number = tie->unborn;
 
+    self->ties.born = number;
     if (known != NULL) {
         rusmi_far_detach(tie);
         return tie;
     }
+    rusmi_ties_remove(&self->ties, &tie->at_owner);
     tie->unborn = 0;
     tie->target = rusmi_tie_msg(tie)->sender = pid;
     if (tie->is_link) {
         tie->born = number;
-        rusmi_ties_remove(&self->ties, &tie->at_owner);
         tie->at_owner.key = rusmi_tie_key(pid);
-        rusmi_ties_add(&self->ties, &tie->at_owner);
     }
+    rusmi_ties_add(&self->ties, &tie->at_owner);
     return NULL;
 }
 
@@ -131,28 +132,34 @@ static void forsake(struct rusmi_process *self, uint64_t number)
     }
 }
 
-void rusm_tie_bind(uint64_t number, rusm_pid pid)
+rusm_err rusm_tie_bind(uint64_t number, rusm_pid pid)
 {
     struct rusmi_process *self = rusmi_process_self();
     struct rusmi_tie *tie, *dead = NULL;
+    bool lost;
 
     if (self == NULL) {
-        return;
+        return rusm_set_err_detail(RUSM_ENOCONTEXT, "%s", rusm_err_text(RUSM_ENOCONTEXT));
     }
     rusmi_lock_take(rusmi_stripe_of(self));
     tie = find_unborn(self, number);
-    if (tie != NULL && rusm_pid_is_none(pid)) {
+    if (tie != NULL && pid.incarnation != tie->target.incarnation) {
         rusmi_far_detach(tie);
         dead = tie;
     } else if (tie != NULL) {
         dead = bind_unborn(self, tie, pid);
     }
+    /* One that went unborn, with the link to its node, was told to nobody. */
+    lost = !rusm_pid_is_none(pid) && self->ties.born != number;
     rusmi_lock_give(rusmi_stripe_of(self));
     if (dead != NULL) {
         rusmi_far_tie_free(dead);
     } else if (tie == NULL && rusm_pid_is_none(pid)) {
         forsake(self, number);
     }
+    return lost ? rusm_set_err_detail(RUSM_ENOLINK, "the link to the node of the new process was "
+                                                    "lost")
+                : RUSM_OK;
 }
 
 void rusm_watch_spawns(void)

@@ -209,7 +209,8 @@ static void take_end(rusm_runtime *rt, const rusm_signal *signal)
     tie = signal->kind == RUSM_SIGNAL_EXIT ? rusmi_tie_find_link(proc, signal->from)
                                            : rusmi_tie_find_monitor(proc, signal->number);
     /* A peer speaks of its own processes only, and of those that are watched. */
-    if (tie != NULL && tie->far != NULL && rusm_pid_equal(tie->target, signal->from)) {
+    if (tie != NULL && tie->far != NULL && tie->unborn == 0 &&
+        rusm_pid_equal(tie->target, signal->from)) {
         rusmi_far_detach(tie);
         if (tie->inactive) {
             dead = tie;

@@ -65,6 +65,15 @@ static void grow(struct rusmi_ties *ties)
     *ties = bigger;
 }
 
+/* One that waits for an acknowledgement, or for its process, is not to be seen. */
+static void count(struct rusmi_ties *ties, const struct rusmi_tie *tie, int32_t one)
+{
+    if (!tie->inactive && tie->unborn == 0) {
+        ties->links += tie->is_link ? (uint32_t)one : 0;
+        ties->monitors += tie->is_link ? 0 : (uint32_t)one;
+    }
+}
+
 void rusmi_ties_add(struct rusmi_ties *ties, struct rusmi_tie_hook *hook)
 {
     uint32_t limit = ties->chains == NULL ? FEW_MAX : ties->chains_len;
@@ -74,7 +83,7 @@ void rusmi_ties_add(struct rusmi_ties *ties, struct rusmi_tie_hook *hook)
     }
     chain_push(chain_of(ties, hook->key), hook);
     ties->len++;
-    ties->links += hook->tie->is_link && !hook->tie->inactive ? 1 : 0;
+    count(ties, hook->tie, 1);
 }
 
 void rusmi_ties_remove(struct rusmi_ties *ties, struct rusmi_tie_hook *hook)
@@ -84,7 +93,7 @@ void rusmi_ties_remove(struct rusmi_ties *ties, struct rusmi_tie_hook *hook)
         hook->next->at = hook->at;
     }
     ties->len--;
-    ties->links -= hook->tie->is_link && !hook->tie->inactive ? 1 : 0;
+    count(ties, hook->tie, -1);
 }
 
 /* Any tie of the table; `scan` is where to begin to look, and moves on as chains are found empty.
@@ -122,7 +131,8 @@ struct rusmi_tie *rusmi_tie_find_link(struct rusmi_process *proc, rusm_pid other
     struct rusmi_tie_hook *hook = *chain_of(&proc->ties, rusmi_tie_key(other));
 
     for (; hook != NULL; hook = hook->next) {
-        if (hook->tie->is_link && rusm_pid_equal(link_other(hook->tie, proc), other)) {
+        if (hook->tie->is_link && hook->tie->unborn == 0 &&
+            rusm_pid_equal(link_other(hook->tie, proc), other)) {
             return hook->tie;
         }
     }
@@ -522,7 +532,7 @@ void rusmi_ties_count(const struct rusmi_process *proc, uint64_t *out_links, uin
                       uint64_t *out_monitored_by)
 {
     *out_links = proc->ties.links;
-    *out_monitors = proc->ties.len - proc->ties.links;
+    *out_monitors = proc->ties.monitors;
     *out_monitored_by = proc->monitors_len;
 }
 

@@ -64,8 +64,9 @@ struct rusmi_ties {
     struct rusmi_tie_hook **chains; /* chains_len of them; NULL: few */
     uint32_t chains_len;
     uint32_t len;
-    uint32_t links; /* of those: links */
-    bool foreign;   /* one of them leads, or led, to another runtime */
+    uint32_t links, monitors; /* of those: that can be seen */
+    bool foreign;             /* one of them leads, or led, to another runtime */
+    uint64_t born; /* the number of the last one that was prepared and came to be bound */
 };
 
 /* The message that a tie becomes. */

@@ -294,9 +294,15 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_signal_deliver(rusm_runtime *rt, const ru
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_tie_prepare(uint64_t incarnation, bool is_link,
                                                    uint64_t *out_number);
 
-/** The process that was asked for is pid; or (the zero pid) there is none. Threads: in context, of
- * who prepared it. */
-RUSM_API void rusm_tie_bind(uint64_t number, rusm_pid pid);
+/**
+ * The process that was asked for is pid; or (the zero pid) there is none.
+ *
+ * Threads: in context, of who prepared it; one spawn at a time.
+ * Errors:  RUSM_ENOLINK  the link to the node was lost since it was prepared: there is no tie, and
+ *                        nothing was told
+ *          RUSM_ENOCONTEXT
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_tie_bind(uint64_t number, rusm_pid pid);
 
 /** From here on every process that the caller spawns is monitored by it from its beginning. The
  * downs come into its mailbox. Threads: in context. */
