@@ -382,6 +382,26 @@ static void test_no_part_of_a_list_is_taken_for_one(void **state)
     rusm_crl_del(crl);
 }
 
+/* An indirect list: its entries may be another CA's certificates (RFC 5280, section 5.2.5). */
+static void test_a_critical_extension_is_refused(void **state)
+{
+    static const char text[] = "-----BEGIN X509 CRL-----\n"
+                               "MIIBDjCBtQIBATAKBggqhkjOPQQDAjBEMRgwFgYDVQQKEw9ydXNtIGNsdXN0ZXIg\n"
+                               "Q0ExDTALBgNVBAMTBHByb2QxGTAXBgNVBAUTEDZmZTBiOWI5OGY3MjAwOTcXDTI2\n"
+                               "MTEyMzA1NDc1MloXDTI2MTIyMzA1NDc1MlqgQDA+MB8GA1UdIwQYMBaAFG/gubmP\n"
+                               "cgCXDbKbaCa+W7odk5PgMA8GA1UdHAEB/wQFMAOEAf8wCgYDVR0UBAMCAQEwCgYI\n"
+                               "KoZIzj0EAwIDSAAwRQIgFZq8/LIQCmYRssQkkm2meu7qj/+H7cyzGIkn31/qVMAC\n"
+                               "IQDEcXAc6XxPDDZW/AmwTaFtkBmtMfJjkHiloarZ/JWE+A==\n"
+                               "-----END X509 CRL-----\n";
+    rusm_crl **list = NULL;
+    size_t count = 0;
+
+    (void)state;
+    assert_int_equal(rusmi_crl_parse_pem(text, sizeof(text) - 1, "indirect", &list, &count),
+                     RUSM_ECERT);
+    assert_detail("indirect: the revocation list has the critical extension 2.5.29.28");
+}
+
 /* ---- the register */
 
 static void test_a_folder_remembers_what_was_issued(void **state)
@@ -572,6 +592,7 @@ int main(void)
         T(test_lists_are_loaded_with_an_identity),
         T(test_several_lists_and_cas_are_loaded),
         T(test_no_part_of_a_list_is_taken_for_one),
+        T(test_a_critical_extension_is_refused),
         T(test_a_folder_remembers_what_was_issued),
         T(test_a_damaged_register_stops_issuing),
         T(test_the_register_is_bounded_and_forgets_the_ended),

@@ -5,6 +5,7 @@
  */
 #include "trust/file.h"
 #include "trust/identity.h"
+#include "trust/proof.h"
 
 #include <dirent.h>
 #include <rusm/err.h>
@@ -50,6 +51,8 @@ void *__wrap_realloc(void *block, size_t size)
 
 static char folder[] = "/tmp/rusm-heap-XXXXXX";
 static rusm_ca *ca;
+static rusm_ca *kept; /* in the folder */
+static rusm_crl *crl;
 static rusm_identity *london;
 
 static void clean_folder(void)
@@ -132,10 +135,89 @@ static rusm_err do_read(void)
     return rusm_cert_read(path, &info);
 }
 
+/* Each of these is done with a CA in memory and one in a folder; what it changes there does not
+ * matter to the next attempt. */
+static rusm_err do_revoke(void)
+{
+    rusm_err err = rusm_ca_revoke_serial(kept, "4142", RUSM_REVOKE_UNSPECIFIED, NULL);
+
+    return err == RUSM_OK ? rusm_ca_revoke_node(kept, "london", RUSM_REVOKE_UNSPECIFIED, NULL)
+                          : err;
+}
+
+static rusm_err do_list(void)
+{
+    rusm_issued_info info;
+    ptrdiff_t got = rusm_ca_list(kept, 0, &info, 1);
+
+    return got < 0 ? (rusm_err)got : RUSM_OK;
+}
+
+static rusm_err do_issue_kept(void)
+{
+    rusm_identity *made = NULL;
+    rusm_err err = rusm_ca_issue(kept, "n", NULL, &made);
+
+    assert_true((err == RUSM_OK) == (made != NULL));
+    rusm_identity_del(made);
+    return err;
+}
+
+static rusm_err do_crl(void)
+{
+    rusm_crl *made = NULL;
+    rusm_err err = rusm_ca_crl(kept, NULL, &made);
+    char path[64];
+
+    assert_true((err == RUSM_OK) == (made != NULL));
+    (void)snprintf(path, sizeof(path), "%s/crl.pem", folder);
+    if (err == RUSM_OK) {
+        err = rusm_crl_save(made, path);
+    }
+    rusm_crl_del(made);
+    return err;
+}
+
+static rusm_err do_read_crl(void)
+{
+    char path[64];
+    rusm_crl_info info;
+
+    (void)snprintf(path, sizeof(path), "%s/crl.pem", folder);
+    return rusm_crl_read(path, &info);
+}
+
+static rusm_err do_trust(void)
+{
+    const rusm_ca *cas[] = {kept};
+    rusm_identity *made = NULL;
+    rusm_err err =
+        rusm_identity_with_trust(london, cas, 1, (const rusm_crl *const *)&crl, 1, &made);
+
+    assert_true((err == RUSM_OK) == (made != NULL));
+    rusm_identity_del(made);
+    return err;
+}
+
+static rusm_err do_proof(void)
+{
+    uint8_t binding[RUSMI_BINDING_LEN] = {0};
+    struct rusmi_proof proof = {.der = {NULL, 0}};
+    rusm_err err = rusmi_proof_init(&proof, london, binding, true);
+
+    if (err == RUSM_OK) {
+        err = rusmi_proof_check(proof.der.data, proof.der.size, proof.signature.data,
+                                proof.signature.size, binding, true);
+    }
+    rusmi_proof_fini(&proof);
+    return err;
+}
+
 static void test_each_failed_allocation_is_survived(void **state)
 {
-    static rusm_err (*const calls[])(void) = {do_generate, do_issue, do_share, do_load,
-                                              do_load_ca,  do_save,  do_read};
+    static rusm_err (*const calls[])(void) = {
+        do_generate, do_issue, do_share,      do_load, do_load_ca,  do_save,  do_read,
+        do_revoke,   do_list,  do_issue_kept, do_crl,  do_read_crl, do_trust, do_proof};
 
     (void)state;
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
@@ -157,12 +239,20 @@ static void test_each_failed_allocation_is_survived(void **state)
 
 static int setup(void **state)
 {
+    char path[64];
+
     (void)state;
     assert_non_null(mkdtemp(folder));
     assert_int_equal(rusm_ca_generate(&ca, "prod", 30), RUSM_OK);
     assert_int_equal(rusm_ca_issue(ca, "london", NULL, &london), RUSM_OK);
     assert_int_equal(rusm_ca_save(ca, folder), RUSM_OK);
+    assert_int_equal(rusm_ca_load(&kept, folder), RUSM_OK);
     assert_int_equal(rusm_identity_save(london, folder, "london"), RUSM_OK);
+    assert_int_equal(rusm_ca_revoke_serial(kept, "41", RUSM_REVOKE_UNSPECIFIED, NULL), RUSM_OK);
+    assert_int_equal(rusm_ca_crl(kept, NULL, &crl), RUSM_OK);
+    /* Loading reads it as well. */
+    (void)snprintf(path, sizeof(path), "%s/crl.pem", folder);
+    assert_int_equal(rusm_crl_save(crl, path), RUSM_OK);
     return 0;
 }
 
@@ -173,6 +263,8 @@ static int teardown(void **state)
     assert_int_equal(rmdir(folder), 0);
     rusm_identity_del(london);
     rusm_ca_del(ca);
+    rusm_ca_del(kept);
+    rusm_crl_del(crl);
     return 0;
 }
 

@@ -432,6 +432,23 @@ static void test_files_that_do_not_belong_together_are_refused(void **state)
     rusm_identity_del(home);
 }
 
+static void test_a_certificate_that_may_not_sign_is_refused(void **state)
+{
+    static const enum support_bad kinds[] = {SUPPORT_BAD_KEY_USAGE, SUPPORT_BAD_NO_USAGE};
+    struct fixture *f = *state;
+
+    assert_int_equal(rusm_ca_save(f->ca, f->folder), RUSM_OK);
+    for (size_t i = 0; i < 2; i++) {
+        rusm_identity *bad = support_identity_bad(kinds[i], f->ca, "bad");
+
+        assert_int_equal(rusm_identity_save(bad, f->folder, "bad"), RUSM_OK);
+        refuse_load(f, "bad", RUSM_ECERT, "bad.pem", "digitalSignature, which TLS needs");
+        remove_path(in_folder(f, "bad.pem"));
+        remove_path(in_folder(f, "bad.key"));
+        rusm_identity_del(bad);
+    }
+}
+
 static void test_a_certificate_of_another_ca_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -555,6 +572,7 @@ int main(void)
         T(test_what_is_no_file_is_refused_at_once),
         T(test_a_file_that_is_too_large_is_refused),
         T(test_files_that_do_not_belong_together_are_refused),
+        T(test_a_certificate_that_may_not_sign_is_refused),
         T(test_a_certificate_of_another_ca_is_refused),
         T(test_certificates_that_are_not_rusms_are_refused),
         T(test_several_anchors_survive_files),
