@@ -94,7 +94,8 @@ rusm_err rusmi_far_link_theirs(struct rusmi_far *far, struct rusmi_process *proc
     rusm_err err;
 
     if (known != NULL) {
-        if (signal->number > known->version) {
+        /* Both sides may have given the same number; then the link wins, on both. */
+        if (signal->number >= known->version) {
             known->version = signal->number;
             rusmi_far_set_inactive(known, false);
         }
