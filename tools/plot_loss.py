@@ -23,7 +23,8 @@ LOADS = {"alone": ("5 4", "alone"), "loaded": ("", "beside 16 MiB")}
 class Plot:
     def __init__(self, least, most):
         # Whole decades, in milliseconds.
-        self.low, self.high = math.floor(math.log10(least)), math.ceil(math.log10(most))
+        self.low = math.floor(math.log10(least))
+        self.high = max(math.ceil(math.log10(most)), self.low + 1)
         self.parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
                       'font-family="sans-serif" font-size="13">',
                       f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>']
