@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Revocation lists and the register of a CA. The first byte chooses: a list in DER, a file of lists
- * in PEM, or a register. Whatever is read as a list is one that can be searched and copied; whatever
- * is read as a register is written as it was.
+ * in PEM, or a register. Whatever is read as a list is one that can be searched and copied;
+ * whatever is read as a register is written as it was.
  */
 #include <stdint.h>
 #include <stdlib.h>
