@@ -496,7 +496,7 @@ static void hear_down(struct life *me, const rusm_msg *msg)
             return;
         }
     }
-    check(!"a down of no monitor");
+    note(false, "a down of no monitor", __LINE__);
 }
 
 static void hear_exit(struct life *me, const rusm_msg *msg)
@@ -555,7 +555,7 @@ static void hear(struct life *me, rusm_msg *msg)
         hear_exit(me, msg);
         break;
     default:
-        check(!"a message of a kind that nobody sends");
+        note(false, "a message of a kind that nobody sends", __LINE__);
         break;
     }
     rusm_msg_del(msg);
