@@ -72,6 +72,7 @@ struct sim_life {
     rusm_time offset; /* of its clock */
     bool cut;         /* crashed: what it sends vanishes, and what it does no longer counts */
     bool paused;
+    bool left; /* the cluster, in peace or not */
     rusm_time paused_until;
     struct rusmi_list drivers;
     struct sim_worker *workers; /* profile.workers of them */
@@ -84,6 +85,7 @@ struct sim_node {
     rusm_identity *identity;
     struct sim_life *life; /* NULL while it is down */
     rusm_time down_until;
+    rusm_time leaves_at; /* it has been told to leave: when it ends; 0: it has not */
 };
 
 struct sim_world {
@@ -295,6 +297,8 @@ void sim_live_stop(void);
 /* Something is, or just was, wrong between two nodes, or with one. */
 void sim_disturbed(unsigned a, unsigned b);
 void sim_disturbed_node(unsigned index);
+/* Whether nothing was wrong between two nodes since then, and for a tick before. */
+bool sim_was_calm(unsigned a, unsigned b, rusm_time since);
 /* A node has crashed. */
 void sim_live_crashed(const struct sim_life *gone);
 /* A node gave a link up because the peer was silent. */
@@ -354,6 +358,10 @@ void sim_exit(struct sim_proc *me, const rusm_msg *msg);
 const char *sim_check_ties(void);
 
 /* ---- the whole ------------------------------------------------------------------------------- */
+
+/* A node is about to leave the cluster, and has: what it had accepted before is delivered. */
+void sim_leaving(const struct sim_life *life);
+void sim_left(const struct sim_life *life, rusm_time since, rusm_err err);
 
 /* Looked at all through a run. */
 void sim_check_budgets(void);

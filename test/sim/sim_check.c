@@ -38,6 +38,8 @@ struct record {
     uint32_t len;
     enum fate fate;
     bool received;
+    bool
+        owed; /* accepted by a node that then left in peace: it has arrived, whatever becomes of it */
 };
 
 /* Who received messages of a pair last; of a name there may be several, one after the other. */
@@ -260,12 +262,15 @@ void __wrap_rusmi_events_down(struct rusmi_link *link, enum rusmi_down_cause cau
                               const char *text)
 {
     const struct sim_life *life = sim_life_of(link->node->runtime);
+    const struct sim_life *peer = sim_life_by_incarnation(link->incarnation);
 
-    if (life != NULL && !life->cut) {
+    if (life != NULL && peer != NULL && !life->cut) {
         sim_trace("%s: lost %s: %s (%s)", link->node->name, link->name,
                   rusmi_down_cause_text(cause), text);
-        if (cause == RUSMI_DOWN_SILENT) {
-            sim_live_lost(life, sim_life_by_incarnation(link->incarnation));
+        /* The other side may have ended it long ago, and its word been lost. */
+        if (cause == RUSMI_DOWN_SILENT && link->conn != NULL &&
+            sim_session(peer, life) == number_of(sim_conn_key(link->conn))) {
+            sim_live_lost(life, peer);
         }
     }
     __real_rusmi_events_down(link, cause, text);
@@ -553,13 +558,40 @@ void sim_check_cut(const struct sim_proc *gone, const struct sim_proc *me, uint6
     }
 }
 
+void sim_leaving(const struct sim_life *life)
+{
+    for (struct sim_pair *pair = ledger.pairs; pair != NULL; pair = pair->next) {
+        uint64_t session =
+            pair->from->life == life && pair->way == SIM_TO_PID ? session_now(pair) : 0;
+
+        for (uint64_t i = 0; session != 0 && i < pair->len; i++) {
+            struct record *record = &pair->records[i];
+
+            record->owed = record->fate == ACCEPTED && record->first_session == session &&
+                           record->last_session == session;
+        }
+    }
+}
+
+void sim_left(const struct sim_life *life, rusm_time since, rusm_err err)
+{
+    for (struct sim_pair *pair = ledger.pairs; pair != NULL; pair = pair->next) {
+        if (pair->from->life != life || pair->way != SIM_TO_PID ||
+            (err == RUSM_OK && sim_was_calm(life->index, pair->to->life->index, since))) {
+            continue;
+        }
+        for (uint64_t i = 0; i < pair->len; i++) {
+            pair->records[i].owed = false;
+        }
+    }
+}
+
 /* What was accepted on a link that is still up arrives. */
 static const char *check_pair(const struct sim_pair *pair)
 {
     static char text[200];
 
-    if (pair->way != SIM_TO_PID || pair->to->ended || pair->to->life->cut ||
-        pair->from->life->cut) {
+    if (pair->way != SIM_TO_PID || pair->to->ended || pair->to->life->cut) {
         return NULL;
     }
     for (uint64_t i = 0; i < pair->len; i++) {
@@ -567,8 +599,10 @@ static const char *check_pair(const struct sim_pair *pair)
         bool here = pair->to->life == pair->from->life;
 
         if (record->fate == ACCEPTED && !record->received &&
-            (here || (record->first_session != 0 && record->first_session == record->last_session &&
-                      record->last_session == session_now(pair)))) {
+            (record->owed || !pair->from->life->cut) &&
+            (record->owed || here ||
+             (record->first_session != 0 && record->first_session == record->last_session &&
+              record->last_session == session_now(pair)))) {
             (void)snprintf(text, sizeof(text),
                            "message %llu of process %u to process %u has not arrived, though link "
                            "%llu is up",

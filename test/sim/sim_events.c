@@ -93,6 +93,9 @@ void sim_listen(struct sim_proc *me)
 {
     rusm_err err = rusm_monitor_nodes(true);
 
+    if (err == RUSM_ECLOSED && sim->nodes[me->life->index].leaves_at != 0) {
+        return; /* nothing comes or goes any more */
+    }
     sim_check(err == RUSM_OK, "process %u can not listen: %s", me->id, rusm_err_name(err));
     me->listens = true;
     /* It begins with what there is now; nothing gives way between the call and this. */

@@ -61,6 +61,12 @@ void sim_disturbed_node(unsigned index)
     }
 }
 
+bool sim_was_calm(unsigned a, unsigned b, rusm_time since)
+{
+    return sim->profile.loss_ppm <= LOSS_PPM &&
+           disturbed[a][b] + 2 * sim->profile.tick_ms * SIM_MS < since;
+}
+
 void sim_live_crashed(const struct sim_life *gone)
 {
     for (unsigned i = 0; i < sim->options.nodes; i++) {

@@ -131,10 +131,14 @@ static void life_end(struct sim_node *node)
 {
     struct sim_life *life = node->life;
 
+    if (!life->left) {
+        sim_left(life, 0, RUSM_ECLOSED); /* if it was about to */
+    }
     life->cut = true;
     life->paused = false;
     sim_drivers_post(life);
     node->life = NULL;
+    node->leaves_at = 0;
     (void)sim_set_here(life);
     rusm_node_del(life->node);
     (void)sim_set_here(NULL);
@@ -278,6 +282,7 @@ static void pause_node(struct sim_life *life)
     rusm_time tick = sim->profile.tick_ms * SIM_MS;
 
     life->paused = true;
+    sim_disturbed_node(life->index);
     life->paused_until = rusm_test_now(sim->pool) + draw(draw(2) == 0 ? tick / 2 : 2 * tick);
     sim_trace("%s is stopped for %llu ms", sim->nodes[life->index].name,
               (unsigned long long)((life->paused_until - rusm_test_now(sim->pool)) / SIM_MS));
@@ -302,6 +307,34 @@ static void jump_clock(struct sim_life *life)
     sim_drivers_post(life);
 }
 
+/* How long a node may take to leave, and lives on after it has begun to. */
+#define LEAVE_MS 2000
+#define LEFT_NS  (3 * SIM_S)
+
+static void leave_main(void *arg)
+{
+    struct sim_node *node = arg;
+    struct sim_life *life = node->life;
+    rusm_time since = rusm_test_now(sim->pool);
+    rusm_err err;
+
+    sim_leaving(life);
+    err = rusm_node_leave(NULL, LEAVE_MS);
+    sim_trace("%s has left: %s", node->name, rusm_err_name(err));
+    sim_left(life, since, err);
+    life->left = true;
+}
+
+static void leave(struct sim_node *node)
+{
+    if (node->leaves_at != 0) {
+        return;
+    }
+    sim_trace("%s leaves", node->name);
+    node->leaves_at = rusm_test_now(sim->pool) + LEFT_NS;
+    rusmi_assert(rusm_spawn(node->life->rt, leave_main, node, NULL) == RUSM_OK);
+}
+
 static void some_fault(void)
 {
     struct sim_life *life = sim_life_draw(&sim->rng);
@@ -314,7 +347,7 @@ static void some_fault(void)
         crash(&sim->nodes[life->index]);
         return;
     }
-    switch (draw(6)) {
+    switch (draw(9)) {
     case 0:
         if (!life->paused) {
             pause_node(life);
@@ -322,6 +355,9 @@ static void some_fault(void)
         break;
     case 1:
         jump_clock(life);
+        break;
+    case 2:
+        leave(&sim->nodes[life->index]);
         break;
     default:
         network_fault();
@@ -350,6 +386,13 @@ static void recover(void)
 
         if (node->life == NULL) {
             if (sim->healed || node->down_until <= now) {
+                life_begin(node);
+            }
+        } else if (node->leaves_at != 0 && (sim->healed || node->leaves_at <= now)) {
+            sim_trace("%s ends", node->name);
+            node->down_until = now + draw(5 * SIM_S);
+            life_end(node);
+            if (sim->healed) {
                 life_begin(node);
             }
         } else if (node->life->paused && (sim->healed || node->life->paused_until <= now)) {
@@ -507,7 +550,9 @@ static void safety_phase(void)
             some_fault();
         }
         dial_missing(i == 0 ? 1000000 : 10000);
-        sim_work_step();
+        for (unsigned acts = 0; acts <= sim->options.nodes / 8; acts++) {
+            sim_work_step();
+        }
         (void)rusm_test_advance(sim->pool, draw_pause_ms());
         sim_live_check();
         if (i % 16 == 0) {
