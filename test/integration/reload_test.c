@@ -413,6 +413,35 @@ static void test_a_revoked_peer_is_cut_and_stays_out(void **state)
     rusm_crl_del(crl);
 }
 
+/* Whatever moment of a handshake the revocation falls into: nobody gets past it. */
+static void test_no_handshake_slips_past_a_reload(void **state)
+{
+    static struct support_dial dials[24]; /* each outlives its node */
+    struct support_world *world = *state;
+    struct support_node *a = support_node_start(world, "a"), *b = support_node_start(world, "b");
+    const rusm_ca *cas[] = {world->ca};
+    rusm_identity *open = identity_of(world->ca, "a", 0, cas, 1, NULL, 0), *shut;
+    rusm_crl *crl;
+
+    MUST(rusm_ca_revoke_node(world->ca, "b", RUSM_REVOKE_UNSPECIFIED, NULL));
+    crl = crl_of(world->ca);
+    shut = identity_of(world->ca, "a", 0, cas, 1, (const rusm_crl *const *)&crl, 1);
+    for (unsigned i = 0; i < 24; i++) {
+        MUST(rusm_node_reload(a->node, open));
+        support_dial_start(&dials[i], b, rusm_node_address(a->node), SUPPORT_DEADLINE_MS);
+        for (unsigned turn = 0; turn < i * 400; turn++) {
+            (void)support_stats(a); /* another moment each time */
+        }
+        MUST(rusm_node_reload(a->node, shut));
+        assert_true(support_wait(support_dial_is_done, &dials[i]));
+        support_wait_peer(a, "b", false);
+        support_wait_peer(b, "a", false);
+    }
+    rusm_crl_del(crl);
+    rusm_identity_del(open);
+    rusm_identity_del(shut);
+}
+
 /* A peer that has shown another certificate is judged by that one alone. */
 static void test_a_replaced_certificate_may_be_revoked(void **state)
 {
@@ -685,6 +714,7 @@ int main(void)
         T(test_an_identity_of_another_changes_nothing),
         T(test_trust_is_shown),
         T(test_a_revoked_peer_is_cut_and_stays_out),
+        T(test_no_handshake_slips_past_a_reload),
         T(test_a_replaced_certificate_may_be_revoked),
         T(test_an_expired_certificate_ends_the_link),
         T(test_a_renewed_certificate_keeps_the_link),
