@@ -18,6 +18,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define NODES_MAX 256
@@ -72,7 +73,7 @@ static size_t peers_of(const struct member *member)
     return count;
 }
 
-static void give_up(const char *what)
+RUSM_NORETURN static void give_up(const char *what)
 {
     (void)fprintf(stderr, "mesh: %s\n", what);
     exit(1);
@@ -102,13 +103,14 @@ static double form(size_t nodes)
 static double resident_kib(void)
 {
     FILE *file = fopen("/proc/self/statm", "r");
-    unsigned long size, resident;
+    char line[256], *resident;
 
-    if (file == NULL || fscanf(file, "%lu %lu", &size, &resident) != 2) {
+    if (file == NULL || fgets(line, sizeof(line), file) == NULL ||
+        (resident = strchr(line, ' ')) == NULL) {
         give_up("/proc/self/statm can not be read");
     }
     (void)fclose(file);
-    return (double)resident * (double)sysconf(_SC_PAGESIZE) / 1024;
+    return (double)strtoul(resident, NULL, 10) * (double)sysconf(_SC_PAGESIZE) / 1024;
 }
 
 /* Nanoseconds until all nodes know that name as that of the process. */
@@ -154,11 +156,12 @@ int main(int argc, char **argv)
     begin = bench_now_ns();
     bench_wait_ms(run.seconds * 1000);
     percent = (bench_cpu_s() - cpu) / ((double)(bench_now_ns() - begin) / 1e9) * 100;
-    for (uint64_t i = 0; i < names; i++) {
+    for (uint64_t i = 0, owner = 0; i < names; i++) {
         char name[32];
 
         (void)snprintf(name, sizeof(name), "name%" PRIu64, i);
-        spans[i] = publish(nodes, i % nodes, name);
+        spans[i] = publish(nodes, owner, name);
+        owner = owner + 1 < nodes ? owner + 1 : 0;
     }
     printf(run.json ? "{\"bench\":\"mesh\",\"nodes\":%" PRIu64 ",\"form_ms\":%.0f,"
                       "\"kib_per_link_end\":%.1f,\"idle_cpu_percent\":%.2f,\"name_p50_us\":%.0f,"

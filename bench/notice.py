@@ -50,7 +50,8 @@ class Pair(harness.World):
         begin_ms = time.monotonic() * 1000
         deed()
         down = self.watcher.wait_down(self.goer, mark, deadline_s=harness.DEADLINE_S + 2 * self.tick_ms / 1000)
-        return (down["t"] - begin_ms) / self.tick_ms, down["cause"], down["text"]
+        # Events have whole milliseconds.
+        return max(0, down["t"] - begin_ms) / self.tick_ms, down["cause"], down["text"]
 
     def once(self, kind):
         if kind == "cut" and self.path is None:

@@ -347,15 +347,14 @@ static unsigned open_descriptors(void)
 static unsigned long resident_kib(void)
 {
     FILE *file = MEMORY_IS_KEPT ? NULL : fopen("/proc/self/statm", "r");
-    unsigned long size = 0, resident = 0;
+    char line[256] = "";
+    const char *resident = NULL;
 
     if (file != NULL) {
-        if (fscanf(file, "%lu %lu", &size, &resident) != 2) {
-            resident = 0;
-        }
+        resident = fgets(line, sizeof(line), file) != NULL ? strchr(line, ' ') : NULL;
         (void)fclose(file);
     }
-    return resident * 4;
+    return resident != NULL ? strtoul(resident, NULL, 10) * 4 : 0;
 }
 
 static void do_stats(const struct job *job)

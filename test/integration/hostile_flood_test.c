@@ -24,7 +24,7 @@
 
 /* ---- a wrapped function: see CMakeLists.txt ---- */
 
-static const ngtcp2_conn *unread; /* its control stream's window is never opened again */
+static const ngtcp2_conn *_Atomic unread; /* its control stream's window is never opened again */
 
 int __real_ngtcp2_conn_extend_max_stream_offset(ngtcp2_conn *ng, int64_t stream_id, uint64_t len);
 int __wrap_ngtcp2_conn_extend_max_stream_offset(ngtcp2_conn *ng, int64_t stream_id, uint64_t len);

@@ -24,7 +24,7 @@
 
 /* ---- a wrapped function: see CMakeLists.txt ---- */
 
-static const struct rusmi_inbox *kept; /* its owner gives no credit back */
+static const struct rusmi_inbox *_Atomic kept; /* its owner gives no credit back */
 
 void __real_rusmi_inbox_take_credit(struct rusmi_inbox *ib, uint64_t *out_bytes,
                                     uint64_t *out_streams);
