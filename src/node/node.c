@@ -294,11 +294,45 @@ static void wait_gone(rusm_node *node)
     }
 }
 
+/*
+ * What can fail, in its order. The address, with its real port, is part of the core's hello, so the
+ * socket comes first; what arrives before the core is there waits in it, because the endpoint is
+ * posted only at the end.
+ */
+static rusm_err open_parts(rusm_node *node, const char *name, const uint64_t seed[2])
+{
+    rusm_cert_info info;
+    rusm_err err;
+
+    rusm_identity_get_info(node->identity, &info);
+    err = choose_name(node, name, &info);
+    if (err == RUSM_OK) {
+        err = quic_init(node);
+    }
+    if (err == RUSM_OK) {
+        err = rusm_waiter_new(&node->gone);
+    }
+    if (err == RUSM_OK) {
+        err = rusmi_endpoint_open(node);
+    }
+    if (err != RUSM_OK) {
+        return err;
+    }
+    err = core_init(node, seed);
+    if (err == RUSM_OK) {
+        err = rusmi_endpoint_start(node);
+    }
+    if (err != RUSM_OK) {
+        atomic_store(&node->hurry, true);
+        wait_gone(node);
+    }
+    return err;
+}
+
 rusm_err rusm_node_bind_with(rusm_node **out_node, rusm_runtime *rt, const char *name,
                              const rusm_node_config *cfg)
 {
     struct rusmi_address address;
-    rusm_cert_info info;
     uint64_t seed[2];
     rusm_node *node;
     rusm_err err;
@@ -329,31 +363,7 @@ rusm_err rusm_node_bind_with(rusm_node **out_node, rusm_runtime *rt, const char 
     node->identity = rusm_identity_hold(cfg->identity);
     atomic_init(&node->core_deadline, RUSMI_TIME_NEVER);
     (void)snprintf(node->address_text, sizeof(node->address_text), "%s", cfg->listen);
-    rusm_identity_get_info(node->identity, &info);
-    err = choose_name(node, name, &info);
-    if (err == RUSM_OK) {
-        err = quic_init(node);
-    }
-    if (err == RUSM_OK) {
-        err = rusm_waiter_new(&node->gone);
-    }
-    /*
-     * The address, with its real port, is part of the core's hello, so the socket comes first; what
-     * arrives before the core is there waits in it, because the endpoint is posted only at the end.
-     */
-    if (err == RUSM_OK) {
-        err = rusmi_endpoint_open(node);
-    }
-    if (err == RUSM_OK) {
-        err = core_init(node, seed);
-        if (err == RUSM_OK) {
-            err = rusmi_endpoint_start(node);
-        }
-        if (err != RUSM_OK) {
-            atomic_store(&node->hurry, true);
-            wait_gone(node);
-        }
-    }
+    err = open_parts(node, name, seed);
     if (err != RUSM_OK) {
         node_free(node);
         return err;

@@ -248,17 +248,10 @@ static void test_request_max_is_clipped(void **state)
     done(&buf, &back);
 }
 
-/* A page of the longest records of each kind fits a frame and comes back equal. */
-static void test_full_pages(void **state)
+/* The longest records of each kind that there can be. */
+static void fill_pages(struct rusmi_process_record *processes, struct rusmi_peer_record *peers,
+                       struct rusmi_name_record *names, struct rusmi_group_record *groups)
 {
-    struct rusmi_process_record *processes = calloc(RUSMI_PAGE_MAX, sizeof(*processes));
-    struct rusmi_peer_record *peers = calloc(RUSMI_PAGE_MAX, sizeof(*peers));
-    struct rusmi_name_record *names = calloc(RUSMI_PAGE_MAX, sizeof(*names));
-    struct rusmi_group_record *groups = calloc(RUSMI_PAGE_MAX, sizeof(*groups));
-    struct rusmi_frame frame = {.type = RUSMI_FRAME_REPLY, .id = UINT64_MAX}, back;
-    struct rusmi_buf buf;
-
-    (void)state;
     for (size_t i = 0; i < RUSMI_PAGE_MAX; i++) {
         processes[i] = (struct rusmi_process_record){
             {UINT64_MAX, UINT64_MAX - i}, UINT32_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, "", ""};
@@ -275,7 +268,24 @@ static void test_full_pages(void **state)
         memset(names[i].name, 'n', RUSM_NAME_MAX);
         memset(names[i].node, 'o', RUSM_NAME_MAX);
         names[i].pid = (rusm_pid){UINT64_MAX, i + 1};
+        memset(groups[i].name, 'g', RUSM_NAME_MAX);
+        groups[i].members = UINT64_MAX - i;
+        groups[i].local = i;
     }
+}
+
+/* A page of the longest records of each kind fits a frame and comes back equal. */
+static void test_full_pages(void **state)
+{
+    struct rusmi_process_record *processes = calloc(RUSMI_PAGE_MAX, sizeof(*processes));
+    struct rusmi_peer_record *peers = calloc(RUSMI_PAGE_MAX, sizeof(*peers));
+    struct rusmi_name_record *names = calloc(RUSMI_PAGE_MAX, sizeof(*names));
+    struct rusmi_group_record *groups = calloc(RUSMI_PAGE_MAX, sizeof(*groups));
+    struct rusmi_frame frame = {.type = RUSMI_FRAME_REPLY, .id = UINT64_MAX}, back;
+    struct rusmi_buf buf;
+
+    (void)state;
+    fill_pages(processes, peers, names, groups);
     memset(frame.u.reply.detail, 'd', RUSMI_DETAIL_MAX);
     frame.u.reply.cursor = UINT64_MAX;
     frame.u.reply.records_len = RUSMI_PAGE_MAX;
@@ -310,11 +320,6 @@ static void test_full_pages(void **state)
 
     frame.u.reply.kind = RUSMI_REQUEST_GROUPS;
     frame.u.reply.records.groups = groups;
-    for (size_t i = 0; i < RUSMI_PAGE_MAX; i++) {
-        memset(groups[i].name, 'g', RUSM_NAME_MAX);
-        groups[i].members = UINT64_MAX - i;
-        groups[i].local = i;
-    }
     back = there_and_back(&buf, &frame);
     assert_memory_equal(back.u.reply.records.any, groups, RUSMI_PAGE_MAX * sizeof(*groups));
     done(&buf, &back);
