@@ -23,8 +23,8 @@ RUSM_BEGIN_DECLS
  */
 typedef struct rusm_ca rusm_ca;
 
-/** What a node proves itself with: certificate, private key, the CA certificates that it trusts, and
- * their revocation lists. Immutable. */
+/** What a node proves itself with: certificate, private key, the CA certificates that it trusts,
+ * and their revocation lists. Immutable. */
 typedef struct rusm_identity rusm_identity;
 
 /** What the holder of a certificate may do. Values appear on the wire. */
@@ -63,8 +63,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_ca_load(rusm_ca **out_ca, const char *fol
 
 /**
  * Save a CA as `ca.pem` (0644) and `ca.key` (0600), and what it issued as `ca.issued` (0600), in a
- * folder, which is made if missing. Existing files are never overwritten: RUSM_EEXIST, and nothing is
- * written. A CA that was not kept in a folder is from now on.
+ * folder, which is made if missing. Existing files are never overwritten: RUSM_EEXIST, and nothing
+ * is written. A CA that was not kept in a folder is from now on.
  *
  * Errors:  RUSM_EEXIST, RUSM_ESYS
  */
@@ -90,8 +90,8 @@ RUSM_API void rusm_issue_config_init(rusm_issue_config *cfg);
 
 /**
  * Issue an identity for one node: its own ECDSA P-256 key, and a certificate for client and server
- * use signed by ca. Serial, node, role and end are recorded with the CA; what can not be recorded is
- * not issued.
+ * use signed by ca. Serial, node, role and end are recorded with the CA; what can not be recorded
+ * is not issued.
  *
  * Owns:    the caller owns the identity and frees it with rusm_identity_del(). cfg may be NULL.
  * Threads: any. Blocks while the key is made and, with a folder, for its file.
@@ -104,8 +104,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_ca_issue(const rusm_ca *ca, const char *n
                                                 const rusm_issue_config *cfg,
                                                 rusm_identity **out_identity);
 
-/** Why a certificate was revoked (RFC 5280, section 5.3.1). It is kept with the CA; revocation lists
- * do not carry it. */
+/** Why a certificate was revoked (RFC 5280, section 5.3.1). It is kept with the CA; revocation
+ * lists do not carry it. */
 typedef enum rusm_revoke_reason {
     RUSM_REVOKE_UNSPECIFIED = 0,
     RUSM_REVOKE_KEY_COMPROMISE = 1, /**< somebody else may have the key */
@@ -199,8 +199,8 @@ RUSM_API void rusm_crl_config_init(rusm_crl_config *cfg);
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_ca_crl(const rusm_ca *ca, const rusm_crl_config *cfg,
                                               rusm_crl **out_crl);
 
-/** Write a list as PEM (0644). A file of that name is replaced, at once and whole: lists are made to
- * be renewed. Threads: any. Errors: RUSM_EINVAL, RUSM_ESYS, RUSM_ENOMEM */
+/** Write a list as PEM (0644). A file of that name is replaced, at once and whole: lists are made
+ * to be renewed. Threads: any. Errors: RUSM_EINVAL, RUSM_ESYS, RUSM_ENOMEM */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_crl_save(const rusm_crl *crl, const char *path);
 
 /** What a list says. Threads: any. */

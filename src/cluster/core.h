@@ -282,8 +282,8 @@ void rusmi_core_answer(struct rusmi_core *core, uint64_t conn, uint64_t request_
 void rusmi_core_flow(struct rusmi_core *core, uint64_t conn, const struct rusmi_flow *flow,
                      rusm_time now, struct rusmi_actions *out);
 
-/* Show the peer of a conn that is up our new certificate. False if it is not up, or speaks a version
- * without it. */
+/* Show the peer of a conn that is up our new certificate. False if it is not up, or speaks a
+ * version without it. */
 bool rusmi_core_certificate(struct rusmi_core *core, uint64_t conn,
                             const struct rusmi_certificate *certificate, rusm_time now,
                             struct rusmi_actions *out);

@@ -3,10 +3,10 @@
  * Who is to be dialled again and again, and what members tell of each other
  * (docs/design/membership.md).
  *
- * The table of wanted addresses has three sources, and an entry lives as long as it has one of them:
- * the user (configured), members that were up (known), and what peers tell (heard). An address that
- * was heard is a hint: it leads to a dial, and only what that dial authenticates counts, so a lie
- * costs one dial with back-off and ends after forget_ms.
+ * The table of wanted addresses has three sources, and an entry lives as long as it has one of
+ * them: the user (configured), members that were up (known), and what peers tell (heard). An
+ * address that was heard is a hint: it leads to a dial, and only what that dial authenticates
+ * counts, so a lie costs one dial with back-off and ends after forget_ms.
  *
  * Dials begin in timers only, and what follows from their end is decided at the end of the step, so
  * that nothing here runs while a conn is being taken apart.
@@ -206,8 +206,8 @@ static rusm_time back_off(struct rusmi_core *core, unsigned failures)
     return jitter(core, time);
 }
 
-/* Both ends of a link that is missing know it at about the same time: the one whose name sorts first
- * dials, and the other, `later`, only when that led to nothing. */
+/* Both ends of a link that is missing know it at about the same time: the one whose name sorts
+ * first dials, and the other, `later`, only when that led to nothing. */
 static rusm_time first_try(struct rusmi_core *core, const struct wanted *wanted, rusm_time later)
 {
     rusm_time some = rusmi_prng_below(&core->mesh.prng, wait_min(core) / 2 + 1);
@@ -391,7 +391,8 @@ void rusmi_mesh_up(struct rusmi_core *core, struct conn *conn, rusm_time now,
     }
 }
 
-/* Nobody is left who told of these addresses. The oldest such entries go when there are too many. */
+/* Nobody is left who told of these addresses. The oldest such entries go when there are too many.
+ */
 static void orphan_heard(struct rusmi_core *core, struct conn *conn)
 {
     if (conn->heard_len != 0) {

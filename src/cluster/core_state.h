@@ -37,8 +37,8 @@
 #define RUSMI_GOSSIP_MS 50u
 /* Addresses that one peer told of and that are being dialled at a time. */
 #define RUSMI_HEARD_DIALS 8u
-/* Of two nodes that hear of each other, the one that sorts later dials so many first waits after the
- * other: when many meet at once, handshakes take their time. */
+/* Of two nodes that hear of each other, the one that sorts later dials so many first waits after
+ * the other: when many meet at once, handshakes take their time. */
 #define RUSMI_HEARD_LATER 30u
 /* Incarnations remembered that left or that we were asked to stay apart from. */
 #define RUSMI_APART_MAX 256u
@@ -99,15 +99,15 @@ struct conn {
     uint64_t peer_id;                               /* in core->peers */
     rusm_time up_since;
     struct rusmi_claimant claimant;
-    uint64_t sync_after; /* our names up to this id were sent; UINT64_MAX: all */
-    uint64_t sync_nonce; /* the sync goes on when this pong comes */
+    uint64_t sync_after;        /* our names up to this id were sent; UINT64_MAX: all */
+    uint64_t sync_nonce;        /* the sync goes on when this pong comes */
     struct rusmi_holder holder; /* its processes that are in groups */
     uint64_t groups_after;      /* as sync_after and sync_nonce, for our memberships */
     uint64_t groups_nonce;
-    bool relisting;      /* all our names are being sent anew, and were not yet read */
-    bool relist_again;   /* it was asked for meanwhile */
-    bool refused;        /* names of it were, and it was not asked for them again since */
-    rusm_time more_at;   /* when it may be asked for them */
+    bool relisting;    /* all our names are being sent anew, and were not yet read */
+    bool relist_again; /* it was asked for meanwhile */
+    bool refused;      /* names of it were, and it was not asked for them again since */
+    rusm_time more_at; /* when it may be asked for them */
     struct rusmi_deadline more;
 
     uint64_t members_after; /* it was told of the peers up to this peer_id */
@@ -134,9 +134,9 @@ struct dial {
 };
 
 /*
- * An address at which a peer is wanted, for one or more of three reasons: the user said so, a member
- * that was up listened there, or a peer told of a member there. It is being dialled (dial), or waits
- * for its deadline, or has neither because the node of that name is up.
+ * An address at which a peer is wanted, for one or more of three reasons: the user said so, a
+ * member that was up listened there, or a peer told of a member there. It is being dialled (dial),
+ * or waits for its deadline, or has neither because the node of that name is up.
  */
 struct wanted {
     struct rusmi_map_entry by_address;
@@ -147,10 +147,10 @@ struct wanted {
     char name[RUSM_NAME_MAX + 1]; /* who answered there, or who is said to; empty: unknown */
     uint64_t incarnation;         /* the same; 0: unknown */
     struct dial *dial;
-    rusm_err err;       /* of the last dial */
+    rusm_err err;                    /* of the last dial */
     char problem[RUSMI_PROBLEM_MAX]; /* of the last dial; empty: it led to a link */
     unsigned failures;               /* in a row */
-    rusm_time tried_at; /* when the last dial ended */
+    rusm_time tried_at;              /* when the last dial ended */
     unsigned configured;
     bool known;
     bool heard;
@@ -363,8 +363,8 @@ void rusmi_ask_ownerless(struct rusmi_core *core, const struct rusmi_claim *clai
                          struct rusmi_actions *out);
 
 /* core_groups.c */
-void rusmi_groups_frame(struct rusmi_core *core, struct conn *conn,
-                        const struct rusmi_frame *frame, rusm_time now, struct rusmi_actions *out);
+void rusmi_groups_frame(struct rusmi_core *core, struct conn *conn, const struct rusmi_frame *frame,
+                        rusm_time now, struct rusmi_actions *out);
 /* Send a new peer more of our memberships; and again when it has read what it got. */
 void rusmi_groups_sync(struct rusmi_core *core, struct conn *conn, rusm_time now,
                        struct rusmi_actions *out);

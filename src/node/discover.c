@@ -3,8 +3,9 @@
  * Discovery: from specs to addresses that the core looks for (cluster/core_mesh.c).
  *
  * A spec keeps the addresses that it has told the core. A look makes a new list, and the difference
- * goes to the core: so two specs may name one address, and each takes back only its own wish. A look
- * that fails changes nothing, because a name server that is away must not take a cluster apart.
+ * goes to the core: so two specs may name one address, and each takes back only its own wish. A
+ * look that fails changes nothing, because a name server that is away must not take a cluster
+ * apart.
  *
  * Threads: a spec's source is looked at by its own process only; what others see of it is under
  * node->lock. Specs live until the node ends, and with them what the process uses.
@@ -67,7 +68,8 @@ struct join {
 
 /* ---- texts ----------------------------------------------------------------------------------- */
 
-/* Add one address in its one spelling; one that is there already, or finds no room, changes nothing. */
+/* Add one address in its one spelling; one that is there already, or finds no room, changes
+ * nothing. */
 static void add(struct addresses *addresses, const struct rusmi_address *address)
 {
     char text[RUSM_ADDRESS_MAX];
@@ -96,8 +98,8 @@ static bool has(const struct addresses *addresses, const char *text)
 }
 
 /*
- * Read addresses that are separated by blanks, commas and lines into join->next. False, with the detail set, if some
- * could not be read; the others are there all the same.
+ * Read addresses that are separated by blanks, commas and lines into join->next. False, with the
+ * detail set, if some could not be read; the others are there all the same.
  */
 static bool read_list(struct join *join, const char *text, size_t text_len)
 {

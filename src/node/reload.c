@@ -334,8 +334,9 @@ static struct rusmi_link **hold_links(rusm_node *node, size_t *out_count)
 }
 
 /*
- * Judge each link's peer by the new identity, and show it ours. One at a time, so that the node goes
- * on in between. What began meanwhile was begun with the new identity, or sees that it was not.
+ * Judge each link's peer by the new identity, and show it ours. One at a time, so that the node
+ * goes on in between. What began meanwhile was begun with the new identity, or sees that it was
+ * not.
  */
 static void judge_links(rusm_node *node, struct rusmi_link **links, size_t count)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Certificates of a node and its peers while links are up: replaced, judged again, and watched until
- * they end (docs/design/trust.md).
+ * Certificates of a node and its peers while links are up: replaced, judged again, and watched
+ * until they end (docs/design/trust.md).
  *
- * Invariant: a link that is up was last judged by the identity that the node has now, or is about to
- * be closed, or is in the list that rusm_node_reload is working on. A link that authenticates with
- * an older identity sees so (generation) and is judged again before the core hears of it.
+ * Invariant: a link that is up was last judged by the identity that the node has now, or is about
+ * to be closed, or is in the list that rusm_node_reload is working on. A link that authenticates
+ * with an older identity sees so (generation) and is judged again before the core hears of it.
  *
  * All state here is under node->lock, but for what says otherwise.
  */

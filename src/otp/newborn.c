@@ -110,9 +110,9 @@ rusm_err rusm_tie_prepare(uint64_t incarnation, bool is_link, uint64_t *out_numb
 }
 
 /*
- * The asker gives up, and the process has come all the same, before its answer: what tied them goes,
- * as nobody knows the process. A down that came is taken back; an exit that came stays, as with
- * rusm_unlink().
+ * The asker gives up, and the process has come all the same, before its answer: what tied them
+ * goes, as nobody knows the process. A down that came is taken back; an exit that came stays, as
+ * with rusm_unlink().
  */
 static void forsake(struct rusmi_process *self, uint64_t number)
 {

@@ -9,9 +9,9 @@
  * tie out of its two places is the one who tells.
  *
  * A link is known by a pair of processes and changes on both sides at once, so each change carries
- * a version (of the far node's clock, a logical one), the higher of which wins on both sides, and of
- * two equal ones the link; an unlink is kept until it is acknowledged, so that what the other side
- * sent before it heard of it can be told from what it sent afterwards.
+ * a version (of the far node's clock, a logical one), the higher of which wins on both sides, and
+ * of two equal ones the link; an unlink is kept until it is acknowledged, so that what the other
+ * side sent before it heard of it can be told from what it sent afterwards.
  *
  * Signals are sent with no lock held, but not after the record has gone: one that went to the next
  * connection with that node would say something of a tie that is no more. What a process sends itself is in order by itself; what is

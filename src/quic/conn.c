@@ -104,8 +104,8 @@ static void fill_params(const struct rusmi_quic_conn *conn, ngtcp2_transport_par
     params->initial_max_streams_uni = cfg->streams_max;
     params->initial_max_streams_bidi = conn->server ? 1 : 0;
     params->disable_active_migration = 1;
-    /* Silence is noticed by rusmi_quic_conn_timer. QUIC's own timeout stands behind it, and must not
-     * cut a handshake short when the tick is. */
+    /* Silence is noticed by rusmi_quic_conn_timer. QUIC's own timeout stands behind it, and must
+     * not cut a handshake short when the tick is. */
     params->max_idle_timeout = idle > cfg->handshake_ns ? idle : cfg->handshake_ns;
 }
 
@@ -515,8 +515,8 @@ rusm_err rusmi_quic_conn_recv(struct rusmi_quic_conn *conn, const struct rusmi_q
 }
 
 /*
- * When a peer that was last heard at conn->heard is given up. A peer that dies was last heard up to a
- * keep-alive and a round trip before that; the quarter beside the tick covers both, so that it is
+ * When a peer that was last heard at conn->heard is given up. A peer that dies was last heard up to
+ * a keep-alive and a round trip before that; the quarter beside the tick covers both, so that it is
  * noticed between 1 and 1.25 ticks after its death, and never sooner.
  */
 static rusm_time silent_at(const struct rusmi_quic_conn *conn)

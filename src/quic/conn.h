@@ -121,7 +121,7 @@ enum rusmi_quic_cause {
     RUSMI_QUIC_PROTOCOL,      /* the peer broke QUIC's or our rules; we closed */
     RUSMI_QUIC_TRANSPORT,     /* the peer closed with a QUIC transport error (code) */
     RUSMI_QUIC_RESET,         /* the peer no longer knows the connection (stateless reset) */
-    RUSMI_QUIC_INTERNAL,      /* out of memory (err is RUSM_ENOMEM), or an error of a library here */
+    RUSMI_QUIC_INTERNAL, /* out of memory (err is RUSM_ENOMEM), or an error of a library here */
 };
 
 /* Why a connection ended; its first reason, which later ones do not replace. */

@@ -325,9 +325,9 @@ rusm_err rusm_crl_read(const char *path, rusm_crl_info *out_info)
 /* ---- trust */
 
 /*
- * What GnuTLS says of a list that one CA is to have signed. It looks at the dates whatever the flags
- * are, by the system's clock; GNUTLS_CERT_INVALID says only that some other bit is set, or else the
- * call fails (GnuTLS 3.7.9).
+ * What GnuTLS says of a list that one CA is to have signed. It looks at the dates whatever the
+ * flags are, by the system's clock; GNUTLS_CERT_INVALID says only that some other bit is set, or
+ * else the call fails (GnuTLS 3.7.9).
  */
 static bool signed_by(const rusm_crl *crl, gnutls_x509_crt_t anchor)
 {

@@ -39,8 +39,8 @@ struct rusmi_register {
 
 void rusmi_register_init(struct rusmi_register *reg);
 void rusmi_register_fini(struct rusmi_register *reg);
-/* From now on the register is kept in this folder, unless it is in another; takes the text, which is
- * on the heap. Not between begin and end. */
+/* From now on the register is kept in this folder, unless it is in another; takes the text, which
+ * is on the heap. Not between begin and end. */
 void rusmi_register_bind(struct rusmi_register *reg, char *folder);
 
 /* On an error there is nothing to end. RUSM_ESYS, RUSM_ECERT (damaged), RUSM_ENOMEM */

@@ -3,11 +3,11 @@
  * Who is at the other end of a TLS session, and why somebody is refused.
  *
  * A peer is let in if one of our own trust anchors issued its certificate directly (a cluster CA
- * has no CAs under it) and has not revoked it, now lies in the validity of both, the certificate is for this direction of
- * TLS and for nothing that signs others, and it carries exactly one rusm name, of our cluster.
- * Each refusal has its own sentence, and the TLS alert that tells the other side as much as TLS
- * can say (RFC 8446, section 6.2); rusmi_verify_explain_alert() turns it back into a sentence
- * there.
+ * has no CAs under it) and has not revoked it, now lies in the validity of both, the certificate is
+ * for this direction of TLS and for nothing that signs others, and it carries exactly one rusm
+ * name, of our cluster. Each refusal has its own sentence, and the TLS alert that tells the other
+ * side as much as TLS can say (RFC 8446, section 6.2); rusmi_verify_explain_alert() turns it back
+ * into a sentence there.
  *
  * The hello's cluster and node are compared with the certificate's by the caller: the hello comes
  * later, and under a shared identity any node name is allowed.
@@ -56,7 +56,8 @@ RUSM_MUST_CHECK rusm_err rusmi_verify_session_init(gnutls_session_t session,
                                                    const rusm_identity *own, bool is_server,
                                                    gnutls_certificate_verify_function *verify);
 
-/* The largest certificate that is looked at: it is kept as long as the link (ours have 600 bytes). */
+/* The largest certificate that is looked at: it is kept as long as the link (ours have 600 bytes).
+ */
 #define RUSMI_VERIFY_DER_MAX ((size_t)16384)
 
 /* How strictly a peer is judged. */

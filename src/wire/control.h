@@ -21,8 +21,8 @@
 /* Largest frame without its length prefix, in bytes. */
 #define RUSMI_FRAME_MAX    ((size_t)65536)
 #define RUSMI_FRAME_PREFIX ((size_t)4)
-/* Protocol versions that this implementation speaks: from _MIN to this. Version 1 knows frames up to
- * RUSMI_FRAME_FLOW and the first two message kinds. */
+/* Protocol versions that this implementation speaks: from _MIN to this. Version 1 knows frames up
+ * to RUSMI_FRAME_FLOW and the first two message kinds. */
 #define RUSMI_PROTOCOL_VERSION     2u
 #define RUSMI_PROTOCOL_VERSION_MIN 1u
 /* Versions that a hello may list. */

@@ -6,9 +6,9 @@
  *     | body length (varint)
  *
  * followed by the body up to the end of the stream. The destination is a serial (varint) or a name
- * (length byte, bytes); the kind says which, and whether there is a number. `previous` is known only
- * when the message starts, everything else when it is sent, so the two are encoded apart: the tail
- * first, then `previous` into a gap in front of it.
+ * (length byte, bytes); the kind says which, and whether there is a number. `previous` is known
+ * only when the message starts, everything else when it is sent, so the two are encoded apart: the
+ * tail first, then `previous` into a gap in front of it.
  *
  * Pure functions on bytes; threads: any. The body length is part of the header so that a receiver
  * can bound its memory before the body comes.

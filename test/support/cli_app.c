@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An application for test/integration/cli_test.sh: a member of a group, a factory that fails, a start that fails on a
- * node called "nowhere", and a stop that tells what it got.
+ * An application for test/integration/cli_test.sh: a member of a group, a factory that fails, a
+ * start that fails on a node called "nowhere", and a stop that tells what it got.
  */
 #include <rusm/cluster.h>
 #include <rusm/otp.h>

@@ -5,8 +5,8 @@
  *
  * A node that joins one member is linked with all: members tell each other whom they know
  * (rusm_node_config.mesh). A lost member is dialled again for ever with exponential back-off and
- * jitter (reconnect_min_ms, reconnect_max_ms), until it leaves, rusm_node_disconnect() is asked for,
- * or a new node of its name takes its place. docs/design/membership.md has the rules.
+ * jitter (reconnect_min_ms, reconnect_max_ms), until it leaves, rusm_node_disconnect() is asked
+ * for, or a new node of its name takes its place. docs/design/membership.md has the rules.
  */
 #ifndef RUSM_CLUSTER_MEMBERSHIP_H
 #define RUSM_CLUSTER_MEMBERSHIP_H
@@ -33,8 +33,8 @@ RUSM_BEGIN_DECLS
  * | `10.0.0.1:4433,[fd00::2]:4433` | these |
  * | `file:/etc/rusm/peers` | those in the file, separated by blanks, commas or lines; `#` begins a
  *   comment |
- * | `dns:rusm.prod.svc:4433` | A and AAAA records of the name, with that port (a headless service of
- *   Kubernetes) |
+ * | `dns:rusm.prod.svc:4433` | A and AAAA records of the name, with that port (a headless service
+ *   of Kubernetes) |
  * | `srv:_rusm._udp.example.org` | hosts and ports of the SRV records (RFC 2782) |
  *
  * A file is read again when it has changed, names are resolved again, every
@@ -104,13 +104,14 @@ RUSM_API RUSM_MUST_CHECK ptrdiff_t rusm_wanted_list(rusm_node *node, uint64_t *c
 
 /**
  * Leave the cluster for good. Every peer is told, reports the node as *left*, and does not look for
- * it any more; those that name its address in a spec of theirs look there slowly, for its successor.
+ * it any more; those that name its address in a spec of theirs look there slowly, for its
+ * successor.
  *
  * From the call on the node has no peers: sends to other nodes fail with RUSM_ENONODE, ties with
  * their processes end with *noconnection*, and nobody is let in. What was accepted for sending
  * before is still handed over: the call returns when all of it is acknowledged or time is up. The
- * node's processes go on; what remains to do with the node is rusm_node_del(), which then has nobody
- * to wait for.
+ * node's processes go on; what remains to do with the node is rusm_node_del(), which then has
+ * nobody to wait for.
  *
  * Threads: any. Suspends a process; blocks a thread.
  * Errors:  RUSM_ETIMEOUT  not all was acknowledged in time: the rest is lost and counted

@@ -57,10 +57,11 @@ typedef struct rusm_node_config {
                            long (600,000) */
     uint32_t discover_ms; /**< files and names given to rusm_node_join() are looked at so often
                              (5,000) */
-    bool crl_strict; /**< let a peer in only if a revocation list of its CA is here whose next update
-                        has not passed. Links that are up stay: an old list says nothing new of them.
-                        Else an old list goes on to be used, and rusm_node_stats.crl_stale counts
-                        (false) */
+    bool
+        crl_strict; /**< let a peer in only if a revocation list of its CA is here whose next update
+                        has not passed. Links that are up stay: an old list says nothing new of
+                        them. Else an old list goes on to be used, and rusm_node_stats.crl_stale
+                        counts (false) */
 } rusm_node_config;
 
 /** Fill cfg with the defaults. Threads: any. */
@@ -137,9 +138,9 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_connect(rusm_node *node, const char 
                                                     int64_t timeout_ms, char *out_peer);
 
 /** Close the link to a peer, and look for it no longer (neither does the peer), until something
- * asks for it: rusm_node_connect() or rusm_node_join() on either side, or a restart of the peer. Of a
- * peer that is lost, stop looking for it. Returns once the link is down here. Threads: any. Errors:
- * RUSM_ENONODE, RUSM_EINVAL */
+ * asks for it: rusm_node_connect() or rusm_node_join() on either side, or a restart of the peer. Of
+ * a peer that is lost, stop looking for it. Returns once the link is down here. Threads: any.
+ * Errors: RUSM_ENONODE, RUSM_EINVAL */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_disconnect(rusm_node *node, const char *peer);
 
 /**
@@ -219,7 +220,7 @@ typedef struct rusm_node_stats {
     uint64_t names_refused;     /**< names of peers over names_max, or that they may not publish */
     uint64_t names_conflicts;   /**< names that processes of this node lost to others */
     uint64_t crl_stale;         /**< peers let in under a revocation list that is overdue */
-    uint64_t certs_refused;     /**< new certificates that peers showed on a link that is up and that
+    uint64_t certs_refused; /**< new certificates that peers showed on a link that is up and that
                                      are not trusted here; the old ones stay in use */
 } rusm_node_stats;
 
@@ -231,8 +232,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_get_stats(rusm_node *node, rusm_node
  *
  * New handshakes use the new identity at once. Links that are up stay up: their peers are shown the
  * new certificate (signed for that link), and judge it by their own anchors. The certificate that
- * each peer last showed is judged again by the new anchors and lists; a link whose peer is no longer
- * trusted is closed, and the node-down event (rusm/cluster/events.h) says *revoked* and why.
+ * each peer last showed is judged again by the new anchors and lists; a link whose peer is no
+ * longer trusted is closed, and the node-down event (rusm/cluster/events.h) says *revoked* and why.
  * Afterwards a peer's certificate is watched too: when it, or its CA's, ends, its link is closed.
  *
  * On an error nothing has changed.
@@ -251,8 +252,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_reload(rusm_node *node, rusm_identit
  * thread of the node and should be done in milliseconds. */
 typedef rusm_err (*rusm_reload_fn)(rusm_node *node, void *arg);
 
-/** Let operators ask for a reload (`rusm node reload`): fn is called, and its error, with the text of
- * rusm_err_detail(), is the answer. NULL: it is refused, as before the first call. Threads: any.
+/** Let operators ask for a reload (`rusm node reload`): fn is called, and its error, with the text
+ * of rusm_err_detail(), is the answer. NULL: it is refused, as before the first call. Threads: any.
  * Errors: RUSM_ENOCONTEXT */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_node_on_reload(rusm_node *node, rusm_reload_fn fn,
                                                       void *arg);

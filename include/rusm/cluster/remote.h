@@ -69,8 +69,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_spawn_remote(rusm_node *node, const char 
  *
  * Unlike a caller in a plain rusm_link() the two are bound before the process could have run
  * unwatched. If no answer came in time (RUSM_ETIMEOUT) the process may still come to be, without
- * the link; an exit of it that has come by then stays in the mailbox. Where peer is this node itself
- * the link is made when the factory has returned.
+ * the link; an exit of it that has come by then stays in the mailbox. Where peer is this node
+ * itself the link is made when the factory has returned.
  *
  * Threads: in context of a process of the node.
  * Errors:  as rusm_spawn_remote(); RUSM_EPROTO: the peer's protocol has no links; RUSM_ENOCONTEXT
@@ -130,8 +130,9 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_remote_kill(rusm_node *node, const char *
 /**
  * Ask node peer to read its identity anew (rusm_node_on_reload()). Only an operator may.
  *
- * Errors: RUSM_EREFUSED  it has no way to; RUSM_EPERM  we are no operator; what its rusm_node_reload()
- *         returned, with its text, and then it goes on with what it had; and those above
+ * Errors: RUSM_EREFUSED  it has no way to; RUSM_EPERM  we are no operator; what its
+ *         rusm_node_reload() returned, with its text, and then it goes on with what it had; and
+ *         those above
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_remote_reload(rusm_node *node, const char *peer,
                                                      int64_t timeout_ms);

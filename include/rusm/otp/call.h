@@ -52,8 +52,8 @@ RUSM_API rusm_from rusm_msg_from(const rusm_msg *request);
 /**
  * Answer a call.
  *
- * It counts as the answer if it comes from the node that was called or from the caller's own: nobody
- * else can answer in its place.
+ * It counts as the answer if it comes from the node that was called or from the caller's own:
+ * nobody else can answer in its place.
  *
  * Success means that the answer was sent; if the caller no longer waits it is dropped there. A
  * second answer to the same call is dropped likewise.

@@ -235,8 +235,8 @@ typedef struct rusm_router {
     rusm_err (*signal)(void *arg, const rusm_signal *signal);
     /** The name of the node of that incarnation; false if it is not known. */
     bool (*node_name)(void *arg, uint64_t incarnation, char *buf, size_t buf_len);
-    /** There is something for rusm_runtime_group_take(), and there was nothing before. Called on any
-     * thread, with no lock held; must not block. NULL: never called. */
+    /** There is something for rusm_runtime_group_take(), and there was nothing before. Called on
+     * any thread, with no lock held; must not block. NULL: never called. */
     void (*groups_changed)(void *arg);
     /** Send one copy of len bytes for the members of a group on the node of that incarnation;
      * timeout_ms as for `send`. NULL: other nodes are passed over. */
