@@ -10,6 +10,8 @@
 #include "otp/sched.h"
 #include "otp/trace.h"
 
+#include <sched.h>
+
 /* ---- far nodes ------------------------------------------------------------------------------- */
 
 void rusmi_fars_init(struct rusmi_fars *fars, uint64_t seed0, uint64_t seed1)
@@ -30,7 +32,7 @@ void rusmi_far_drop(struct rusmi_far *far)
     }
 }
 
-static struct rusmi_far *far_hold(struct rusmi_far *far)
+struct rusmi_far *rusmi_far_hold(struct rusmi_far *far)
 {
     /* relaxed: whoever holds one more has one already, or the lock of the table */
     (void)atomic_fetch_add_explicit(&far->refs, 1, memory_order_relaxed);
@@ -63,7 +65,7 @@ struct rusmi_far *rusmi_far_find(rusm_runtime *rt, uint64_t incarnation)
     rusmi_lock_take(&rt->fars.lock);
     entry = rusmi_map_find(&rt->fars.nodes, &incarnation, sizeof(incarnation));
     if (entry != NULL) {
-        far = far_hold(rusmi_container(entry, struct rusmi_far, entry));
+        far = rusmi_far_hold(rusmi_container(entry, struct rusmi_far, entry));
     }
     rusmi_lock_give(&rt->fars.lock);
     return far;
@@ -161,7 +163,7 @@ rusm_err rusmi_far_attach(struct rusmi_far *far, struct rusmi_process *proc, str
         }
     }
     if (err == RUSM_OK) {
-        tie->far = far_hold(far);
+        tie->far = rusmi_far_hold(far);
         rusmi_list_push(&far->ties, &tie->in_far);
         far->theirs += asked_by_them ? 1 : 0;
         tie->theirs = asked_by_them;
@@ -346,5 +348,9 @@ void rusm_runtime_node_down(rusm_runtime *rt, uint64_t incarnation, const rusm_r
         rusmi_finish_signal(proc, signalled);
     }
     rusmi_cause_drop(cause);
+    atomic_store(&far->closed, true);
+    while (atomic_load(&far->senders) != 0) {
+        (void)sched_yield(); /* one is just being handed to the link, which does not block */
+    }
     rusmi_far_drop(far);
 }

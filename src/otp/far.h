@@ -16,6 +16,8 @@ static inline struct rusmi_lock *rusmi_stripe_of(const struct rusmi_process *pro
 /* ---- far.c ---- */
 /* The record of a node that is connected, held; NULL if it is not. */
 struct rusmi_far *rusmi_far_find(rusm_runtime *rt, uint64_t incarnation);
+/* One more reference, for who has one, or sees a tie under its stripe. */
+struct rusmi_far *rusmi_far_hold(struct rusmi_far *far);
 void rusmi_far_drop(struct rusmi_far *far);
 /*
  * Put a tie into both of its places; under the stripe of proc, the process here. RUSM_ENOLINK: the
@@ -38,7 +40,9 @@ void rusmi_far_see(struct rusmi_far *far, uint64_t version);
 void rusmi_far_set_inactive(struct rusmi_tie *tie, bool inactive);
 
 /* ---- remote.c ---- */
-/* Send a signal; no lock may be held. */
+/* Send a signal of the connection that far is of; no lock may be held. */
+void rusmi_far_signal(struct rusmi_far *far, rusm_runtime *rt, const rusm_signal *signal);
+/* Send an answer, from where that connection can not be lost meanwhile; no lock may be held. */
 void rusmi_far_send(rusm_runtime *rt, rusm_signal_kind kind, rusm_pid from, rusm_pid to,
                     uint64_t number, const rusm_reason *reason);
 

@@ -246,14 +246,22 @@ rusm_err rusm_tie_newborn(rusm_pid pid, rusm_pid asker, uint64_t link_number,
             continue;
         }
         /* Before the tie is in place, so that no end of the process can come first. */
-        rusmi_far_send(self->runtime, is_link ? RUSM_SIGNAL_BORN_LINKED : RUSM_SIGNAL_BORN_WATCHED,
-                       pid, asker, numbers[i], NULL);
+        rusmi_far_signal(
+            far, self->runtime,
+            &(rusm_signal){.kind = is_link ? RUSM_SIGNAL_BORN_LINKED : RUSM_SIGNAL_BORN_WATCHED,
+                           .from = pid,
+                           .to = asker,
+                           .number = numbers[i]});
         err = tie_newborn(far, self->runtime, pid, asker, is_link, numbers[i]);
         if (err == RUSM_ENOPROC) {
             err = down == NULL ? down_of(self, pid, &down) : RUSM_OK;
-            rusmi_far_send(self->runtime, is_link ? RUSM_SIGNAL_EXIT : RUSM_SIGNAL_DOWN, pid, asker,
-                           is_link ? 0 : numbers[i],
-                           down == NULL ? &noproc : rusm_msg_reason(down));
+            rusmi_far_signal(
+                far, self->runtime,
+                &(rusm_signal){.kind = is_link ? RUSM_SIGNAL_EXIT : RUSM_SIGNAL_DOWN,
+                               .from = pid,
+                               .to = asker,
+                               .number = is_link ? 0 : numbers[i],
+                               .reason = down == NULL ? &noproc : rusm_msg_reason(down)});
         } else if (err == RUSM_ENOLINK || err == RUSM_EEXIST) {
             err = RUSM_OK;
         }

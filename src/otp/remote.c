@@ -17,6 +17,16 @@ void rusmi_far_send(rusm_runtime *rt, rusm_signal_kind kind, rusm_pid from, rusm
     (void)!rusmi_route_signal(rt, &(rusm_signal){kind, from, to, number, reason});
 }
 
+void rusmi_far_signal(struct rusmi_far *far, rusm_runtime *rt, const rusm_signal *signal)
+{
+    /* Dekker's pattern with rusm_runtime_node_down(): one of the two sees the other. */
+    (void)atomic_fetch_add(&far->senders, 1);
+    if (!atomic_load(&far->closed)) {
+        (void)!rusmi_route_signal(rt, signal);
+    }
+    (void)atomic_fetch_sub(&far->senders, 1);
+}
+
 /* Why a node can not be asked. */
 static rusm_reason_kind unreachable(rusm_runtime *rt, uint64_t incarnation)
 {
@@ -45,22 +55,35 @@ static rusm_err no_memory(void)
     return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");
 }
 
-/* Put a new tie of self's in place, or let it break at once. True: the other side is to be told. */
-static bool place(struct rusmi_process *self, struct rusmi_tie *tie)
+rusm_err rusmi_far_monitor(struct rusmi_process *self, rusm_pid pid, uint64_t ref_number)
 {
-    struct rusmi_far *far = rusmi_far_find(self->runtime, tie->target.incarnation);
+    const rusm_signal signal = {.kind = RUSM_SIGNAL_MONITOR,
+                                .from = rusmi_process_pid(self),
+                                .to = pid,
+                                .number = ref_number};
+    struct rusmi_tie *tie = rusmi_tie_new(signal.from, pid, ref_number);
+    struct rusmi_far *far;
     rusm_err err = RUSM_ENOLINK;
 
+    if (tie == NULL) {
+        return no_memory();
+    }
+    far = rusmi_far_find(self->runtime, pid.incarnation);
     if (far != NULL) {
         rusmi_lock_take(rusmi_stripe_of(self));
         err = rusmi_far_attach(far, self, tie, false);
         rusmi_lock_give(rusmi_stripe_of(self));
+    }
+    if (err == RUSM_OK) {
+        rusmi_far_signal(far, self->runtime, &signal);
+    }
+    if (far != NULL) {
         rusmi_far_drop(far);
     }
     if (err != RUSM_OK) {
-        break_at_once(self, tie);
+        break_at_once(self, tie); /* last: self may end there */
     }
-    return err == RUSM_OK;
+    return RUSM_OK;
 }
 
 bool rusmi_is_far(const struct rusmi_process *self, rusm_pid pid)
@@ -69,24 +92,11 @@ bool rusmi_is_far(const struct rusmi_process *self, rusm_pid pid)
            atomic_load(&self->runtime->router) != NULL;
 }
 
-rusm_err rusmi_far_monitor(struct rusmi_process *self, rusm_pid pid, uint64_t ref_number)
-{
-    rusm_pid own = rusmi_process_pid(self);
-    struct rusmi_tie *tie = rusmi_tie_new(own, pid, ref_number);
-
-    if (tie == NULL) {
-        return no_memory();
-    }
-    if (place(self, tie)) {
-        rusmi_far_send(self->runtime, RUSM_SIGNAL_MONITOR, own, pid, ref_number, NULL);
-    }
-    return RUSM_OK;
-}
-
 bool rusmi_far_demonitor(struct rusmi_process *self, uint64_t ref_number)
 {
+    rusm_signal signal = {
+        .kind = RUSM_SIGNAL_DEMONITOR, .from = rusmi_process_pid(self), .number = ref_number};
     struct rusmi_tie *tie;
-    rusm_pid pid;
 
     rusmi_lock_take(rusmi_stripe_of(self));
     tie = rusmi_tie_find_monitor(self, ref_number);
@@ -97,10 +107,9 @@ bool rusmi_far_demonitor(struct rusmi_process *self, uint64_t ref_number)
     if (tie == NULL || tie->far == NULL) {
         return false;
     }
-    pid = tie->target;
+    signal.to = tie->target;
+    rusmi_far_signal(tie->far, self->runtime, &signal);
     rusmi_far_tie_free(tie);
-    rusmi_far_send(self->runtime, RUSM_SIGNAL_DEMONITOR, rusmi_process_pid(self), pid, ref_number,
-                   NULL);
     return true;
 }
 
@@ -133,10 +142,9 @@ static rusm_err link_here(struct rusmi_process *self, struct rusmi_tie **tie, st
 
 rusm_err rusmi_far_link(struct rusmi_process *self, rusm_pid pid)
 {
-    rusm_pid own = rusmi_process_pid(self);
-    struct rusmi_tie *tie = rusmi_tie_new(own, pid, 0);
+    rusm_signal signal = {.kind = RUSM_SIGNAL_LINK, .from = rusmi_process_pid(self), .to = pid};
+    struct rusmi_tie *tie = rusmi_tie_new(signal.from, pid, 0);
     struct rusmi_far *far;
-    uint64_t version;
     rusm_err err;
 
     if (tie == NULL) {
@@ -144,18 +152,18 @@ rusm_err rusmi_far_link(struct rusmi_process *self, rusm_pid pid)
     }
     far = rusmi_far_find(self->runtime, pid.incarnation);
     rusmi_lock_take(rusmi_stripe_of(self));
-    err = link_here(self, &tie, far, &version);
+    err = link_here(self, &tie, far, &signal.number);
     rusmi_lock_give(rusmi_stripe_of(self));
+    if (far != NULL && signal.number != 0) {
+        rusmi_far_signal(far, self->runtime, &signal);
+    }
     if (far != NULL) {
         rusmi_far_drop(far);
     }
     if (err != RUSM_OK) {
-        break_at_once(self, tie);
+        break_at_once(self, tie); /* self may end there */
     } else {
         rusmi_tie_del(tie);
-    }
-    if (version != 0) {
-        rusmi_far_send(self->runtime, RUSM_SIGNAL_LINK, own, pid, version, NULL);
     }
     rusmi_process_work(self, 1);
     return RUSM_OK;
@@ -163,20 +171,22 @@ rusm_err rusmi_far_link(struct rusmi_process *self, rusm_pid pid)
 
 void rusmi_far_unlink(struct rusmi_process *self, rusm_pid pid)
 {
+    rusm_signal signal = {.kind = RUSM_SIGNAL_UNLINK, .from = rusmi_process_pid(self), .to = pid};
+    struct rusmi_far *far = NULL;
     struct rusmi_tie *tie;
-    uint64_t version = 0;
 
     rusmi_lock_take(rusmi_stripe_of(self));
     tie = rusmi_tie_find_link(self, pid);
     if (tie != NULL && !tie->inactive) {
-        version = rusmi_far_tick(tie->far);
-        tie->version = tie->unlink_version = version;
+        far = rusmi_far_hold(tie->far);
+        signal.number = rusmi_far_tick(far);
+        tie->version = tie->unlink_version = signal.number;
         rusmi_far_set_inactive(tie, true);
     }
     rusmi_lock_give(rusmi_stripe_of(self));
-    if (version != 0) {
-        rusmi_far_send(self->runtime, RUSM_SIGNAL_UNLINK, rusmi_process_pid(self), pid, version,
-                       NULL);
+    if (far != NULL) {
+        rusmi_far_signal(far, self->runtime, &signal);
+        rusmi_far_drop(far);
     }
 }
 
@@ -220,8 +230,8 @@ void rusmi_far_tie_end(struct rusmi_process *proc, struct rusmi_tie *tie, const 
         signal.reason = NULL;
         tell = tie->unborn == 0;
     }
-    rusmi_far_tie_free(tie);
     if (tell) {
-        (void)!rusmi_route_signal(proc->runtime, &signal);
+        rusmi_far_signal(tie->far, proc->runtime, &signal);
     }
+    rusmi_far_tie_free(tie);
 }

@@ -13,7 +13,8 @@
  * of two equal ones the link; an unlink is kept until it is acknowledged, so that what the other
  * side sent before it heard of it can be told from what it sent afterwards.
  *
- * Signals are sent with no lock held. What a process sends itself is in order by itself; what is
+ * Signals are sent with no lock held, but not after the record has gone: one that went to the next
+ * connection with that node would say something of a tie that is no more. What a process sends itself is in order by itself; what is
  * answered for a process that has ended comes after all that it sent.
  */
 #ifndef RUSMI_OTP_REMOTE_H
@@ -35,6 +36,8 @@ struct rusmi_far {
     struct rusmi_map_entry entry; /* by incarnation */
     uint64_t incarnation;
     _Atomic uint32_t refs; /* the table's, and each tie's */
+    _Atomic uint32_t senders;
+    _Atomic bool closed; /* nobody sends of its ties any more */
     struct rusmi_lock lock;
     /* under lock */
     struct rusmi_list ties;

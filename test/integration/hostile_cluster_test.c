@@ -32,6 +32,7 @@ static int setup(void **state)
     cfg.groups_max = GROUPS_MAX;
     cfg.members_max = MEMBERS_MAX;
     cfg.mesh = true;
+    cfg.mailbox_bytes_max = (uint64_t)4 << 20;
     return support_scene_setup(state, &cfg);
 }
 
@@ -215,6 +216,61 @@ static void groups_that_come_and_go_are_bounded(void **state)
     assert_int_equal(support_stats(scene->target).groups_refused, 0);
 }
 
+static atomic_bool monitors;
+
+/* Wants to hear of a group, and never looks. */
+static void run_monitor(void *arg)
+{
+    rusm_ref ref;
+    rusm_pid pid;
+
+    (void)arg;
+    if (rusm_group_monitor("group 3", &ref, &pid, 1) == 0) {
+        atomic_store(&monitors, true);
+    }
+    (void)!rusm_sleep(RUSM_INFINITY);
+}
+
+static bool does_monitor(void *arg)
+{
+    (void)arg;
+    return atomic_load(&monitors);
+}
+
+static void say_changes(struct support_scene *scene, struct support_liar *liar,
+                        struct support_raw *raw)
+{
+    struct rusmi_group_entry entries[RUSMI_GROUPS_MAX];
+    struct rusmi_frame frame = {.type = RUSMI_FRAME_GROUPS_ADD};
+
+    (void)liar;
+    for (size_t i = 0; i < RUSMI_GROUPS_MAX; i++) {
+        entries[i] =
+            (struct rusmi_group_entry){.group = "group 3", .group_len = 7, .serial = 1 + i};
+    }
+    frame.u.groups.entries = entries;
+    frame.u.groups.len = RUSMI_GROUPS_MAX;
+    support_say(scene, raw, &frame, 1);
+    frame.type = RUSMI_FRAME_GROUPS_DEL;
+    support_say(scene, raw, &frame, 1);
+    scene->bad += 2 * RUSMI_GROUPS_MAX - 2;
+}
+
+static void events_for_who_never_looks_are_bounded(void **state)
+{
+    struct support_scene *scene = *state;
+    struct support_liar liar = {.say = say_changes};
+    rusm_runtime_stats stats;
+
+    atomic_store(&monitors, false);
+    assert_int_equal(rusm_spawn(scene->target->runtime, run_monitor, NULL, NULL), RUSM_OK);
+    assert_true(support_wait(does_monitor, NULL));
+    support_lie(scene, "changes of a group that is monitored", &liar, 600000, (size_t)64 << 20);
+    assert_int_equal(liar.links_lost, 0);
+    assert_int_equal(rusm_runtime_get_stats(scene->target->runtime, &stats), RUSM_OK);
+    assert_true(stats.sends_full > 100000);
+}
+
 /* ---- names that are asked for ---------------------------------------------------------------- */
 
 static void say_asks(struct support_scene *scene, struct support_liar *liar,
@@ -310,6 +366,7 @@ int main(void)
         CASE(who_leaves_and_stays_does_no_harm, setup),
         CASE(a_million_groups_are_bounded, setup),
         CASE(groups_that_come_and_go_are_bounded, setup),
+        CASE(events_for_who_never_looks_are_bounded, setup),
         CASE(names_asked_for_and_never_taken_are_bounded, setup),
         CASE(answers_to_asks_never_made_are_dropped, setup),
         CASE(silent_connections_of_one_certificate_leave_places_for_others, setup_few),

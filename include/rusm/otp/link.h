@@ -53,6 +53,10 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_unlink(rusm_pid pid);
 /**
  * Say whether exits of others become messages for the caller (Erlang's `trap_exit` flag) or end it.
  *
+ * A process that traps and whose mailbox is full of what came from other nodes, twice over
+ * (rusm_node_config.mailbox_bytes_max), gets no new links from there (they end with *noconnection*)
+ * and no exits that are merely asked for; the exits of links that it has always come.
+ *
  * Threads: in context. An entered thread may trap; if it does not, exits make its blocking calls
  * return RUSM_EKILLED.
  * Returns: the setting before; false outside a context.
