@@ -6,6 +6,7 @@
 #include "node/call.h"
 #include "node/execute.h"
 #include "node/link.h"
+#include "node/signal.h"
 
 #include <rusm/cluster/remote.h>
 #include <rusm/otp/link.h>
@@ -146,7 +147,7 @@ static rusm_err prepare(rusm_node *node, const char *peer, bool is_link, uint64_
         return rusm_set_err_detail(RUSM_ENONODE, "node %s has no link to node %s", node->name,
                                    peer);
     }
-    if (!link->tied) {
+    if (!rusmi_signals_may(link)) {
         rusmi_link_drop(link);
         return rusm_set_err_detail(RUSM_EPROTO,
                                    "node %s speaks a protocol without links and "

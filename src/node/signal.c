@@ -174,6 +174,13 @@ void rusmi_signals_fini(rusm_node *node)
     rusmi_map_fini(&node->last);
 }
 
+bool rusmi_signals_may(const struct rusmi_link *link)
+{
+    /* who only looks has no ties, and who is older knows none */
+    return link->role != RUSM_ROLE_OBSERVER && link->node->role != RUSM_ROLE_OBSERVER &&
+           link->version >= SIGNALS_VERSION;
+}
+
 bool rusmi_signals_up(struct rusmi_link *link)
 {
     rusm_node *node = link->node;
@@ -181,9 +188,8 @@ bool rusmi_signals_up(struct rusmi_link *link)
     if (!link->hidden) {
         note_incarnation(node, link);
     }
-    if (link->role == RUSM_ROLE_OBSERVER || node->role == RUSM_ROLE_OBSERVER ||
-        link->version < SIGNALS_VERSION) {
-        return true; /* who only looks has no ties, and who is older knows none */
+    if (!rusmi_signals_may(link)) {
+        return true;
     }
     link->tied =
         rusm_runtime_node_up(node->runtime, link->incarnation, node->cfg.watches_max) == RUSM_OK;

@@ -45,6 +45,8 @@ static inline void rusmi_gate_leave(struct rusmi_link *link)
 /* No delivery happens after this. Under node->lock. */
 void rusmi_gate_cut(struct rusmi_link *link);
 
+/* Whether processes may be tied to that node's at all. Threads: any that found the link. */
+bool rusmi_signals_may(const struct rusmi_link *link);
 /* The link is up: processes may be tied to that node's. False without memory. Under node->lock. */
 bool rusmi_signals_up(struct rusmi_link *link);
 void rusmi_signals_fini(rusm_node *node);
