@@ -35,6 +35,17 @@ struct quic_line {
     struct rusmi_out *first, *last;
 };
 
+/*
+ * How much may be in flight when a big message is to send more, so that its packets do not make a
+ * queue that small ones stand in: see share_adjust() in write.c.
+ */
+struct quic_share {
+    uint64_t limit;              /* bytes */
+    rusm_time base, base_before; /* shortest round trips of this period and of the last one */
+    rusm_time period_at, adjusted_at;
+    bool found; /* the path's queue was felt once: from then on the limit grows slowly */
+};
+
 struct rusmi_quic_conn {
     ngtcp2_conn *ng;
     struct rusmi_quic_config cfg;
@@ -56,6 +67,7 @@ struct rusmi_quic_conn {
     /* messages */
     struct quic_line small, big;
     size_t small_bytes;       /* to send, of the small line */
+    struct quic_share share;  /* what big ones may have in flight */
     uint64_t packets_packed;  /* with messages; takes turns between the lines */
     uint64_t lost_packet;     /* the last of them that was lost */
     uint64_t credit_reserve;  /* of the peer's window, kept for the control stream */

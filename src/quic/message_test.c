@@ -198,6 +198,59 @@ static void test_big_message_moves_beside_endless_small_ones(void **state)
     support_pair_fini(&pair);
 }
 
+static uint64_t awaited;
+
+static bool number_came(struct support_pair *pair)
+{
+    return pair->ends[1].next_number >= awaited;
+}
+
+/*
+ * The longest way of 100 small messages, one each millisecond, beside large ones without end, over a
+ * path that carries 100 MB/s and drops nothing however long its queue; large_bytes becomes what
+ * arrived of the large ones meanwhile.
+ */
+static rusm_time longest_way(rusm_time delay_ns, uint64_t *large_bytes)
+{
+    struct support_pair pair;
+    rusm_time longest = 0;
+
+    support_pair_init(&pair, shared, shared, 4);
+    pair.delay_ns = delay_ns;
+    assert_true(support_pair_connect(&pair));
+    pair.rate = 100000000;
+    for (int i = 0; i < 8; i++) {
+        support_pair_send(&pair.ends[0], 5, 6, 1, RUSM_MESSAGE_MAX);
+    }
+    support_pair_run(&pair, NULL, 100 * SUPPORT_MS + 40 * delay_ns);
+    *large_bytes = pair.ends[0].bytes_sent;
+    for (int i = 0; i < 100; i++) {
+        rusm_time begin = pair.now;
+
+        support_pair_send_number(&pair.ends[0]);
+        awaited = pair.ends[0].numbers_sent;
+        assert_true(support_pair_run(&pair, number_came, 10000 * SUPPORT_MS));
+        longest = pair.now - begin > longest ? pair.now - begin : longest;
+        support_pair_run(&pair, NULL, SUPPORT_MS);
+    }
+    *large_bytes = pair.ends[0].bytes_sent - *large_bytes;
+    support_pair_fini(&pair);
+    return longest;
+}
+
+/* Large messages keep the path's queue short, so that round trips stay below three times what they
+ * are alone, and yet use the path: 100 ms and more are 10 MB. */
+static void test_large_messages_make_no_queue(void **state)
+{
+    uint64_t bytes;
+
+    (void)state;
+    assert_in_range(longest_way(50000, &bytes), 50000, 1500000);
+    assert_true(bytes > 6000000);
+    assert_in_range(longest_way(5 * SUPPORT_MS, &bytes), 5 * SUPPORT_MS, 20 * SUPPORT_MS);
+    assert_true(bytes > 30000000);
+}
+
 /* Control bytes go before messages that wait. */
 static bool control_came(struct support_pair *pair)
 {
@@ -341,6 +394,7 @@ int main(void)
         cmocka_unit_test(test_traffic_of_many_windows_flows),
         cmocka_unit_test(test_small_messages_pass_a_big_one),
         cmocka_unit_test(test_big_message_moves_beside_endless_small_ones),
+        cmocka_unit_test(test_large_messages_make_no_queue),
         cmocka_unit_test(test_control_goes_first),
         cmocka_unit_test(test_messages_share_packets_and_batches),
         cmocka_unit_test(test_lockstep_sends_one_packet_per_message),

@@ -3,7 +3,8 @@
  * Packing: which bytes go into which packet, and when a packet is worth sending at all.
  *
  * Control bytes go first. Of the messages, small ones go before big ones, but every fourth packet
- * begins with a big one, so that neither holds the other up. Streams are opened before a packet is
+ * begins with a big one, so that neither holds the other up; and big ones keep what they have in
+ * flight short enough not to make a queue on the path. Streams are opened before a packet is
  * begun, because ngtcp2 allows nothing but more data in between, and only as many as the next
  * packet may take, because what is opened has a place in several of ngtcp2's tables.
  *
@@ -22,6 +23,17 @@
 
 /* A packet in so many begins with a big message if there is one; a power of two. */
 #define BIG_TURN 4
+
+/*
+ * What may be in flight when a big message adds to it: never less than a batch for each side's
+ * hands, and beyond that as much as the path takes without a queue. A round trip may be longer than
+ * the shortest by half of it, and by SHARE_DELAY_NS at least, before that counts as a queue.
+ * The shortest is forgotten after two periods, because paths change.
+ */
+#define SHARE_MIN       ((uint64_t)64 * 1024)
+#define SHARE_MAX       ((uint64_t)1 << 40)
+#define SHARE_DELAY_NS  ((rusm_time)200 * 1000)
+#define SHARE_PERIOD_NS ((rusm_time)10 * 1000 * 1000 * 1000)
 
 /* Pieces of the control stream that one packet may take. */
 #define CONTROL_VECS 8
@@ -91,12 +103,66 @@ static bool control_can_send(const struct rusmi_quic_conn *conn)
            !conn->control_blocked;
 }
 
+/*
+ * Small messages are not held up by what their sender decides (they go first), but by what has gone
+ * before: the queues of both sockets and of the path, which a congestion window that only losses
+ * shorten keeps full. So big messages keep their part short by delay, as RFC 6817 does: while round
+ * trips are longer than the path explains, less of them is in flight.
+ *
+ * A queue that others keep full counts as part of the path after two periods without a shorter
+ * round trip, so big messages give way to others only for so long.
+ */
+static void share_adjust(struct rusmi_quic_conn *conn, rusm_time now)
+{
+    struct quic_share *share = &conn->share;
+    rusm_time base, slack;
+    ngtcp2_conn_info info;
+
+    ngtcp2_conn_get_conn_info(conn->ng, &info);
+    if (share->limit == 0 || now - share->period_at >= SHARE_PERIOD_NS) {
+        share->base_before = share->limit == 0 ? info.min_rtt : share->base;
+        share->base = info.latest_rtt;
+        share->period_at = now;
+        share->limit = share->limit == 0 ? SHARE_MIN : share->limit;
+    }
+    if (info.latest_rtt < share->base) {
+        share->base = info.latest_rtt;
+    }
+    if (now - share->adjusted_at < info.smoothed_rtt) {
+        return;
+    }
+    share->adjusted_at = now;
+    base = share->base < share->base_before ? share->base : share->base_before;
+    slack = base / 2 > SHARE_DELAY_NS ? base / 2 : SHARE_DELAY_NS;
+    if (info.smoothed_rtt > base + slack) {
+        share->limit -= share->limit / (share->found ? 4 : 2);
+        share->found = true;
+    } else if (info.bytes_in_flight + SHARE_MIN / 2 >= share->limit && share->limit < SHARE_MAX) {
+        share->limit += share->found ? share->limit / 16 : share->limit;
+    }
+    if (share->limit < SHARE_MIN) {
+        share->limit = SHARE_MIN;
+    }
+}
+
+/* Whether a big message may send now. Beside small ones it has its turns: they fill the path. */
+static bool big_may_send(const struct rusmi_quic_conn *conn)
+{
+    ngtcp2_conn_info info;
+
+    if (conn->big.first == NULL) {
+        return false;
+    }
+    ngtcp2_conn_get_conn_info(conn->ng, &info);
+    return info.bytes_in_flight < conn->share.limit || conn->share.limit == 0;
+}
+
 bool rusmi_quic_has_data(const struct rusmi_quic_conn *conn)
 {
     if (conn->state != RUSMI_QUIC_UP) {
         return false;
     }
-    if (control_can_send(conn) || conn->small.first || conn->big.first) {
+    if (control_can_send(conn) || conn->small.first || big_may_send(conn)) {
         return true;
     }
     return rusmi_outbox_next(conn->events.outbox, message_credit(conn)) != NULL &&
@@ -180,7 +246,7 @@ static void pick_message(const struct rusmi_quic_conn *conn, struct rusmi_out *o
 
 static void pick(const struct rusmi_quic_conn *conn, bool big_first, struct source *next)
 {
-    struct rusmi_out *out = conn->small.first;
+    struct rusmi_out *out = conn->small.first, *big = conn->big.first;
 
     if (control_can_send(conn)) {
         next->vec_count = rusmi_quic_control_peek(&conn->control, next->vecs, CONTROL_VECS);
@@ -189,8 +255,8 @@ static void pick(const struct rusmi_quic_conn *conn, bool big_first, struct sour
         next->flags = NGTCP2_WRITE_STREAM_FLAG_MORE;
         return;
     }
-    if (out == NULL || (big_first && conn->big.first)) {
-        out = conn->big.first;
+    if (big != NULL && ((out != NULL && big_first) || (out == NULL && big_may_send(conn)))) {
+        out = big;
     }
     if (out) {
         pick_message(conn, out, next);
@@ -434,6 +500,9 @@ size_t rusmi_quic_conn_write(struct rusmi_quic_conn *conn, uint8_t *buf, size_t 
     }
     if (conn->state == RUSMI_QUIC_UP) {
         give_credit(conn);
+        if (conn->big.first) {
+            share_adjust(conn, now);
+        }
     }
     if (conn->state <= RUSMI_QUIC_UP) {
         if (!is_due(conn, now)) {

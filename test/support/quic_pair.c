@@ -227,6 +227,12 @@ static void put_on_wire(struct support_pair *pair, struct support_end *to, const
     datagram->len = len;
     memcpy(datagram->data, data, len);
     datagram->at = pair->now + pair->delay_ns;
+    if (pair->rate > 0) {
+        rusm_time *carried = &pair->carried_at[to - pair->ends];
+
+        *carried = (*carried > pair->now ? *carried : pair->now) + len * 1000000000u / pair->rate;
+        datagram->at = *carried + pair->delay_ns;
+    }
     if (pair->jitter_ns > 0) {
         datagram->at += rusmi_prng_below(&pair->prng, pair->jitter_ns);
     }

@@ -62,6 +62,9 @@ struct support_pair {
     struct support_datagram *head, *tail; /* under way, by time of arrival */
     struct rusmi_prng prng;
     rusm_time delay_ns, jitter_ns;
+    uint64_t rate;           /* bytes per second that each direction carries, the others wait,
+                                however many they are; 0: no end */
+    rusm_time carried_at[2]; /* when what was sent to each end so far is through */
     unsigned loss_percent, repeat_percent, damage_percent;
     size_t mtu;      /* larger datagrams vanish; 0: none do */
     in_port_t nat;   /* the port that the listener sees the dialer at; 0: its own */
