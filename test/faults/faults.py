@@ -455,7 +455,7 @@ class Partition(World):
     cut = ((1, 2), (2, 1))  # from, to
 
     def runTest(self):
-        nodes = self.hosts(self.count)
+        nodes = self.hosts(self.count, hello=1000)
         for node in nodes:
             self.assertEqual(node.ask(f"global name-{node.name}", "published")["err"], "RUSM_OK")
         marks = [node.mark() for node in nodes]
@@ -470,11 +470,19 @@ class Partition(World):
                 nodes[i].ping(nodes[j].name, 3)
                 self.assertEqual(nodes[i].since(marks[i], "node_down", node=nodes[j].name), [],
                                  f"{nodes[i].name} lost {nodes[j].name}, which was not cut off")
+        for i in sorted({i - 1 for pair in self.cut for i in pair}):
+            self.wait_vain_dials(nodes[i])
         for one, other in self.cut:
             self.network.unblock(one, other)
         self.wait_mesh(nodes, marks)
         self.assert_linked(nodes)
         self.wait_names(nodes)
+
+    def wait_vain_dials(self, node):
+        """Until it has dialled in vain: what heals must not be a handshake that was under way all the time."""
+        begin, limit = node.stats()["timeouts"], time.monotonic() + 30
+        while node.stats()["timeouts"] < begin + 2:
+            self.assertLess(time.monotonic(), limit, f"{node.name} does not look for those that it lost")
 
     def wait_names(self, nodes):
         for node in nodes:

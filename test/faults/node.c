@@ -4,7 +4,8 @@
  *
  *   rusm-test-node --issue FOLDER NAME...          make a CA and identities for these names
  *   rusm-test-node --name NAME --identity FOLDER [--listen ADDRESS] [--advertise ADDRESS]
- *                  [--tick MS] [--beat MS] [--mesh 0|1] [--reconnect-max MS] [--join SPEC]...
+ *                  [--tick MS] [--hello MS] [--beat MS] [--mesh 0|1] [--reconnect-max MS]
+ *                  [--join SPEC]...
  *
  * What happens is printed as lines of JSON: pulse.h says of what, and each command below of its
  * own. Commands are lines on standard input, which also ends the node when it ends, so that no node
@@ -499,6 +500,8 @@ static bool set_option(struct options *options, const char *name, const char *va
         options->cfg.advertise = value;
     } else if (strcmp(name, "--tick") == 0) {
         options->cfg.tick_ms = number(value);
+    } else if (strcmp(name, "--hello") == 0) {
+        options->cfg.hello_ms = number(value);
     } else if (strcmp(name, "--beat") == 0) {
         options->beat_ms = number(value);
     } else if (strcmp(name, "--mesh") == 0) {
