@@ -363,6 +363,90 @@ static void test_of_two_equal_versions_the_link_wins(void **state)
     expect_sent(RUSM_SIGNAL_UNLINKED, 1, sent.last.number);
 }
 
+/* The acknowledgement of an unlink says nothing of a later one. */
+static void test_each_unlink_waits_for_its_own_acknowledgement(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(rusm_link(far(1)), RUSM_OK);   /* 1, 3 */
+        assert_int_equal(rusm_unlink(far(1)), RUSM_OK); /* 2, 4 */
+    }
+    assert_int_equal(come(RUSM_SIGNAL_UNLINKED, 1, kit.self, 2, 0), RUSM_OK);
+    assert_int_equal(come(RUSM_SIGNAL_LINK, 1, kit.self, 3, 0), RUSM_OK); /* not knowing of 4 */
+    assert_int_equal(kit_info(kit.self).links, 0);
+    assert_int_equal(come(RUSM_SIGNAL_UNLINKED, 1, kit.self, 4, 0), RUSM_OK);
+    assert_true(rusmi_list_empty(&record()->ties));
+    assert_int_equal(come(RUSM_SIGNAL_LINK, 1, kit.self, 5, 0), RUSM_OK);
+    assert_int_equal(kit_info(kit.self).links, 1);
+}
+
+/* ---- spawning with a tie --------------------------------------------------------------------- */
+
+/* The caller gives up before or after the process has come: either way it is not tied. */
+static void test_who_gives_up_is_not_tied(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        bool is_link = i % 2 == 0, comes_first = i / 2 == 0;
+        rusm_signal_kind kind = is_link ? RUSM_SIGNAL_BORN_LINKED : RUSM_SIGNAL_BORN_WATCHED;
+
+        assert_int_equal(rusm_tie_prepare(TOKYO, is_link, &number), RUSM_OK);
+        if (comes_first) {
+            assert_int_equal(come(kind, 1, kit.self, number, 0), RUSM_OK);
+        }
+        assert_int_equal(sent.count, 0);
+        assert_int_equal(rusm_tie_bind(number, RUSM_PID_NONE), RUSM_OK);
+        if (!comes_first) {
+            assert_int_equal(sent.count, 0);
+            assert_int_equal(come(kind, 1, kit.self, number, 0), RUSM_OK);
+        }
+        expect_sent(is_link ? RUSM_SIGNAL_UNLINK : RUSM_SIGNAL_DEMONITOR, 1, sent.last.number);
+        assert_true(is_link ? sent.last.number > number : sent.last.number == number);
+        if (is_link && comes_first) {
+            assert_int_equal(come(RUSM_SIGNAL_UNLINKED, 1, kit.self, sent.last.number, 0), RUSM_OK);
+        }
+        assert_true(rusmi_list_empty(&record()->ties));
+    }
+    kit_silence();
+}
+
+static void body_crash(void *arg)
+{
+    (void)arg;
+    rusm_crash("at once");
+}
+
+static void body_factory(void *arg)
+{
+    rusm_err *err = arg;
+    rusm_pid pid;
+
+    rusm_watch_spawns();
+    *err = rusm_spawn(kit.rt, body_crash, NULL, &pid);
+    while (rusm_is_alive(pid)) {
+        rusm_yield();
+    }
+    if (*err == RUSM_OK) {
+        *err = rusm_tie_newborn(pid, far(1), 0, 55);
+    }
+}
+
+/* A new process that has ended before it could be tied: the asker hears why. */
+static void test_who_ended_at_birth_has_its_true_reason(void **state)
+{
+    rusm_err err = RUSM_EINVAL;
+
+    (void)state;
+    (void)kit_spawn(body_factory, &err);
+    kit_settle();
+    assert_int_equal(err, RUSM_OK);
+    assert_int_equal(sent.count, 2); /* it was born, and is down */
+    assert_int_equal(sent.last.kind, RUSM_SIGNAL_DOWN);
+    assert_int_equal(sent.last.number, 55);
+    assert_int_equal(sent.reason.kind, RUSM_REASON_CRASHED);
+    assert_string_equal(sent.reason.text, "at once");
+}
+
 /* The answer of a spawn has come, and then the link is lost before the caller runs. */
 static void test_a_tie_that_went_unborn_is_not_bound(void **state)
 {
@@ -412,6 +496,9 @@ int main(void)
         with(test_ends_of_strangers_are_ignored),
         with(test_versions_stay_in_reach),
         with(test_of_two_equal_versions_the_link_wins),
+        with(test_each_unlink_waits_for_its_own_acknowledgement),
+        with(test_who_gives_up_is_not_tied),
+        with(test_who_ended_at_birth_has_its_true_reason),
         with(test_a_tie_that_went_unborn_is_not_bound),
         with(test_past_and_away_are_told_apart),
     };
