@@ -38,8 +38,7 @@ struct record {
     uint32_t len;
     enum fate fate;
     bool received;
-    bool
-        owed; /* accepted by a node that then left in peace: it has arrived, whatever becomes of it */
+    bool owed; /* accepted by a node that then left in peace: it arrives */
 };
 
 /* Who received messages of a pair last; of a name there may be several, one after the other. */

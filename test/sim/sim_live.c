@@ -13,7 +13,7 @@
 
 /* Noticed within 1.5 ticks, and what a datagram that was under way may add. */
 #define SLACK_NS (800 * SIM_MS)
-/* Loss that no peer is lost by: three keep-alives and their repetitions in a row. */
+/* Loss that no peer is lost by: three signs of life and their repetitions in a row. */
 #define LOSS_PPM 10000u
 
 /* A link to a node that has crashed. */

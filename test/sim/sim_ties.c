@@ -14,6 +14,7 @@
 #include "base/mem.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct monitor {
@@ -221,7 +222,8 @@ void sim_down(struct sim_proc *me, const rusm_msg *msg)
 
 /* The text of the reason is the place of the request in the ledger: it keeps the order of messages.
  */
-#define ASKED_TEXT "asked %u %llu"
+#define ASKED_HEAD "asked "
+#define ASKED_TEXT ASKED_HEAD "%u %llu"
 
 void sim_ask_exit(struct sim_proc *me, struct sim_proc *to)
 {
@@ -239,14 +241,15 @@ void sim_ask_exit(struct sim_proc *me, struct sim_proc *to)
 static bool was_asked(struct sim_proc *me, const rusm_msg *msg)
 {
     const rusm_reason *reason = rusm_msg_reason(msg);
-    unsigned long long number;
-    unsigned pair;
+    size_t head = strlen(ASKED_HEAD);
+    char *end;
+    uint32_t pair;
 
-    if (reason->kind != RUSM_REASON_CRASHED ||
-        sscanf(reason->text, ASKED_TEXT, &pair, &number) != 2) {
+    if (reason->kind != RUSM_REASON_CRASHED || strncmp(reason->text, ASKED_HEAD, head) != 0) {
         return false;
     }
-    sim_arrived(me, rusm_msg_sender(msg), pair, number);
+    pair = (uint32_t)strtoul(reason->text + head, &end, 10);
+    sim_arrived(me, rusm_msg_sender(msg), pair, strtoull(end, NULL, 10));
     return true;
 }
 
