@@ -270,7 +270,7 @@ void sim_called(struct sim_ticket ticket, rusm_err err);
 #define SIM_MESSAGE_MIN 24u
 void sim_received(struct sim_proc *me, const rusm_msg *msg);
 /* The same for what is no message of bytes: its sender and its place in the ledger. */
-void sim_arrived(struct sim_proc *me, rusm_pid sender, uint32_t pair, uint64_t number);
+void sim_arrived(struct sim_proc *me, rusm_pid sender, uint32_t id, uint64_t number);
 /* The number of the link between two nodes, the same on both sides; 0: `from` lists none. */
 uint64_t sim_session(const struct sim_life *from, const struct sim_life *to);
 /* me was told of the end of a process while that link was up: all that it sent me came before. */
