@@ -5,8 +5,8 @@
  * nodes alternate, each in its place among the downs.
  *
  * What a process finds wrong it notes; the test's own thread asserts. Nothing waits for time: a
- * round is over when both listeners have seen that it had begun and so many downs have come, and the
- * storm when every process has had the down of every monitor.
+ * round is over when both listeners have seen that it had begun and so many downs have come, and
+ * the storm when every process has had the down of every monitor.
  */
 #include <setjmp.h>
 #include <stdarg.h>
