@@ -433,6 +433,7 @@ stop berlin TERM
 echo "certificates while it runs"
 cp -r "$work/pki" "$work/live"
 run 0 ca issue osaka --ca "$work/ca" --out "$work/live"
+rm -f "$work/london.ready"
 "$rusm" node start --identity "$work/live/london" --ready-fd 3 3>"$work/london.ready" >"$work/london.log" 2>&1 &
 node[london]=$!
 await test -s "$work/london.ready"
