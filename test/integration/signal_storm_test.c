@@ -24,6 +24,7 @@
 #define ROUNDS  20
 #define SLOTS   6 /* processes of each node */
 #define WATCHES 32
+#define SIGNS   8   /* messages that go to and fro all the time */
 #define DOWNS   500 /* in each round, before the link is taken away */
 
 static struct storm {
@@ -210,9 +211,9 @@ static void echo(void *arg)
 }
 
 /*
- * With each connection monitors the other node's anchor, and asks it for a sign. Once that has come
- * the monitor is known to be one of this connection, so its down comes before the node's; and
- * nothing of that node comes while it is down.
+ * With each connection monitors the other node's anchor, and asks it for signs, again and again.
+ * Once one has come the monitor is known to be one of this connection, so its down comes before the
+ * node's; and no sign of that node comes after its down, or while the node is down.
  */
 static void listen_to_nodes(void *arg)
 {
@@ -232,7 +233,9 @@ static void listen_to_nodes(void *arg)
             confirmed = down = false;
             connection++;
             check(rusm_monitor(storm.anchors[1 - own], &ref) == RUSM_OK);
-            (void)!rusm_send(storm.anchors[1 - own], &connection, sizeof(connection));
+            for (int i = 0; i < SIGNS; i++) {
+                (void)!rusm_send(storm.anchors[1 - own], &connection, sizeof(connection));
+            }
             break;
         case RUSM_MSG_NODE_DOWN:
             check(up && !rusm_msg_node_event(msg)->up);
@@ -252,8 +255,9 @@ static void listen_to_nodes(void *arg)
             check(up);
             if (sign == connection) {
                 check(!down);
+                (void)atomic_fetch_add(&storm.confirmed[own], confirmed ? 0 : 1);
                 confirmed = true;
-                (void)atomic_fetch_add(&storm.confirmed[own], 1);
+                (void)!rusm_send(storm.anchors[1 - own], &sign, sizeof(sign));
             }
             break;
         default:
