@@ -33,6 +33,7 @@ static void fill(rusm_node *node, const struct rusmi_core_peer *peer, rusm_peer_
         info->messages_received = get(&link->stat_received);
         info->bytes_sent = get(&link->stat_bytes_sent);
         info->bytes_received = get(&link->stat_bytes_received);
+        info->held_bytes = get(&link->stat_held);
         info->cert_not_after = link->cert_not_after;
         rusmi_lock_take(&link->lock);
         info->queue_bytes = link->queue_bytes;
@@ -90,10 +91,14 @@ rusm_err rusm_node_get_stats(rusm_node *node, rusm_node_stats *out_stats)
     stats.messages_received = get(&counters->messages_received);
     rusmi_map_each(&node->links, entry, position, following)
     {
-        const struct rusmi_link *link = rusmi_container(entry, struct rusmi_link, by_id);
+        struct rusmi_link *link = rusmi_container(entry, struct rusmi_link, by_id);
 
         stats.messages_sent += get(&link->stat_sent);
         stats.messages_received += get(&link->stat_received);
+        stats.held_bytes += get(&link->stat_held);
+        rusmi_lock_take(&link->lock);
+        stats.queue_bytes += link->queue_bytes;
+        rusmi_lock_give(&link->lock);
     }
     rusmi_lock_give(&node->lock);
     stats.dropped_noname = get(&counters->dropped_noname);

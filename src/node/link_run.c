@@ -438,6 +438,8 @@ static void end(struct rusmi_link *link)
         rusmi_count(&node->counters.dropped_link,
                     rusmi_outbox_fini(&link->outbox) + link->outbox.lost_count);
         rusmi_inbox_fini(&link->inbox);
+        /* relaxed: a statistic that orders nothing */
+        atomic_store_explicit(&link->stat_held, 0, memory_order_relaxed);
         link->boxes = false;
     }
     rusmi_crowd_forget(node, link->id);
@@ -562,6 +564,8 @@ static void publish_stats(struct rusmi_link *link, rusm_time now)
                                   link->outbox.lost_count,
                               memory_order_relaxed);
         atomic_store_explicit(&link->stat_received, link->inbox.delivered_count,
+                              memory_order_relaxed);
+        atomic_store_explicit(&link->stat_held, link->inbox.held_bytes + link->early_bytes,
                               memory_order_relaxed);
     }
     if (now - link->stats_at < STATS_EVERY_NS &&

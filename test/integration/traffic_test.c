@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "support/nodes.h"
+#include "support/udp_proxy.h"
 
 #include <rusm/otp/driver.h>
 
@@ -388,6 +389,74 @@ static void test_full_queue_refuses_who_does_not_wait(void **state)
     free(bytes);
 }
 
+static bool holds_bytes(void *node)
+{
+    return support_stats(node).held_bytes != 0;
+}
+
+static bool holds_nothing(void *node)
+{
+    rusm_node_stats stats = support_stats(node);
+
+    return stats.held_bytes == 0 && stats.queue_bytes == 0;
+}
+
+/*
+ * While nothing gets through to one peer, what waits for it is bounded and shown, and another peer
+ * is served as ever. Afterwards all of it arrives; what has come in part is shown at the receiver.
+ */
+static void test_peer_that_is_cut_off_holds_up_nobody_else(void **state)
+{
+    static struct tally tally;
+    struct support_node *a, *b, *c;
+    struct support_proxy *proxy;
+    struct support_proxy_faults slow = {.rate = 50000000, .queue_bytes = 32 << 20};
+    rusm_node_config cfg = support_node_config();
+    rusm_peer_info info;
+    rusm_node_stats stats;
+    size_t len = 1024 * 1024;
+    unsigned char *bytes = malloc(len);
+    uint64_t sent = 0;
+
+    assert_non_null(bytes);
+    for (size_t i = 0; i < len; i++) {
+        bytes[i] = pattern(i);
+    }
+    cfg.queue_bytes_max = 8 * len;
+    cfg.tick_ms = SUPPORT_DEADLINE_MS; /* a cut link is not lost while the test looks */
+    a = support_node_start_with(*state, "a", &cfg);
+    b = support_node_start_with(*state, "b", &cfg);
+    c = support_node_start(*state, "c");
+    support_echo_start(c);
+    support_connect(a, c);
+    proxy = support_proxy_new(rusm_node_address(b->node));
+    assert_int_equal(
+        rusm_node_connect(a->node, support_proxy_address(proxy), SUPPORT_DEADLINE_MS, NULL),
+        RUSM_OK);
+    support_wait_peer(b, "a", true);
+    (void)spawn_named(b, "sink", length_receiver, &tally);
+    support_proxy_cut(proxy, true);
+    while (rusm_node_try_send(a->node, "b", "sink", bytes, len) == RUSM_OK && sent < 1000) {
+        sent++;
+    }
+    assert_in_range(sent, 7, 99); /* the queue's and what the outbox has taken */
+    support_exchange(a, c, 100, 64);
+    stats = support_stats(a);
+    assert_in_range(stats.queue_bytes, 6 * len, 8 * len);
+    assert_true(support_peer_find(a, "b", &info));
+    assert_int_equal(info.queue_bytes, stats.queue_bytes);
+    assert_true(support_peer_find(a, "c", &info));
+    assert_int_equal(info.queue_bytes, 0);
+    support_proxy_set(proxy, SUPPORT_PROXY_BOTH, &slow);
+    assert_true(support_wait(holds_bytes, b));
+    wait_count(&tally, sent);
+    assert_int_equal(atomic_load(&tally.wrong), 0);
+    assert_true(support_wait(holds_nothing, a));
+    assert_true(support_wait(holds_nothing, b));
+    support_proxy_del(proxy);
+    free(bytes);
+}
+
 /* Sends back and forth as fast as it may, until its node goes. */
 static void ping_for_ever(void *arg)
 {
@@ -461,6 +530,7 @@ int main(void)
         CASE(test_reply_to_the_sender_of_a_message),
         CASE(test_crowded_mailbox_slows_its_senders_and_nobody_else),
         CASE(test_full_queue_refuses_who_does_not_wait),
+        CASE(test_peer_that_is_cut_off_holds_up_nobody_else),
         CASE(test_node_closed_while_messages_flow_both_ways),
         CASE(test_message_of_a_plain_thread_has_no_sender),
     };

@@ -181,6 +181,9 @@ typedef struct rusm_peer_info {
     uint64_t bytes_sent; /**< UDP payload */
     uint64_t bytes_received;
     uint64_t queue_bytes;   /**< accepted and not yet handed to QUIC */
+    uint64_t held_bytes;    /**< of messages from the peer that are unfinished, wait for one that
+                                 comes before them, or for the link to be up; at most twice what the
+                                 link's window grants */
     int64_t up_ms;          /**< how long the link is up */
     int64_t cert_not_after; /**< seconds since 1970 */
 } rusm_peer_info;
@@ -222,6 +225,8 @@ typedef struct rusm_node_stats {
     uint64_t crl_stale;         /**< peers let in under a revocation list that is overdue */
     uint64_t certs_refused; /**< new certificates that peers showed on a link that is up and that
                                      are not trusted here; the old ones stay in use */
+    uint64_t queue_bytes;       /**< now, of all links: see rusm_peer_info.queue_bytes */
+    uint64_t held_bytes;        /**< now, of all links: see rusm_peer_info.held_bytes */
 } rusm_node_stats;
 
 /** Read the counters of a node. Threads: any. Errors: RUSM_ENOCONTEXT */
