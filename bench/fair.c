@@ -6,9 +6,9 @@
  *   fair [seconds] [--large BYTES] [--flows N] [--one-way 0|1] [--json]
  *
  * The peer is an OS process of its own. Round trips are timed one after the other, first alone,
- * then while N processes send large messages, one after the other (each waits until its last one was
- * received). They flow the way of the requests; with --one-way 0 half of them flow the other way.
- * Each load is measured for so many seconds.
+ * then while N processes send large messages, one after the other (each waits until its last one
+ * was received). They flow the way of the requests; with --one-way 0 half of them flow the other
+ * way. Each load is measured for so many seconds.
  */
 #include "bench.h"
 

@@ -206,8 +206,8 @@ static bool number_came(struct support_pair *pair)
 }
 
 /*
- * The longest way of 100 small messages, one each millisecond, beside large ones without end, over a
- * path that carries 100 MB/s and drops nothing however long its queue; large_bytes becomes what
+ * The longest way of 100 small messages, one each millisecond, beside large ones without end, over
+ * a path that carries 100 MB/s and drops nothing however long its queue; large_bytes becomes what
  * arrived of the large ones meanwhile.
  */
 static rusm_time longest_way(rusm_time delay_ns, uint64_t *large_bytes)
