@@ -14,7 +14,9 @@
 #include "otp/far.h"
 #include "otp/kit_fixture_test.h"
 
-#include <stdlib.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 
 #define TOKYO   ((uint64_t)77)
 #define WATCHES 3
@@ -65,9 +67,43 @@ static struct {
     unsigned count;
 } sent;
 
+static void lose(void);
+
+/* Loses the node while a signal to it is being sent. */
+static struct {
+    bool wanted, early;
+    pthread_t thread;
+    atomic_bool lost;
+} loser;
+
+static void *run_loser(void *arg)
+{
+    (void)arg;
+    lose();
+    atomic_store(&loser.lost, true);
+    return NULL;
+}
+
+/* Until all ties are broken, and then a while: the loss is not over before the sending is. */
+static void lose_meanwhile(void)
+{
+    assert_int_equal(pthread_create(&loser.thread, NULL, run_loser, NULL), 0);
+    while (kit_info(kit.self).links != 0) {
+        (void)sched_yield();
+    }
+    for (int i = 0; i < 200; i++) {
+        (void)sched_yield();
+    }
+    loser.early = atomic_load(&loser.lost); /* asserted outside the router */
+}
+
 static rusm_err route_signal(void *arg, const rusm_signal *signal)
 {
     (void)arg;
+    if (loser.wanted) {
+        loser.wanted = false;
+        lose_meanwhile();
+    }
     sent.last = *signal;
     if (signal->reason != NULL) {
         sent.reason = *signal->reason;
@@ -363,6 +399,19 @@ static void test_of_two_equal_versions_the_link_wins(void **state)
     expect_sent(RUSM_SIGNAL_UNLINKED, 1, sent.last.number);
 }
 
+/* What is sent for a tie of a connection that is lost does not go out on the next one. */
+static void test_the_loss_waits_for_who_sends(void **state)
+{
+    (void)state;
+    loser.wanted = true;
+    assert_int_equal(rusm_link(far(1)), RUSM_OK);
+    assert_int_equal(pthread_join(loser.thread, NULL), 0);
+    assert_true(atomic_load(&loser.lost));
+    assert_false(loser.early);
+    (void)kit_expect(RUSM_MSG_EXIT, far(1), RUSM_REASON_NOCONNECTION);
+    kit_silence();
+}
+
 /* The acknowledgement of an unlink says nothing of a later one. */
 static void test_each_unlink_waits_for_its_own_acknowledgement(void **state)
 {
@@ -496,6 +545,7 @@ int main(void)
         with(test_ends_of_strangers_are_ignored),
         with(test_versions_stay_in_reach),
         with(test_of_two_equal_versions_the_link_wins),
+        with(test_the_loss_waits_for_who_sends),
         with(test_each_unlink_waits_for_its_own_acknowledgement),
         with(test_who_gives_up_is_not_tied),
         with(test_who_ended_at_birth_has_its_true_reason),
