@@ -29,7 +29,7 @@ PLANTS = {
     "NAMES_CONFLICT": r"has lost a name and was not told",
     "MESH": r"a node does not reach another",
     "TICK": r"has not noticed that",
-    "HASTY": r"for silence, and nothing was wrong",
+    "HASTY": r"for silence, and nothing was wrong|a node does not reach another",
     "GROUPS": r"knows other members of a group|joined twice",
     "GROUP_NEWS": r"that monitors a group has not heard|joined twice|left that never joined",
     "EVENTS": r"heard that link \d+ is lost before",
