@@ -14,8 +14,9 @@
  * side sent before it heard of it can be told from what it sent afterwards.
  *
  * Signals are sent with no lock held, but not after the record has gone: one that went to the next
- * connection with that node would say something of a tie that is no more. What a process sends itself is in order by itself; what is
- * answered for a process that has ended comes after all that it sent.
+ * connection with that node would say something of a tie that is no more. What a process sends
+ * itself is in order by itself; what is answered for a process that has ended comes after all that
+ * it sent.
  */
 #ifndef RUSMI_OTP_REMOTE_H
 #define RUSMI_OTP_REMOTE_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Ties with another node, which the test stands for: every allocation failing once, the limits, and
- * signals that a peer should not have sent. What fails has no effect; what was tied still ends, once
- * and whatever memory there is.
+ * signals that a peer should not have sent. What fails has no effect; what was tied still ends,
+ * once and whatever memory there is.
  */
 #include <setjmp.h>
 #include <stdarg.h>

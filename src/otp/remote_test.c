@@ -3,11 +3,11 @@
  * Ties between three runtimes on one deterministic pool, against a model. Routers of the test queue
  * what processes send and deliver it in an order drawn from the seed (that of each pair is kept),
  * links are lost and made again on each side at a moment of its own, and the processes do at random
- * whatever touches ties. Each process keeps a ledger of what it may hear, and looks at all it hears;
- * in the end both sides are compared.
+ * whatever touches ties. Each process keeps a ledger of what it may hear, and looks at all it
+ * hears; in the end both sides are compared.
  *
- * Everything is on one thread; processes are interrupted at calls only. An assertion of cmocka would
- * leave a process's stack, so what is wrong is noted and asserted by the test's own thread.
+ * Everything is on one thread; processes are interrupted at calls only. An assertion of cmocka
+ * would leave a process's stack, so what is wrong is noted and asserted by the test's own thread.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -710,48 +710,30 @@ static void do_spawn(struct life *me, int node)
 static void act(struct life *me)
 {
     int number = (int)draw((uint64_t)w.lives_len);
+    uint64_t what;
 
     if (w.lives[number].node == me->node || w.lives[number].pid.serial == 0) {
         return;
     }
-    switch (draw(20)) {
-    case 0:
-    case 1:
-    case 2:
-    case 3:
+    what = draw(20);
+    if (what < 4) {
         do_link(me, number);
-        break;
-    case 4:
-    case 5:
-    case 6:
+    } else if (what < 7) {
         do_unlink(me, number);
-        break;
-    case 7:
-    case 8:
-    case 9:
+    } else if (what < 10) {
         do_monitor(me, number);
-        break;
-    case 10:
-    case 11:
+    } else if (what < 12) {
         do_demonitor(me);
-        break;
-    case 12:
-    case 13:
-    case 14:
+    } else if (what < 15) {
         do_send(me, number);
-        break;
-    case 15:
+    } else if (what < 16) {
         do_ask_exit(me, number);
-        break;
-    case 16:
+    } else if (what < 17) {
         (void)!rusm_kill(w.lives[number].pid);
-        break;
-    case 17:
+    } else if (what < 18) {
         do_end(me);
-        break;
-    default:
+    } else {
         do_spawn(me, w.lives[number].node);
-        break;
     }
 }
 
