@@ -64,6 +64,7 @@ struct join {
     struct addresses now;
     uint64_t looks;
     char problem[256];
+    char read_problem[256]; /* of a file: what was wrong with it when it was read */
 };
 
 /* ---- texts ----------------------------------------------------------------------------------- */
@@ -229,6 +230,7 @@ static enum look look_at_file(struct join *join)
     if (join->file_read && now.st_size == join->file_size && now.st_ino == join->file_inode &&
         now.st_mtim.tv_sec == join->file_time.tv_sec &&
         now.st_mtim.tv_nsec == join->file_time.tv_nsec) {
+        (void)rusm_set_err_detail(RUSM_OK, "%s", join->read_problem);
         return LOOK_SAME;
     }
     text = rusmi_alloc(FILE_MAX);
@@ -253,6 +255,7 @@ static enum look look_at_file(struct join *join)
     join->file_inode = now.st_ino;
     join->file_read = true;
     (void)read_list(join, text, len); /* what is wrong is in the detail */
+    (void)snprintf(join->read_problem, sizeof(join->read_problem), "%s", rusm_err_detail());
     rusmi_free(text);
     return LOOK_NEW;
 }
