@@ -25,7 +25,7 @@
 /* Of an operator's or observer's, which many commands of a script use at once. */
 #define UNFINISHED_HIDDEN_MAX 64u
 
-#define TO(state)      (1u << (state))
+#define TO(state)             (1u << (state))
 static const struct {
     const char *name;
     unsigned next; /* states this one may move to */
@@ -432,8 +432,7 @@ rusm_err rusmi_conn_authenticated(struct rusmi_core *core, const struct rusmi_co
                          core->name, core->cfg.peers_max);
         return RUSM_OK;
     }
-    unfinished_max =
-        conn->cert.role == RUSMI_ROLE_MEMBER ? UNFINISHED_MAX : UNFINISHED_HIDDEN_MAX;
+    unfinished_max = conn->cert.role == RUSMI_ROLE_MEMBER ? UNFINISHED_MAX : UNFINISHED_HIDDEN_MAX;
     if (!conn->dialed && !conn->cert.shared && unfinished_of(core, &conn->cert) > unfinished_max) {
         /* And keep all others out with it. */
         rusmi_conn_close(core, conn, RUSMI_CLOSE_FULL, RUSMI_DOWN_REFUSED, now, out,
@@ -767,8 +766,8 @@ static void on_certificate(struct rusmi_core *core, struct conn *conn,
     bytes = (uint8_t *)(copy + 1);
     memcpy(bytes, from->der, from->der_len);
     memcpy(bytes + from->der_len, from->proof, from->proof_len);
-    *copy = (struct rusmi_certificate){bytes, from->der_len, bytes + from->der_len,
-                                       from->proof_len};
+    *copy =
+        (struct rusmi_certificate){bytes, from->der_len, bytes + from->der_len, from->proof_len};
     action->memory[0] = copy;
     action->certificate = copy;
     action->conn = conn->id;

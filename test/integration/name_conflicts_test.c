@@ -423,7 +423,6 @@ static void both_sides_of_a_partition_agree_when_it_heals(void **state)
     struct support_box *winner, *loser;
     rusm_pid owner;
 
-
     cfg.mesh = false; /* only through the proxies */
     cfg.tick_ms = 500;
     n = (struct support_three){.a = support_node_start_with(*state, "a", &cfg),

@@ -225,8 +225,8 @@ typedef struct rusm_node_stats {
     uint64_t crl_stale;         /**< peers let in under a revocation list that is overdue */
     uint64_t certs_refused; /**< new certificates that peers showed on a link that is up and that
                                      are not trusted here; the old ones stay in use */
-    uint64_t queue_bytes;       /**< now, of all links: see rusm_peer_info.queue_bytes */
-    uint64_t held_bytes;        /**< now, of all links: see rusm_peer_info.held_bytes */
+    uint64_t queue_bytes;   /**< now, of all links: see rusm_peer_info.queue_bytes */
+    uint64_t held_bytes;    /**< now, of all links: see rusm_peer_info.held_bytes */
 } rusm_node_stats;
 
 /** Read the counters of a node. Threads: any. Errors: RUSM_ENOCONTEXT */
