@@ -207,7 +207,7 @@ static void test_joining_one_member_joins_all(void **state)
     struct net *net = *state;
 
     for (int i = 0; i < NET_NODES; i++) {
-        start(net, i, (uint64_t)(10 + i));
+        start(net, i, 10 + (uint64_t)i);
         if (i != LONDON) {
             assert_int_equal(want(net, i, address_of(LONDON)), RUSM_OK);
         }
@@ -229,7 +229,7 @@ static void test_late_member_is_told_of_everybody_and_everybody_of_it(void **sta
     struct net *net = *state;
 
     for (int i = 0; i < 4; i++) {
-        start(net, i, (uint64_t)(10 + i));
+        start(net, i, 10 + (uint64_t)i);
     }
     assert_int_equal(want(net, TOKYO, address_of(LONDON)), RUSM_OK);
     assert_int_equal(want(net, PARIS, address_of(TOKYO)), RUSM_OK);
@@ -455,7 +455,7 @@ static void test_leave_is_reported_and_not_redialed(void **state)
     size_t before;
 
     for (int i = 0; i < 3; i++) {
-        start(net, i, (uint64_t)(10 + i));
+        start(net, i, 10 + (uint64_t)i);
         if (i != LONDON) {
             net_join(net, i, LONDON);
         }
@@ -533,7 +533,7 @@ static void test_disconnected_nodes_stay_apart(void **state)
     struct net *net = *state;
 
     for (int i = 0; i < 3; i++) {
-        start(net, i, (uint64_t)(10 + i));
+        start(net, i, 10 + (uint64_t)i);
         assert_int_equal(i == LONDON ? RUSM_OK : want(net, i, address_of(LONDON)), RUSM_OK);
     }
     net_pass(net, 2000);
@@ -652,7 +652,7 @@ static void lie(struct net *net, int i, const char *peer)
         (void)snprintf(texts[1][n], sizeof(texts[1][n]), "10.0.9.%d:1", n);
         who[n] = texts[0][n];
         where[n] = texts[1][n];
-        incarnations[n] = (uint64_t)(1000 + n);
+        incarnations[n] = 1000 + (uint64_t)n;
     }
     tell(net, i, peer, who, incarnations, where, LIES);
 }
@@ -760,7 +760,7 @@ static void test_mesh_forms_whatever_allocation_fails(void **state)
         (void)setup(state);
         net = *state;
         for (int i = 0; i < 3; i++) {
-            start(net, i, (uint64_t)(10 + i));
+            start(net, i, 10 + (uint64_t)i);
         }
         fail_at = n;
         for (int i = 1; i < 3; i++) {

@@ -171,10 +171,11 @@ static void test_revoked_serials_are_found_and_no_others(void **state)
         unsigned char serial[RUSMI_SERIAL_MAX];
 
         for (size_t k = 0; k < 16; k++) {
-            unsigned byte;
+            const char digits[3] = {infos[i].serial[2 * k], infos[i].serial[2 * k + 1], '\0'};
+            char *end;
 
-            assert_int_equal(sscanf(infos[i].serial + 2 * k, "%2x", &byte), 1);
-            serial[k] = (unsigned char)byte;
+            serial[k] = (unsigned char)strtoul(digits, &end, 16);
+            assert_ptr_equal(end, digits + 2);
         }
         assert_int_equal(rusmi_crl_find(crl, serial, 16) != NULL, i % 2 == 0);
         assert_null(rusmi_crl_find(crl, serial, 15));

@@ -224,12 +224,15 @@ static int64_t cpu_us(int who)
 /* Memory that is really there: what links reserve and do not touch is not. */
 static size_t resident(void)
 {
-    unsigned long pages = 0, size;
+    unsigned long pages;
+    char line[128], *at;
     FILE *file = fopen("/proc/self/statm", "r");
 
     assert_non_null(file);
-    assert_int_equal(fscanf(file, "%lu %lu", &size, &pages), 2);
+    assert_non_null(fgets(line, sizeof(line), file));
     (void)fclose(file);
+    (void)strtoul(line, &at, 10); /* the whole size */
+    pages = strtoul(at, NULL, 10);
     return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
