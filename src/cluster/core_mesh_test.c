@@ -4,42 +4,13 @@
  * versions. Several cores on a network in the test, in virtual time.
  */
 #include "cluster/core_net_test.h"
+#include "cluster/heap_fixture_test.h"
 
 #define LONDON 0
 #define TOKYO  1
 #define PARIS  2
 #define BERLIN 3
 #define ROME   4
-
-/* The n-th allocation from now fails, 0: none. The linker wraps these. */
-static size_t fail_at;
-
-void *__real_rusmi_alloc(size_t size);
-void *__real_rusmi_zalloc(size_t size);
-void *__real_rusmi_realloc(void *block, size_t size);
-void *__wrap_rusmi_alloc(size_t size);
-void *__wrap_rusmi_zalloc(size_t size);
-void *__wrap_rusmi_realloc(void *block, size_t size);
-
-static bool fails(void)
-{
-    return fail_at != 0 && --fail_at == 0;
-}
-
-void *__wrap_rusmi_alloc(size_t size)
-{
-    return fails() ? NULL : __real_rusmi_alloc(size);
-}
-
-void *__wrap_rusmi_zalloc(size_t size)
-{
-    return fails() ? NULL : __real_rusmi_zalloc(size);
-}
-
-void *__wrap_rusmi_realloc(void *block, size_t size)
-{
-    return fails() ? NULL : __real_rusmi_realloc(block, size);
-}
 
 static const char *const names[NET_NODES] = {"london", "tokyo", "paris", "berlin", "rome"};
 

@@ -179,9 +179,53 @@ static bool ping_field(struct decoder *decoder, uint64_t key, void *record)
                     : nothing_field(decoder, key, record);
 }
 
-static bool name_entry(struct decoder *decoder, bool full, struct rusmi_name_entry *entry)
+/* A name that the frame keeps: *out_name points into its bytes. */
+static bool point_to_name(struct decoder *decoder, const char **out_name, size_t *out_len)
 {
     const uint8_t *bytes;
+
+    if (!rusmi_cbor_get_string(&decoder->reader, RUSMI_CBOR_TEXT, &bytes, out_len)) {
+        return false;
+    }
+    *out_name = (const char *)bytes;
+    return rusmi_name_valid(*out_name, *out_len) ||
+           fail(decoder, "a name is empty, too long, or not printable UTF-8");
+}
+
+/* Elements of an entry beyond those that are known. */
+static bool skip_beyond(struct decoder *decoder, uint64_t elements, uint64_t known)
+{
+    for (; elements > known; elements--) {
+        if (!rusmi_cbor_skip(&decoder->reader)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The head of a list, and memory for its entries in frame->memory. */
+static bool begin_list(struct decoder *decoder, size_t len_max, size_t entry_size, size_t *out_len,
+                       const char *wrong_len)
+{
+    uint64_t len;
+
+    if (!rusmi_cbor_get_head(&decoder->reader, RUSMI_CBOR_ARRAY, &len)) {
+        return false;
+    }
+    if (len == 0 || len > len_max) {
+        return fail(decoder, wrong_len);
+    }
+    decoder->frame->memory = rusmi_zalloc_array((size_t)len, entry_size);
+    if (decoder->frame->memory == NULL) {
+        decoder->no_memory = true;
+        return fail(decoder, "out of memory");
+    }
+    *out_len = (size_t)len;
+    return true;
+}
+
+static bool name_entry(struct decoder *decoder, bool full, struct rusmi_name_entry *entry)
+{
     uint64_t elements = 0;
 
     if (full) {
@@ -192,46 +236,30 @@ static bool name_entry(struct decoder *decoder, bool full, struct rusmi_name_ent
             return fail(decoder, "a name entry has fewer than three elements");
         }
     }
-    if (!rusmi_cbor_get_string(&decoder->reader, RUSMI_CBOR_TEXT, &bytes, &entry->name_len)) {
+    if (!point_to_name(decoder, &entry->name, &entry->name_len)) {
         return false;
-    }
-    entry->name = (const char *)bytes;
-    if (!rusmi_name_valid(entry->name, entry->name_len)) {
-        return fail(decoder, "a name is empty, too long, or not printable UTF-8");
     }
     if (full && (!get_nonzero(decoder, &entry->serial) ||
                  !rusmi_cbor_get_uint(&decoder->reader, &entry->time))) {
         return false;
     }
-    for (; elements > 3; elements--) {
-        if (!rusmi_cbor_skip(&decoder->reader)) {
-            return false;
-        }
-    }
-    return true;
+    return skip_beyond(decoder, elements, 3);
 }
 
 static bool names_field(struct decoder *decoder, uint64_t key, void *record)
 {
     struct rusmi_frame *frame = decoder->frame;
-    uint64_t len;
+    size_t len;
 
     if (key != 1) {
         return nothing_field(decoder, key, record);
     }
-    if (!rusmi_cbor_get_head(&decoder->reader, RUSMI_CBOR_ARRAY, &len)) {
+    if (!begin_list(decoder, RUSMI_NAMES_MAX, sizeof(struct rusmi_name_entry), &len,
+                    "no names, or too many in one frame")) {
         return false;
     }
-    if (len == 0 || len > RUSMI_NAMES_MAX) {
-        return fail(decoder, "no names, or too many in one frame");
-    }
-    frame->memory = rusmi_zalloc_array((size_t)len, sizeof(struct rusmi_name_entry));
-    if (frame->memory == NULL) {
-        decoder->no_memory = true;
-        return fail(decoder, "out of memory");
-    }
     frame->u.names.entries = frame->memory;
-    frame->u.names.len = (size_t)len;
+    frame->u.names.len = len;
     for (size_t i = 0; i < len; i++) {
         if (!name_entry(decoder, frame->type == RUSMI_FRAME_NAMES_ADD,
                         &frame->u.names.entries[i])) {
@@ -243,7 +271,6 @@ static bool names_field(struct decoder *decoder, uint64_t key, void *record)
 
 static bool group_entry(struct decoder *decoder, struct rusmi_group_entry *entry)
 {
-    const uint8_t *bytes;
     uint64_t elements;
 
     if (!rusmi_cbor_get_head(&decoder->reader, RUSMI_CBOR_ARRAY, &elements)) {
@@ -252,45 +279,29 @@ static bool group_entry(struct decoder *decoder, struct rusmi_group_entry *entry
     if (elements < 2) {
         return fail(decoder, "a membership has fewer than two elements");
     }
-    if (!rusmi_cbor_get_string(&decoder->reader, RUSMI_CBOR_TEXT, &bytes, &entry->group_len)) {
+    if (!point_to_name(decoder, &entry->group, &entry->group_len)) {
         return false;
-    }
-    entry->group = (const char *)bytes;
-    if (!rusmi_name_valid(entry->group, entry->group_len)) {
-        return fail(decoder, "a name is empty, too long, or not printable UTF-8");
     }
     if (!get_nonzero(decoder, &entry->serial)) {
         return false;
     }
-    for (; elements > 2; elements--) {
-        if (!rusmi_cbor_skip(&decoder->reader)) {
-            return false;
-        }
-    }
-    return true;
+    return skip_beyond(decoder, elements, 2);
 }
 
 static bool groups_field(struct decoder *decoder, uint64_t key, void *record)
 {
     struct rusmi_frame *frame = decoder->frame;
-    uint64_t len;
+    size_t len;
 
     if (key != 1) {
         return nothing_field(decoder, key, record);
     }
-    if (!rusmi_cbor_get_head(&decoder->reader, RUSMI_CBOR_ARRAY, &len)) {
+    if (!begin_list(decoder, RUSMI_GROUPS_MAX, sizeof(struct rusmi_group_entry), &len,
+                    "no memberships, or too many in one frame")) {
         return false;
     }
-    if (len == 0 || len > RUSMI_GROUPS_MAX) {
-        return fail(decoder, "no memberships, or too many in one frame");
-    }
-    frame->memory = rusmi_zalloc_array((size_t)len, sizeof(struct rusmi_group_entry));
-    if (frame->memory == NULL) {
-        decoder->no_memory = true;
-        return fail(decoder, "out of memory");
-    }
     frame->u.groups.entries = frame->memory;
-    frame->u.groups.len = (size_t)len;
+    frame->u.groups.len = len;
     for (size_t i = 0; i < len; i++) {
         if (!group_entry(decoder, &frame->u.groups.entries[i])) {
             return false;
@@ -310,12 +321,8 @@ static bool member_entry(struct decoder *decoder, struct rusmi_member_entry *ent
     if (elements < 3) {
         return fail(decoder, "a member entry has fewer than three elements");
     }
-    if (!rusmi_cbor_get_string(&decoder->reader, RUSMI_CBOR_TEXT, &bytes, &entry->name_len)) {
+    if (!point_to_name(decoder, &entry->name, &entry->name_len)) {
         return false;
-    }
-    entry->name = (const char *)bytes;
-    if (!rusmi_name_valid(entry->name, entry->name_len)) {
-        return fail(decoder, "a name is empty, too long, or not printable UTF-8");
     }
     if (!get_nonzero(decoder, &entry->incarnation) ||
         !rusmi_cbor_get_string(&decoder->reader, RUSMI_CBOR_TEXT, &bytes, &entry->address_len)) {
@@ -326,35 +333,23 @@ static bool member_entry(struct decoder *decoder, struct rusmi_member_entry *ent
         !rusmi_name_valid(entry->address, entry->address_len)) {
         return fail(decoder, "an address is empty, too long, or not printable UTF-8");
     }
-    for (; elements > 3; elements--) {
-        if (!rusmi_cbor_skip(&decoder->reader)) {
-            return false;
-        }
-    }
-    return true;
+    return skip_beyond(decoder, elements, 3);
 }
 
 static bool members_field(struct decoder *decoder, uint64_t key, void *record)
 {
     struct rusmi_frame *frame = decoder->frame;
-    uint64_t len;
+    size_t len;
 
     if (key != 1) {
         return nothing_field(decoder, key, record);
     }
-    if (!rusmi_cbor_get_head(&decoder->reader, RUSMI_CBOR_ARRAY, &len)) {
+    if (!begin_list(decoder, RUSMI_MEMBERS_MAX, sizeof(struct rusmi_member_entry), &len,
+                    "no members, or too many in one frame")) {
         return false;
     }
-    if (len == 0 || len > RUSMI_MEMBERS_MAX) {
-        return fail(decoder, "no members, or too many in one frame");
-    }
-    frame->memory = rusmi_zalloc_array((size_t)len, sizeof(struct rusmi_member_entry));
-    if (frame->memory == NULL) {
-        decoder->no_memory = true;
-        return fail(decoder, "out of memory");
-    }
     frame->u.members.entries = frame->memory;
-    frame->u.members.len = (size_t)len;
+    frame->u.members.len = len;
     for (size_t i = 0; i < len; i++) {
         if (!member_entry(decoder, &frame->u.members.entries[i])) {
             return false;

@@ -17,6 +17,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "quic/end.h"
 #include "wire/control.h"
 
 #include <stdio.h>
@@ -44,38 +45,11 @@ void sim_conn_move(struct rusmi_quic_conn *conn, enum rusmi_quic_state to)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-static rusm_err cause_err(enum rusmi_quic_cause cause)
-{
-    switch (cause) {
-    case RUSMI_QUIC_NONE:
-        return RUSM_OK;
-    case RUSMI_QUIC_CLOSED_LOCAL:
-        return RUSM_ECLOSED;
-    case RUSMI_QUIC_CLOSED_PEER:
-    case RUSMI_QUIC_TRANSPORT:
-    case RUSMI_QUIC_RESET:
-        return RUSM_ENOLINK;
-    case RUSMI_QUIC_REFUSED_LOCAL:
-    case RUSMI_QUIC_REFUSED_PEER:
-        return RUSM_EAUTH;
-    case RUSMI_QUIC_TIMEOUT:
-        return RUSM_ETIMEOUT;
-    case RUSMI_QUIC_PROTOCOL:
-        return RUSM_EPROTO;
-    case RUSMI_QUIC_INTERNAL:
-        return RUSM_ENOMEM;
-    }
-    return RUSM_ENOLINK;
-}
-
 void sim_conn_end(struct rusmi_quic_conn *conn, enum rusmi_quic_cause cause, uint64_t code,
                   const char *text)
 {
     if (conn->end.cause == RUSMI_QUIC_NONE) {
-        conn->end.cause = cause;
-        conn->end.err = cause_err(cause);
-        conn->end.code = code;
-        (void)snprintf(conn->end.text, sizeof(conn->end.text), "%s", text);
+        rusmi_quic_end_set(&conn->end, cause, code, "%s", text);
     }
 }
 
