@@ -80,6 +80,9 @@ void sim_conn_fail_with(struct rusmi_quic_conn *conn, rusm_err err)
 
     if (conn->state <= RUSMI_QUIC_UP) {
         stop(conn, cause, true, code, rusm_err_detail());
+        if (cause == RUSMI_QUIC_INTERNAL) {
+            conn->end.err = err; /* the cause alone does not say that memory ran out */
+        }
         conn->end.err = err;
     }
 }
