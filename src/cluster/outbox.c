@@ -313,6 +313,7 @@ void rusmi_outbox_push(struct rusmi_outbox *ob, struct rusmi_out *out)
     out->big = rusmi_out_len(out) > ob->cfg.big_min;
     ob->queued_count++;
     ob->queued_bytes += rusmi_out_len(out);
+    ob->queued_big += out->big ? rusmi_out_len(out) : 0;
     if (out->big || ob->big_pairs > 0) {
         pair = pair_find(ob, out->pair);
     }
@@ -396,6 +397,7 @@ void rusmi_outbox_start(struct rusmi_outbox *ob, struct rusmi_out *out, uint64_t
     rusmi_list_push(&ob->flight, &out->link);
     ob->queued_count--;
     ob->queued_bytes -= len;
+    ob->queued_big -= out->big ? len : 0;
     if (!pair_is_used(pair)) {
         pair->key = out->pair;
         ob->pairs_count++;

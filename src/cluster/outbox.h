@@ -142,6 +142,7 @@ struct rusmi_outbox {
     size_t share;         /* bytes of the window kept for them */
     size_t queued_count;  /* waiting */
     size_t queued_bytes;  /* waiting */
+    size_t queued_big;    /* of these, of big ones */
     size_t flight_count;  /* started, not acknowledged */
     uint64_t acked_count; /* acknowledged since init */
     uint64_t lost_count;  /* reset since init */

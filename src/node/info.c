@@ -35,9 +35,7 @@ static void fill(rusm_node *node, const struct rusmi_core_peer *peer, rusm_peer_
         info->bytes_received = get(&link->stat_bytes_received);
         info->held_bytes = get(&link->stat_held);
         info->cert_not_after = link->cert_not_after;
-        rusmi_lock_take(&link->lock);
-        info->queue_bytes = link->queue_bytes;
-        rusmi_lock_give(&link->lock);
+        info->queue_bytes = rusmi_link_queued(link);
     }
 }
 
@@ -96,9 +94,7 @@ rusm_err rusm_node_get_stats(rusm_node *node, rusm_node_stats *out_stats)
         stats.messages_sent += get(&link->stat_sent);
         stats.messages_received += get(&link->stat_received);
         stats.held_bytes += get(&link->stat_held);
-        rusmi_lock_take(&link->lock);
-        stats.queue_bytes += link->queue_bytes;
-        rusmi_lock_give(&link->lock);
+        stats.queue_bytes += rusmi_link_queued(link);
     }
     rusmi_lock_give(&node->lock);
     stats.dropped_noname = get(&counters->dropped_noname);

@@ -98,6 +98,7 @@ rusm_err rusmi_link_new(struct rusmi_link **out_link, rusm_node *node, uint64_t 
     link->driver_open = true;
     rusmi_lock_init(&link->lock);
     rusmi_list_init(&link->blocked);
+    rusmi_list_init(&link->blocked_big);
     rusmi_list_init(&link->busy_blocked);
     rusmi_list_init(&link->datagrams);
     rusmi_list_init(&link->early);

@@ -84,9 +84,11 @@ struct rusmi_link {
     struct rusmi_lock lock;
     /* under lock */
     struct rusmi_out *queue_head, *queue_tail; /* accepted, not yet in the outbox */
-    size_t queue_bytes;
-    struct rusmi_list blocked; /* senders waiting for room */
-    struct rusmi_buf control;  /* bytes for the control stream */
+    size_t queue_bytes, queue_big;             /* of small ones, of big ones */
+    size_t outbox_bytes, outbox_big; /* the same of what waits in the outbox, as of the last fill;
+                                        written by the owner alone */
+    struct rusmi_list blocked, blocked_big; /* senders waiting for room for a small, a big one */
+    struct rusmi_buf control;               /* bytes for the control stream */
     struct rusmi_list datagrams;
     size_t datagrams_len;
     struct rusmi_map busy;          /* destinations that the peer asked to slow down for */
@@ -183,8 +185,11 @@ void rusmi_link_begin(struct rusmi_link *link);
 /* The link is lost or closing: refuse messages, wake whoever waits, and free and count what is
  * queued. */
 void rusmi_link_shut_queue(struct rusmi_link *link, bool drop_queued);
-/* Move messages into the outbox while it has few waiting, and wake blocked senders. Owner. */
+/* Move the messages into the outbox, and wake senders for whom there is room again. Owner. */
 void rusmi_link_fill_outbox(struct rusmi_link *link);
+
+/* Bytes of accepted messages that have not started, with their overhead. Any thread. */
+size_t rusmi_link_queued(struct rusmi_link *link);
 
 /* ---- peers.c ---- */
 void rusmi_peers_add(struct rusmi_link *link);

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The queue in front of a link: senders of any thread on one side, the link's owner on the other.
- * Bounded in bytes; a sender that finds it full, or its destination crowded, waits outside the lock
- * and tries again.
+ * Bounded in bytes, which count until the message starts: here, and in the outbox, to which the
+ * owner passes on everything at once. A sender that finds it full, or its destination crowded, waits
+ * outside the lock and tries again.
+ *
+ * Big messages have a room of their own, of the same size: who sends small ones does not wait for
+ * theirs.
  */
 #include "node/link.h"
 
@@ -19,13 +23,6 @@
  * times queue_bytes_max of them wait does not read; its link is closed, which tells all at once.
  */
 #define SIGNALS_QUEUES 16u
-
-/*
- * The outbox gets no more than it can start soon: messages beyond stay in the queue, where they
- * count against queue_bytes_max.
- */
-#define OUTBOX_COUNT_MAX 1024
-#define OUTBOX_BYTES_MAX ((size_t)1024 * 1024)
 
 /*
  * A crowded destination slows a sender to one message in that time; it never stops it for good, so
@@ -79,6 +76,27 @@ static rusm_err block(struct rusmi_link *link, struct rusmi_list *list, int64_t 
     return err == RUSM_ETIMEOUT ? RUSM_OK : err;
 }
 
+static bool is_big(const struct rusmi_out *out)
+{
+    return rusmi_out_len(out) > RUSMI_BIG_MIN;
+}
+
+/* What has not started, of that kind. Under link->lock. */
+static size_t waiting(const struct rusmi_link *link, bool big)
+{
+    return big ? link->queue_big + link->outbox_big : link->queue_bytes + link->outbox_bytes;
+}
+
+size_t rusmi_link_queued(struct rusmi_link *link)
+{
+    size_t bytes;
+
+    rusmi_lock_take(&link->lock);
+    bytes = waiting(link, false) + waiting(link, true);
+    rusmi_lock_give(&link->lock);
+    return bytes;
+}
+
 /* Under link->lock, with room or not. */
 static void enqueue(struct rusmi_link *link, struct rusmi_out *out)
 {
@@ -91,10 +109,9 @@ static void enqueue(struct rusmi_link *link, struct rusmi_out *out)
         link->queue_tail->next = out;
     }
     link->queue_tail = out;
-    link->queue_bytes += rusmi_out_len(out) + QUEUE_OVERHEAD;
+    *(is_big(out) ? &link->queue_big : &link->queue_bytes) += rusmi_out_len(out) + QUEUE_OVERHEAD;
     (void)atomic_fetch_add(&link->queue_len, 1);
-    /* A queue that was not empty has an owner coming: it was posted for the first message, or waits
-     * for the outbox. */
+    /* A queue that was not empty has an owner coming: it was posted for the first message. */
     if (first && link->driver_open) {
         rusm_driver_post(link->driver);
     }
@@ -109,7 +126,7 @@ void rusmi_link_signal(struct rusmi_link *link, struct rusmi_out *out)
     if (accepting) {
         enqueue(link, out);
     }
-    full = accepting && link->queue_bytes / SIGNALS_QUEUES > link->node->cfg.queue_bytes_max;
+    full = accepting && waiting(link, false) / SIGNALS_QUEUES > link->node->cfg.queue_bytes_max;
     rusmi_lock_give(&link->lock);
     if (!accepting) {
         rusmi_out_del(out);
@@ -136,7 +153,7 @@ rusm_err rusmi_link_send(struct rusmi_link *link, struct rusmi_out *out, const u
     size_t bytes = rusmi_out_len(out) + QUEUE_OVERHEAD, most = link->node->cfg.queue_bytes_max;
     rusm_time until = timeout_ms <= 0 ? 0 : rusm_now() + (rusm_time)timeout_ms * 1000000;
     rusm_err late = timeout_ms == 0 ? RUSM_EAGAIN : RUSM_ETIMEOUT;
-    bool slowed = false;
+    bool slowed = false, big = is_big(out);
     rusm_err err = RUSM_OK;
 
 #ifdef RUSMI_PLANT_QUEUE
@@ -155,9 +172,9 @@ rusm_err rusmi_link_send(struct rusmi_link *link, struct rusmi_out *out, const u
                             : block(link, &link->busy_blocked,
                                     left > 0 && left < BUSY_WAIT_MS ? left : BUSY_WAIT_MS);
             slowed = true;
-        } else if (link->queue_bytes != 0 && link->queue_bytes + bytes > most) {
+        } else if (waiting(link, big) != 0 && waiting(link, big) + bytes > most) {
             left = left_ms(until, timeout_ms);
-            err = left == 0 ? late : block(link, &link->blocked, left);
+            err = left == 0 ? late : block(link, big ? &link->blocked_big : &link->blocked, left);
         } else {
             break;
         }
@@ -174,25 +191,36 @@ rusm_err rusmi_link_send(struct rusmi_link *link, struct rusmi_out *out, const u
 void rusmi_link_fill_outbox(struct rusmi_link *link)
 {
     struct rusmi_outbox *outbox = &link->outbox;
+    size_t big = outbox->queued_big, half = link->node->cfg.queue_bytes_max / 2;
+    size_t small = outbox->queued_bytes - big + outbox->queued_count * QUEUE_OVERHEAD;
+    struct rusmi_out *out;
 
-    if (!link->up || !link->boxes || atomic_load(&link->queue_len) == 0) {
+    /* outbox_* are the owner's to write, so it may read them without the lock. */
+    if (!link->up || !link->boxes ||
+        (atomic_load(&link->queue_len) == 0 && link->outbox_bytes == small &&
+         link->outbox_big == big)) {
         return;
     }
     rusmi_lock_take(&link->lock);
-    while (link->queue_head != NULL && outbox->queued_count < OUTBOX_COUNT_MAX &&
-           outbox->queued_bytes < OUTBOX_BYTES_MAX) {
-        struct rusmi_out *out = link->queue_head;
-
-        link->queue_head = out->next;
-        link->queue_bytes -= rusmi_out_len(out) + QUEUE_OVERHEAD;
-        rusmi_outbox_push(outbox, out);
-        (void)atomic_fetch_sub(&link->queue_len, 1);
-    }
-    if (!rusmi_list_empty(&link->blocked) &&
-        link->queue_bytes <= link->node->cfg.queue_bytes_max / 2) {
+    out = link->queue_head;
+    link->queue_head = link->queue_tail = NULL;
+    link->outbox_bytes = small + link->queue_bytes;
+    link->outbox_big = big + link->queue_big;
+    link->queue_bytes = link->queue_big = 0;
+    atomic_store(&link->queue_len, 0);
+    if (link->outbox_bytes <= half) {
         wake_all(&link->blocked);
     }
+    if (link->outbox_big <= half) {
+        wake_all(&link->blocked_big);
+    }
     rusmi_lock_give(&link->lock);
+    while (out != NULL) {
+        struct rusmi_out *next = out->next;
+
+        rusmi_outbox_push(outbox, out);
+        out = next;
+    }
 }
 
 void rusmi_link_open_queue(struct rusmi_link *link)
@@ -221,11 +249,12 @@ void rusmi_link_shut_queue(struct rusmi_link *link, bool drop_queued)
     rusmi_lock_take(&link->lock);
     link->accepting = false;
     wake_all(&link->blocked);
+    wake_all(&link->blocked_big);
     wake_all(&link->busy_blocked);
     if (drop_queued) {
         out = link->queue_head;
         link->queue_head = link->queue_tail = NULL;
-        link->queue_bytes = 0;
+        link->queue_bytes = link->queue_big = 0;
         atomic_store(&link->queue_len, 0);
     }
     rusmi_lock_give(&link->lock);
