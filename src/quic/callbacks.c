@@ -243,6 +243,7 @@ static int on_acked(ngtcp2_conn *ng, int64_t stream_id, uint64_t offset, uint64_
     if (stream_id == conn->control_id) {
         rusmi_quic_control_acked(&conn->control, offset + len);
     }
+    rusmi_quic_mtu_acked(conn, stream_id, offset, len);
     return 0;
 }
 

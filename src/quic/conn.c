@@ -183,6 +183,7 @@ static rusm_err conn_alloc(struct rusmi_quic_conn **out_conn, const struct rusmi
     conn->drain_until = QUIC_NEVER;
     conn->due = true;
     rusmi_quic_control_init(&conn->control);
+    rusmi_quic_mtu_init(&conn->mtu);
     ngtcp2_ccerr_default(&conn->close_error);
     ngtcp2_path_storage_zero(&conn->sent_path);
     err = rusmi_quic_tls_init(&conn->tls, cfg, server);
@@ -649,4 +650,5 @@ void rusmi_quic_conn_get_stats(const struct rusmi_quic_conn *conn,
     out_stats->rtt_ns = info.latest_rtt ? info.smoothed_rtt : 0;
     out_stats->congestion_window = info.cwnd;
     out_stats->bytes_in_flight = info.bytes_in_flight;
+    out_stats->payload_max = rusmi_quic_mtu_now(conn);
 }

@@ -141,6 +141,8 @@ struct rusmi_quic_stats {
     uint64_t packets_sent, packets_received;
     uint64_t datagrams_ignored; /* received and not taken: damaged, or not this one's */
     uint64_t congestion_window, bytes_in_flight;
+    size_t payload_max;      /* the largest datagram that the path is taken to carry now */
+    uint64_t payload_shrunk; /* how often the path was found to carry less than before */
 };
 
 /*
@@ -208,6 +210,10 @@ struct rusmi_quic_batch {
  */
 size_t rusmi_quic_conn_write(struct rusmi_quic_conn *conn, uint8_t *buf, size_t buf_len,
                              struct rusmi_quic_batch *out_batch, rusm_time now);
+
+/* The socket refused datagrams of that size as too large (EMSGSIZE): smaller ones are made from now
+ * on. What was refused is a loss. */
+void rusmi_quic_conn_too_large(struct rusmi_quic_conn *conn, size_t size, rusm_time now);
 
 /* Whether write has something to say now: so that the owner can look before it takes a buffer. It
  * may be wrong in saying yes, never in saying no. */

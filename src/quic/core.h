@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The body of a connection, shared by conn.c (life), callbacks.c (what ngtcp2 calls) and write.c
- * (packets). Nobody else includes it.
+ * The body of a connection, shared by conn.c (life), callbacks.c (what ngtcp2 calls), write.c
+ * (packets) and mtu.c (their size). Nobody else includes it.
  *
  * ngtcp2 forbids most calls between two packets' beginnings and ends, and all calls from within its
  * callbacks. So callbacks and the owner only note what is to be done (`end`, `due`, lists), and
@@ -46,6 +46,33 @@ struct quic_share {
     bool found; /* the path's queue was felt once: from then on the limit grows slowly */
 };
 
+/* How large packets may be, and whether large ones arrive: see mtu.c. */
+struct quic_mtu {
+    size_t cap; /* no packet but a trial is larger; 0: as ngtcp2 says */
+
+    /* proofs that packets of more than 1200 bytes arrive */
+    unsigned rounds;       /* probe timeouts since the last proof in which such were sent */
+    rusm_time round_until; /* end of the latest of them */
+    bool acked;            /* stream bytes were acknowledged since the first, or since the fall */
+    int64_t surplus;       /* stream bytes acknowledged, less the bytes of small packets */
+    int64_t surplus_max;   /* the most since the last proof: more proves that a large one arrived */
+    struct {
+        int64_t stream_id; /* that a large packet has new bytes of; -1: none is watched */
+        uint64_t end;      /* of these bytes in the stream */
+        uint64_t losses;   /* of the stream, before */
+        rusm_time until;   /* it proves something until then */
+        size_t size;
+    } watch;
+    int64_t packed_stream; /* the last new bytes in the packet being made; -1: none so far */
+    uint64_t packed_end;
+
+    /* the search, while there is a cap */
+    bool trial;      /* the watched packet is one */
+    unsigned trials; /* of the next size, that failed */
+    rusm_time trial_at;
+    bool settled; /* a size was found too large since the fall */
+};
+
 struct rusmi_quic_conn {
     ngtcp2_conn *ng;
     struct rusmi_quic_config cfg;
@@ -72,6 +99,8 @@ struct rusmi_quic_conn {
     uint64_t lost_packet;     /* the last of them that was lost */
     uint64_t credit_reserve;  /* of the peer's window, kept for the control stream */
     uint64_t streams_granted; /* that are to be told to the peer once they are a batch */
+
+    struct quic_mtu mtu;
 
     /* when to write */
     bool due;             /* at once */
@@ -137,6 +166,20 @@ void rusmi_quic_ngtcp2_failed(struct rusmi_quic_conn *conn, int result);
 /* write.c */
 bool rusmi_quic_has_data(const struct rusmi_quic_conn *conn);
 void rusmi_quic_line_remove(struct rusmi_quic_conn *conn, struct rusmi_out *out);
+
+/* mtu.c */
+void rusmi_quic_mtu_init(struct quic_mtu *mtu);
+/* The largest datagram that the path is taken to carry now. */
+size_t rusmi_quic_mtu_now(const struct rusmi_quic_conn *conn);
+/* A packet is begun: how large it may be. */
+size_t rusmi_quic_mtu_room(struct rusmi_quic_conn *conn, rusm_time now);
+/* New bytes of a stream went into it, up to that offset. */
+void rusmi_quic_mtu_packed(struct rusmi_quic_conn *conn, int64_t stream_id, uint64_t end);
+/* It is complete. */
+void rusmi_quic_mtu_sent(struct rusmi_quic_conn *conn, size_t len, rusm_time now);
+/* len bytes of a stream were acknowledged, which now has all from its beginning to their end. */
+void rusmi_quic_mtu_acked(struct rusmi_quic_conn *conn, int64_t stream_id, uint64_t offset,
+                          uint64_t len);
 
 /* Time as ngtcp2 may see it: it aborts if time goes back. */
 static inline rusm_time rusmi_quic_clamp(struct rusmi_quic_conn *conn, rusm_time now)

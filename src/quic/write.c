@@ -275,10 +275,12 @@ static void account(struct rusmi_quic_conn *conn, const struct source *from, siz
 
     if (out == NULL) {
         rusmi_quic_control_sent(&conn->control, len);
+        rusmi_quic_mtu_packed(conn, from->stream_id, conn->control.sent);
         conn->control_greet = false;
         return;
     }
     rusmi_outbox_sent(conn->events.outbox, out, len);
+    rusmi_quic_mtu_packed(conn, from->stream_id, out->sent);
     if (!out->big) {
         conn->small_bytes -= len;
     }
@@ -313,7 +315,7 @@ static bool put_aside(struct rusmi_quic_conn *conn, const struct source *from, i
  */
 static ngtcp2_ssize write_packet(struct rusmi_quic_conn *conn, uint8_t *buf, rusm_time now)
 {
-    size_t room = conn->cfg.udp_payload_max;
+    size_t room = rusmi_quic_mtu_room(conn, now);
     bool big_first = false;
 
     if (conn->state == RUSMI_QUIC_UP) {
@@ -341,6 +343,7 @@ static ngtcp2_ssize write_packet(struct rusmi_quic_conn *conn, uint8_t *buf, rus
             account(conn, &next, (size_t)taken);
         }
         if (written >= 0) {
+            rusmi_quic_mtu_sent(conn, (size_t)written, now);
             return written;
         }
         if (written == NGTCP2_ERR_WRITE_MORE ||
