@@ -201,6 +201,8 @@ static void peer_object(struct listing *listing, const void *record)
     rusmi_json_number(json, "bytes_received", info->bytes_received);
     rusmi_json_number(json, "queue_bytes", info->queue_bytes);
     rusmi_json_integer(json, "cert_not_after", info->cert_not_after);
+    rusmi_json_number(json, "payload_max", info->payload_max);
+    rusmi_json_number(json, "payload_shrunk", info->payload_shrunk);
     rusmi_json_end(json);
 }
 

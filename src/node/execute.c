@@ -111,7 +111,9 @@ static void answer_peers(rusm_node *node, const struct rusmi_request *request,
                                                 .bytes_received = from->bytes_received,
                                                 .queue_bytes = from->queue_bytes,
                                                 .up_ms = from->up_ms,
-                                                .cert_not_after = from->cert_not_after};
+                                                .cert_not_after = from->cert_not_after,
+                                                .payload_max = from->payload_max,
+                                                .payload_shrunk = from->payload_shrunk};
         memcpy(records[i].name, from->name, sizeof(records[i].name));
         memcpy(records[i].address, from->address, sizeof(records[i].address));
         memcpy(records[i].listen, from->listen, sizeof(records[i].listen));

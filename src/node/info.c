@@ -35,6 +35,8 @@ static void fill(rusm_node *node, const struct rusmi_core_peer *peer, rusm_peer_
         info->bytes_received = get(&link->stat_bytes_received);
         info->held_bytes = get(&link->stat_held);
         info->cert_not_after = link->cert_not_after;
+        info->payload_max = get(&link->stat_payload);
+        info->payload_shrunk = get(&link->stat_shrunk);
         info->queue_bytes = rusmi_link_queued(link);
     }
 }

@@ -133,7 +133,7 @@ struct rusmi_link {
 
     /* written by the owner, read by any thread, relaxed */
     _Atomic uint64_t stat_rtt_ns, stat_lost, stat_bytes_sent, stat_bytes_received, stat_sent,
-        stat_received, stat_held;
+        stat_received, stat_held, stat_payload, stat_shrunk;
 };
 
 /*

@@ -4,9 +4,9 @@
  * has one, and for a peer that moved to another address, the endpoint's socket sends and its
  * demultiplexer receives.
  *
- * Errors of the network are losses to QUIC, which repairs or times out; the only one acted upon is
- * "port unreachable" while a dial has heard nothing: nobody listens there, and waiting would not
- * help the caller.
+ * Errors of the network are losses to QUIC, which repairs or times out; two are acted upon: "port
+ * unreachable" while a dial has heard nothing (nobody listens there, and waiting would not help the
+ * caller), and "message too long", which is how an interface whose MTU was lowered says so.
  */
 #include "node/link_io.h"
 
@@ -150,22 +150,27 @@ void rusmi_link_receive(struct rusmi_link *link, rusm_time now)
     }
 }
 
-/* Send datagram by datagram, for interfaces that can not segment. */
+/* Send datagram by datagram, for interfaces that can not segment. EMSGSIZE if that came of any. */
 static int send_each(int fd, const struct rusmi_address *source, const struct rusmi_address *to,
                      const uint8_t *data, size_t len, size_t segment)
 {
     int rc = 0;
+    bool too_large = false;
 
     for (size_t at = 0; at < len && rc != EAGAIN; at += segment) {
         rc = rusmi_udp_send_from(fd, source, to, data + at, len - at < segment ? len - at : segment,
                                  segment);
+        too_large = too_large || rc == EMSGSIZE;
+    }
+    if (too_large) {
+        return EMSGSIZE;
     }
     return rc == EAGAIN ? 0 : rc; /* part of it is out: the rest is loss */
 }
 
 /* False: the socket is full and nothing was sent. */
 static bool transmit(struct rusmi_link *link, const struct rusmi_address *to, const uint8_t *data,
-                     size_t len, size_t segment)
+                     size_t len, size_t segment, rusm_time now)
 {
     bool own =
         link->fd >= 0 && (to == NULL || link->dialed || rusmi_address_equal(to, &link->remote));
@@ -179,13 +184,17 @@ static bool transmit(struct rusmi_link *link, const struct rusmi_address *to, co
     } else {
         rc = rusmi_udp_send_from(fd, source, remote, data, len, segment);
         if ((rc == EIO || rc == EINVAL) && segment < len) {
-            link->no_segments = true;
             rc = send_each(fd, source, remote, data, len, segment);
+            /* Kernels differ in what they say of segments that are too large. */
+            link->no_segments = rc != EMSGSIZE;
         }
     }
     if (rc == ECONNREFUSED) {
         refused(link); /* the error of an earlier datagram; this one was not sent, which is a loss
                           like any other */
+    }
+    if (rc == EMSGSIZE) {
+        rusmi_quic_conn_too_large(link->conn, segment < len ? segment : len, now);
     }
     return rc != EAGAIN;
 }
@@ -206,12 +215,12 @@ static void keep_unsent(struct rusmi_link *link, const uint8_t *data, size_t len
 }
 
 /* True once nothing is kept. */
-static bool send_unsent(struct rusmi_link *link)
+static bool send_unsent(struct rusmi_link *link, rusm_time now)
 {
     if (link->unsent == NULL) {
         return true;
     }
-    if (!transmit(link, NULL, link->unsent, link->unsent_len, link->unsent_segment)) {
+    if (!transmit(link, NULL, link->unsent, link->unsent_len, link->unsent_segment, now)) {
         return false;
     }
     rusmi_free(link->unsent);
@@ -225,7 +234,7 @@ void rusmi_link_write(struct rusmi_link *link, rusm_time now)
     uint8_t buf[RUSMI_QUIC_BATCH_MAX + 29];
 
     _Static_assert(sizeof(buf) >= 65536, "rusmi_quic_conn_write wants that much for whole batches");
-    for (int round = 0; send_unsent(link); round++) {
+    for (int round = 0; send_unsent(link, now); round++) {
         struct rusmi_quic_batch batch;
         struct rusmi_address to = {0};
 
@@ -238,7 +247,7 @@ void rusmi_link_write(struct rusmi_link *link, rusm_time now)
         }
         memcpy(&to.storage, batch.remote, batch.remote_len);
         to.len = batch.remote_len;
-        if (!transmit(link, &to, buf, batch.len, batch.segment)) {
+        if (!transmit(link, &to, buf, batch.len, batch.segment, now)) {
             keep_unsent(link, buf, batch.len, batch.segment);
             return;
         }

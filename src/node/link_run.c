@@ -578,6 +578,8 @@ static void publish_stats(struct rusmi_link *link, rusm_time now)
     atomic_store_explicit(&link->stat_lost, stats.packets_lost, memory_order_relaxed);
     atomic_store_explicit(&link->stat_bytes_sent, stats.bytes_sent, memory_order_relaxed);
     atomic_store_explicit(&link->stat_bytes_received, stats.bytes_received, memory_order_relaxed);
+    atomic_store_explicit(&link->stat_payload, stats.payload_max, memory_order_relaxed);
+    atomic_store_explicit(&link->stat_shrunk, stats.payload_shrunk, memory_order_relaxed);
 }
 
 /* Nothing could be begun: the dial fails with the reason in rusm_err_detail(), an accepted link

@@ -314,7 +314,9 @@ static void copy_peer(void *infos, size_t at, const struct rusmi_reply *reply, s
                                     .bytes_received = from->bytes_received,
                                     .queue_bytes = from->queue_bytes,
                                     .up_ms = from->up_ms,
-                                    .cert_not_after = from->cert_not_after};
+                                    .cert_not_after = from->cert_not_after,
+                                    .payload_max = from->payload_max,
+                                    .payload_shrunk = from->payload_shrunk};
     memcpy(info->name, from->name, sizeof(info->name));
     memcpy(info->address, from->address, sizeof(info->address));
     memcpy(info->listen, from->listen, sizeof(info->listen));

@@ -197,6 +197,8 @@ struct rusmi_peer_record {
     uint64_t queue_bytes;
     int64_t up_ms;
     int64_t cert_not_after;
+    uint64_t payload_max; /* 0: an older node, which does not say */
+    uint64_t payload_shrunk;
     char listen[RUSMI_WIRE_ADDRESS_MAX + 1]; /* where it can be dialled; may be empty */
 };
 

@@ -495,6 +495,10 @@ static bool peer_field(struct decoder *decoder, uint64_t key, void *record)
         return rusmi_cbor_get_int(&decoder->reader, &peer->cert_not_after);
     case 15:
         return get_text(decoder, peer->listen, RUSMI_WIRE_ADDRESS_MAX);
+    case 16:
+        return rusmi_cbor_get_uint(&decoder->reader, &peer->payload_max);
+    case 17:
+        return rusmi_cbor_get_uint(&decoder->reader, &peer->payload_shrunk);
     }
     return nothing_field(decoder, key, record);
 }

@@ -318,7 +318,7 @@ static void encode_process(struct encoder *encoder, const struct rusmi_process_r
 
 static void encode_peer(struct encoder *encoder, const struct rusmi_peer_record *peer)
 {
-    rusmi_cbor_put_map(&encoder->writer, 13 + filled(peer->address) + filled(peer->listen));
+    rusmi_cbor_put_map(&encoder->writer, 15 + filled(peer->address) + filled(peer->listen));
     put_key_name(encoder, 1, peer->name);
     put_key_nonzero(encoder, 2, peer->incarnation);
     put_key_uint(encoder, 3, peer->role);
@@ -338,6 +338,8 @@ static void encode_peer(struct encoder *encoder, const struct rusmi_peer_record 
     if (filled(peer->listen)) {
         put_key_text(encoder, 15, peer->listen, RUSMI_WIRE_ADDRESS_MAX);
     }
+    put_key_uint(encoder, 16, peer->payload_max);
+    put_key_uint(encoder, 17, peer->payload_shrunk);
 }
 
 static void encode_name(struct encoder *encoder, const struct rusmi_name_record *name)

@@ -260,6 +260,7 @@ static void fill_pages(struct rusmi_process_record *processes, struct rusmi_peer
         memset(&peers[i], 0xff, sizeof(peers[i]));
         peers[i].dialed = true;
         peers[i].up_ms = INT64_MIN;
+        peers[i].payload_shrunk = UINT64_MAX - i;
         memset(peers[i].name, 'p', sizeof(peers[i].name));
         memset(peers[i].address, 'a', sizeof(peers[i].address));
         memset(peers[i].listen, 'l', sizeof(peers[i].listen));
@@ -308,6 +309,8 @@ static void test_full_pages(void **state)
         assert_true(back.u.reply.records.peers[i].up_ms == INT64_MIN);
         assert_true(back.u.reply.records.peers[i].cert_not_after == -1);
         assert_true(back.u.reply.records.peers[i].queue_bytes == UINT64_MAX);
+        assert_true(back.u.reply.records.peers[i].payload_max == UINT64_MAX);
+        assert_true(back.u.reply.records.peers[i].payload_shrunk == UINT64_MAX - i);
         assert_true(back.u.reply.records.peers[i].dialed);
     }
     done(&buf, &back);

@@ -253,6 +253,8 @@ static void info_is_that_of_the_node_itself(void **state)
     assert_int_equal(peer.role, own.role);
     assert_int_equal(peer.dialed, own.dialed);
     assert_true(peer.cert_not_after == own.cert_not_after);
+    assert_int_equal(peer.payload_max, own.payload_max);
+    assert_in_range(own.payload_max, 1200, 65507);
     assert_true(peer.up_ms <= own.up_ms);
 }
 

@@ -111,6 +111,16 @@ void __wrap_rusmi_quic_conn_fail(struct rusmi_quic_conn *conn, enum rusmi_quic_c
     stop(conn, cause, true, code, text == NULL ? "" : text);
 }
 
+/* Datagrams of the simulator have no size that matters, and its sockets refuse none. */
+void __wrap_rusmi_quic_conn_too_large(struct rusmi_quic_conn *conn, size_t size, rusm_time now);
+void __wrap_rusmi_quic_conn_too_large(struct rusmi_quic_conn *conn, size_t size, rusm_time now)
+{
+    (void)conn;
+    (void)size;
+    (void)now;
+    rusmi_assert(false);
+}
+
 /* ---- new and del ----------------------------------------------------------------------------- */
 
 static rusm_err conn_new(struct rusmi_quic_conn **out_conn, const struct rusmi_quic_config *cfg,

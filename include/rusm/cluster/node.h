@@ -187,6 +187,10 @@ typedef struct rusm_peer_info {
                                  link's window grants */
     int64_t up_ms;          /**< how long the link is up */
     int64_t cert_not_after; /**< seconds since 1970 */
+    uint64_t payload_max;   /**< the largest UDP payload that the path is taken to carry now; 0: the
+                                 node asked does not say */
+    uint64_t payload_shrunk; /**< how often the path was found to carry less than before (RFC 8899
+                                  4.3); it is searched for more every ten minutes */
 } rusm_peer_info;
 
 /**
