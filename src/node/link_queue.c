@@ -19,12 +19,6 @@
 #define QUEUE_OVERHEAD (sizeof(struct rusmi_out) + 32)
 
 /*
- * Signals never wait for room: what a process has ended with is told. A peer that lets so many
- * times queue_bytes_max of them wait does not read; its link is closed, which tells all at once.
- */
-#define SIGNALS_QUEUES 16u
-
-/*
  * A crowded destination slows a sender to one message in that time; it never stops it for good, so
  * that two processes which flood each other and read nothing get slow instead of stuck
  * (docs/design/flow.md).
@@ -117,6 +111,10 @@ static void enqueue(struct rusmi_link *link, struct rusmi_out *out)
     }
 }
 
+/*
+ * Signals never wait for room: what a process has ended with is told. A peer that lets
+ * signal_bytes_max of them wait does not read; its link is closed, which tells all at once.
+ */
 void rusmi_link_signal(struct rusmi_link *link, struct rusmi_out *out)
 {
     bool accepting, full;
@@ -126,7 +124,7 @@ void rusmi_link_signal(struct rusmi_link *link, struct rusmi_out *out)
     if (accepting) {
         enqueue(link, out);
     }
-    full = accepting && waiting(link, false) / SIGNALS_QUEUES > link->node->cfg.queue_bytes_max;
+    full = accepting && waiting(link, false) > link->node->cfg.signal_bytes_max;
     rusmi_lock_give(&link->lock);
     if (!accepting) {
         rusmi_out_del(out);

@@ -37,7 +37,8 @@ void rusm_node_config_init(rusm_node_config *cfg)
                               .handshakes_max = 1024,
                               .handshakes_retry = 128,
                               .handshakes_source = 256,
-                              .queue_bytes_max = (size_t)16 * 1024 * 1024,
+                              .queue_bytes_max = (size_t)1024 * 1024,
+                              .signal_bytes_max = (size_t)256 * 1024 * 1024,
                               .names_max = 1048576,
                               .requests_max = 1024,
                               .groups_max = 1048576,
@@ -122,7 +123,8 @@ static rusm_err check_config(const rusm_node_config *cfg, struct rusmi_address *
     if (cfg->tick_ms < 200 || cfg->tick_ms > 3600000 || cfg->hello_ms < 1 || cfg->peers_max < 1 ||
         cfg->handshakes_max < 1 || cfg->handshakes_source < 1 || cfg->names_max < 1 ||
         cfg->requests_max < 1 || cfg->groups_max < 1 || cfg->watches_max < 1 ||
-        cfg->mailbox_high < 4 || cfg->queue_bytes_max < 1 || cfg->mailbox_bytes_max < 1) {
+        cfg->mailbox_high < 4 || cfg->queue_bytes_max < 1 || cfg->signal_bytes_max < 1 ||
+        cfg->mailbox_bytes_max < 1) {
         return rusm_set_err_detail(RUSM_EINVAL,
                                    "a limit of the node's config is out of range (tick_ms: 200 to "
                                    "3,600,000; all others: at least 1, mailbox_high 4)");

@@ -50,6 +50,7 @@ static int setup(void **state)
     cfg.mailbox_high = 1000;
     cfg.mailbox_bytes_max = (uint64_t)16 << 20;
     cfg.queue_bytes_max = (size_t)1 << 20;
+    cfg.signal_bytes_max = (size_t)16 << 20;
     return support_scene_setup(state, &cfg);
 }
 

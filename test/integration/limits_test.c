@@ -188,12 +188,12 @@ static void second_node_on_a_runtime_is_refused(void **state)
 static void settings_out_of_range_are_refused(void **state)
 {
     struct support_world *world = *state;
-    rusm_node_config good = support_node_config(), bad[10];
+    rusm_node_config good = support_node_config(), bad[11];
     rusm_node *node = NULL;
     rusm_runtime *rt;
 
     good.identity = support_identity(world, "good");
-    for (size_t i = 0; i < 10; i++) {
+    for (size_t i = 0; i < 11; i++) {
         bad[i] = good;
     }
     bad[0].tick_ms = 199;
@@ -206,8 +206,9 @@ static void settings_out_of_range_are_refused(void **state)
     bad[7].mailbox_high = 3;
     bad[8].queue_bytes_max = 0;
     bad[9].size = 0;
+    bad[10].signal_bytes_max = 0;
     assert_int_equal(rusm_runtime_new(&rt, NULL), RUSM_OK);
-    for (size_t i = 0; i < 10; i++) {
+    for (size_t i = 0; i < 11; i++) {
         assert_int_equal(rusm_node_bind_with(&node, rt, NULL, &bad[i]), RUSM_EINVAL);
         assert_null(node);
     }

@@ -31,15 +31,17 @@ typedef struct rusm_node_config {
                                   9000 8.1.2 (128) */
     uint32_t handshakes_source; /**< of handshakes_max, for one IPv4 address or one /64 of IPv6 that
                                    has proven itself (256) */
-    size_t queue_bytes_max; /**< waiting messages per peer, with their overhead (16 MiB); as much
+    size_t queue_bytes_max;     /**< waiting messages per peer, with their overhead (1 MiB); as much
                                    again for messages above 64 KiB, apart from the others */
-    uint32_t names_max;     /**< global names that one peer may own (1,048,576) */
-    uint32_t requests_max;  /**< requests of one peer that are being worked on, at a time (1,024) */
-    uint32_t groups_max;    /**< memberships in groups that the processes of one peer may have
+    size_t signal_bytes_max;    /**< the same with signals, which do not wait for room: a link for
+                                   which more waits is closed (256 MiB) */
+    uint32_t names_max;         /**< global names that one peer may own (1,048,576) */
+    uint32_t requests_max; /**< requests of one peer that are being worked on, at a time (1,024) */
+    uint32_t groups_max;   /**< memberships in groups that the processes of one peer may have
                               (1,048,576) */
-    uint32_t mailbox_high;  /**< a mailbox above this slows remote senders down (8,192), see
+    uint32_t mailbox_high; /**< a mailbox above this slows remote senders down (8,192), see
                               docs/design/flow.md */
-    uint32_t watches_max;   /**< links and monitors that processes of one peer may have on processes
+    uint32_t watches_max;  /**< links and monitors that processes of one peer may have on processes
                              here (1,048,576); a peer that asks for more is disconnected */
     uint64_t mailbox_bytes_max; /**< bytes of messages from other nodes that one mailbox may hold,
                                    their overhead too; what comes beyond is dropped and counted, and
