@@ -237,7 +237,7 @@ void rusmi_quic_conn_too_large(struct rusmi_quic_conn *conn, size_t size, rusm_t
         return; /* no size would do; or ngtcp2's own search, which notices */
     }
     if (mtu->cap != 0 && size > mtu->cap) {
-        trial_failed(conn, TRIALS, now);
+        trial_failed(conn, 1, now); /* or an ICMP message about an earlier one says so: once more */
     } else {
         fall(conn, now);
     }

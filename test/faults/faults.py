@@ -302,6 +302,34 @@ class SmallMtu(Hosts):
         self.assertGreater(counts["to"]["too_large"] + counts["from"]["too_large"], 0, "nobody tried")
 
 
+class MtuShrinks(Hosts):
+    """Datagrams of the size that was found vanish from some moment on, with 4 MiB under way each way."""
+
+    def runTest(self):
+        self.pair()
+        self.link()
+        self.traffic()
+        for node, other in ((self.a, self.b), (self.b, self.a)):
+            node.wait_path(other, (1452, 0))
+        self.spoil(rate=8000000)
+        marks = self.a.mark(), self.b.mark()
+        self.a.tell(f"big b {4 << 20} 1")
+        self.b.tell(f"big a {4 << 20} 1")
+        self.a.ping("b", 10)
+        for node, mark in zip((self.a, self.b), marks):
+            self.assertEqual(node.since(mark, "got"), [], "the message was not under way any more")
+        self.spoil(rate=8000000, mtu=1420)
+        self.a.ping("b", 50)
+        self.b.ping("a", 50)
+        for node, mark in zip((self.a, self.b), marks):
+            self.assertTrue(node.wait("got", mark)["whole"])
+        for node, other in ((self.a, self.b), (self.b, self.a)):
+            node.wait_path(other, (1404, 1))
+        self.assert_never_down()
+        counts = self.to_b.counts()
+        self.assertGreater(counts["to"]["too_large"] + counts["from"]["too_large"], 0, "nobody tried")
+
+
 class EverythingAtOnce(Hosts):
     """All of it together."""
 
@@ -447,6 +475,24 @@ class PathMtu(World):
             self.assertTrue(other.wait("got", mark)["whole"])
         for node in nodes:
             self.assertEqual(node.since(0, "node_down"), [])
+
+
+class PathMtuShrinks(World):
+    """The interface of a host is lowered under a live link: its own kernel says so, and the router tells the other."""
+
+    def runTest(self):
+        a, b = self.hosts(2, tick=10000)
+        marks = a.mark(), b.mark()
+        for value, path in ((1500, (1452, 0)), (1300, (1200, 1))):
+            self.network.mtu(2, value)
+            for one, other in ((a, b), (b, a)):
+                mark = other.mark()
+                one.tell(f"big {other.name} {1 << 20} 1")
+                one.ping(other.name, 10)
+                self.assertTrue(other.wait("got", mark)["whole"])
+                one.wait_path(other, path)
+        for node, mark in zip((a, b), marks):
+            self.assertEqual(node.since(mark, "node_down"), [])
 
 
 class Partition(World):

@@ -143,6 +143,20 @@ class Node(Program):
     def peers(self):
         return sorted(self.ask("peers", "peers")["names"])
 
+    def path(self, other):
+        """The largest datagram on the way to another node, and how often that shrank."""
+        path = self.ask(f"path {other.name}", "path")
+        return path["payload_max"], path["payload_shrunk"]
+
+    def wait_path(self, other, wanted):
+        """Until path() is that. It takes large messages to find out."""
+        limit = time.monotonic() + DEADLINE_S
+        while self.path(other) != wanted:
+            mark = other.mark()
+            self.tell(f"big {other.name} 100000 1")
+            other.wait("got", mark)
+            assert time.monotonic() < limit, f"{self.name} to {other.name}: {self.path(other)}, not {wanted}"
+
     def stats(self):
         return self.ask("stats", "stats")
 

@@ -317,6 +317,22 @@ static void do_peers(const struct job *job)
     faults_say("peers", ",\"names\":[%s]", line);
 }
 
+/* What the path to a peer carries. */
+static void do_path(const struct job *job)
+{
+    rusm_peer_info info = {.name = ""};
+    uint64_t cursor = 0;
+
+    do {
+        if (rusm_peer_list(job->node, &cursor, &info, 1) == 1 &&
+            strcmp(info.name, job->words[1]) == 0) {
+            break;
+        }
+    } while (cursor != 0);
+    faults_say("path", ",\"payload_max\":%" PRIu64 ",\"payload_shrunk\":%" PRIu64, info.payload_max,
+               info.payload_shrunk);
+}
+
 static unsigned open_descriptors(void)
 {
     DIR *folder = opendir("/proc/self/fd");
@@ -402,6 +418,7 @@ static const struct {
     {"global", 2, false, do_global},
     {"whereis", 2, false, do_whereis},
     {"peers", 1, false, do_peers},
+    {"path", 2, false, do_path},
     {"stats", 1, false, do_stats},
     {"counts", 1, false, do_counts},
 };
