@@ -36,11 +36,13 @@ struct quic_line {
 };
 
 /*
- * How much may be in flight when a big message is to send more, so that its packets do not make a
- * queue that small ones stand in: see share_adjust() in write.c.
+ * How much may be in flight when a big message is to send more, and when another message is to
+ * start, so that neither makes a queue that small ones stand in: see share_adjust() in write.c.
  */
 struct quic_share {
-    uint64_t limit;              /* bytes */
+    uint64_t limit;              /* bytes, for big ones; 0: nothing is known yet */
+    size_t flight;               /* messages */
+    bool flight_held;            /* a message waited for that since the last adjustment */
     rusm_time base, base_before; /* shortest round trips of this period and of the last one */
     rusm_time period_at, adjusted_at;
     bool found; /* the path's queue was felt once: from then on the limit grows slowly */
@@ -94,7 +96,7 @@ struct rusmi_quic_conn {
     /* messages */
     struct quic_line small, big;
     size_t small_bytes;       /* to send, of the small line */
-    struct quic_share share;  /* what big ones may have in flight */
+    struct quic_share share;  /* what may be in flight */
     uint64_t packets_packed;  /* with messages; takes turns between the lines */
     uint64_t lost_packet;     /* the last of them that was lost */
     uint64_t credit_reserve;  /* of the peer's window, kept for the control stream */

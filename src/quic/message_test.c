@@ -251,6 +251,48 @@ static void test_large_messages_make_no_queue(void **state)
     assert_true(bytes > 30000000);
 }
 
+/*
+ * The most messages in flight while small ones wait without end, over a path that drops nothing
+ * however long its queue; *out_came is how many arrived in the last second of two.
+ */
+static size_t most_in_flight(rusm_time delay_ns, uint64_t rate, uint64_t *out_came)
+{
+    struct support_pair pair;
+    struct support_end *from = &pair.ends[0];
+    size_t most = 0;
+
+    support_pair_init(&pair, shared, shared, 4);
+    pair.delay_ns = delay_ns;
+    assert_true(support_pair_connect(&pair));
+    pair.rate = rate;
+    for (int round = 0; round < 2000; round++) {
+        while (from->outbox.queued_count < 5000) {
+            support_pair_send_number(from);
+        }
+        support_pair_run(&pair, NULL, SUPPORT_MS);
+        if (round == 1000) {
+            *out_came = pair.ends[1].next_number;
+        }
+        most = round > 1000 && from->outbox.flight_count > most ? from->outbox.flight_count : most;
+    }
+    *out_came = pair.ends[1].next_number - *out_came;
+    support_pair_fini(&pair);
+    return most;
+}
+
+/* Small messages beyond what the path takes wait in line and not in its queue; a path that takes
+ * many, because it is long, gets many. */
+static void test_small_messages_make_no_queue_and_fill_a_long_path(void **state)
+{
+    uint64_t came;
+
+    (void)state;
+    assert_in_range(most_in_flight(50000, 1000000, &came), 1, 1024);
+    assert_true(came > 15000); /* the rate, at less than 64 bytes a message */
+    assert_in_range(most_in_flight(10 * SUPPORT_MS, 0, &came), 4096, 4096);
+    assert_true(came > 100000);
+}
+
 /* Control bytes go before messages that wait. */
 static bool control_came(struct support_pair *pair)
 {
@@ -395,6 +437,7 @@ int main(void)
         cmocka_unit_test(test_small_messages_pass_a_big_one),
         cmocka_unit_test(test_big_message_moves_beside_endless_small_ones),
         cmocka_unit_test(test_large_messages_make_no_queue),
+        cmocka_unit_test(test_small_messages_make_no_queue_and_fill_a_long_path),
         cmocka_unit_test(test_control_goes_first),
         cmocka_unit_test(test_messages_share_packets_and_batches),
         cmocka_unit_test(test_lockstep_sends_one_packet_per_message),

@@ -29,9 +29,14 @@
  * hands, and beyond that as much as the path takes without a queue. A round trip may be longer than
  * the shortest by half of it, and by SHARE_DELAY_NS at least, before that counts as a queue.
  * The shortest is forgotten after two periods, because paths change.
+ *
+ * Messages started and not acknowledged are held to the same measure. What is in flight beyond the
+ * path's need only waits in its queues, and costs: each message has an entry in several tables of
+ * both ends, which leave the caches before they are used again.
  */
 #define SHARE_MIN       ((uint64_t)64 * 1024)
 #define SHARE_MAX       ((uint64_t)1 << 40)
+#define SHARE_FLIGHT    ((size_t)512)
 #define SHARE_DELAY_NS  ((rusm_time)200 * 1000)
 #define SHARE_PERIOD_NS ((rusm_time)10 * 1000 * 1000 * 1000)
 
@@ -123,7 +128,10 @@ static void share_adjust(struct rusmi_quic_conn *conn, rusm_time now)
         share->base_before = share->limit == 0 ? info.min_rtt : share->base;
         share->base = info.latest_rtt;
         share->period_at = now;
-        share->limit = share->limit == 0 ? SHARE_MIN : share->limit;
+    }
+    if (share->limit == 0) {
+        share->limit = SHARE_MIN;
+        share->flight = SHARE_FLIGHT;
     }
     if (info.latest_rtt < share->base) {
         share->base = info.latest_rtt;
@@ -136,13 +144,29 @@ static void share_adjust(struct rusmi_quic_conn *conn, rusm_time now)
     slack = base / 2 > SHARE_DELAY_NS ? base / 2 : SHARE_DELAY_NS;
     if (info.smoothed_rtt > base + slack) {
         share->limit -= share->limit / (share->found ? 4 : 2);
+        share->flight -= share->flight / (share->found ? 4 : 2);
         share->found = true;
-    } else if (info.bytes_in_flight + SHARE_MIN / 2 >= share->limit && share->limit < SHARE_MAX) {
-        share->limit += share->found ? share->limit / 16 : share->limit;
+    } else {
+        if (info.bytes_in_flight + SHARE_MIN / 2 >= share->limit && share->limit < SHARE_MAX) {
+            share->limit += share->found ? share->limit / 16 : share->limit;
+        }
+        if (share->flight_held && share->flight < conn->events.outbox->cfg.flight_max) {
+            share->flight += share->found ? share->flight / 16 : share->flight;
+        }
     }
-    if (share->limit < SHARE_MIN) {
-        share->limit = SHARE_MIN;
-    }
+    share->limit = share->limit < SHARE_MIN ? SHARE_MIN : share->limit;
+    share->flight = share->flight < SHARE_FLIGHT ? SHARE_FLIGHT : share->flight;
+    share->flight_held = false;
+}
+
+/* The message that may start now, or NULL; *out_held: only because enough are in flight. */
+static struct rusmi_out *next_message(const struct rusmi_quic_conn *conn, bool *out_held)
+{
+    const struct rusmi_outbox *outbox = conn->events.outbox;
+    size_t most = conn->share.limit == 0 ? SHARE_FLIGHT : conn->share.flight;
+
+    *out_held = outbox->flight_count >= most && outbox->queued_count > 0;
+    return *out_held ? NULL : rusmi_outbox_next(outbox, message_credit(conn));
 }
 
 /* Whether a big message may send now. Beside small ones it has its turns: they fill the path. */
@@ -159,14 +183,15 @@ static bool big_may_send(const struct rusmi_quic_conn *conn)
 
 bool rusmi_quic_has_data(const struct rusmi_quic_conn *conn)
 {
+    bool held;
+
     if (conn->state != RUSMI_QUIC_UP) {
         return false;
     }
     if (control_can_send(conn) || conn->small.first || big_may_send(conn)) {
         return true;
     }
-    return rusmi_outbox_next(conn->events.outbox, message_credit(conn)) != NULL &&
-           ngtcp2_conn_get_streams_uni_left(conn->ng) > 0;
+    return next_message(conn, &held) != NULL && ngtcp2_conn_get_streams_uni_left(conn->ng) > 0;
 }
 
 /* Tell ngtcp2 what the inbox gives back to the peer. */
@@ -192,11 +217,13 @@ static rusm_err open_streams(struct rusmi_quic_conn *conn)
     struct rusmi_outbox *outbox = conn->events.outbox;
 
     while (conn->small_bytes < conn->cfg.udp_payload_max) {
-        struct rusmi_out *out = rusmi_outbox_next(outbox, message_credit(conn));
+        bool held;
+        struct rusmi_out *out = next_message(conn, &held);
         int64_t id = -1;
         int result;
 
         if (out == NULL) {
+            conn->share.flight_held |= held;
             break;
         }
         result = ngtcp2_conn_open_uni_stream(conn->ng, &id, out);
@@ -503,9 +530,7 @@ size_t rusmi_quic_conn_write(struct rusmi_quic_conn *conn, uint8_t *buf, size_t 
     }
     if (conn->state == RUSMI_QUIC_UP) {
         give_credit(conn);
-        if (conn->big.first) {
-            share_adjust(conn, now);
-        }
+        share_adjust(conn, now);
     }
     if (conn->state <= RUSMI_QUIC_UP) {
         if (!is_due(conn, now)) {
