@@ -44,8 +44,10 @@ static uint64_t hash_name(const char *name, size_t len)
  */
 static uint64_t pair_key(const struct rusmi_message_head *head)
 {
-    uint64_t to = !rusmi_message_by_name(head->kind) ? mix(head->serial)
-                                                     : hash_name(head->name, head->name_len);
+    /* A serial is below 2^62, so the complement is no process's. */
+    uint64_t to = rusmi_message_of_stream(head->kind)  ? mix(~head->serial)
+                  : !rusmi_message_by_name(head->kind) ? mix(head->serial)
+                                                       : hash_name(head->name, head->name_len);
 
 #ifdef RUSMI_PLANT_OVERTAKE
     to += head->kind == RUSMI_MESSAGE_DOWN || head->kind == RUSMI_MESSAGE_EXIT;

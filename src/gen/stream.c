@@ -2,94 +2,46 @@
 /*
  * Byte streams between two processes: see rusm/otp/stream.h and docs/design/io.md.
  *
- *     writer: copies to ring[written % cap], then raises `written`
- *     reader: copies from ring[taken % cap], then raises `taken`
- *
- * The two counters only grow, and taken <= written <= taken + cap. Each end is used by one process
- * at a time, its owner, so the bytes need no lock: what lies between the counters is the reader's,
- * the rest the writer's. Each end sleeps on a waiter of its own, and is woken only when what it
- * waits for may have begun: the first byte, the first room, the end of the other. Counters and
- * states are sequentially consistent: an end publishes, then looks at the other's counter; whoever
- * comes second sees the first.
+ * Each end is used by one process at a time, its owner, so the bytes need no lock: what lies between
+ * the counters is the reader's, the rest the writer's. Each end sleeps on a waiter of its own, and
+ * is woken only when what it waits for may have begun: the first byte, the first room, the end of
+ * the other. Counters and states are sequentially consistent: an end publishes, then looks at the
+ * other's counter; whoever comes second sees the first.
  *
  * An end belongs to its owner by an exit hook, or lies in a message that drops it. The record goes
- * with the second end.
+ * with the second end. gen/stream.h has the picture, stream_far.c what passes between nodes.
  */
-#include <rusm/otp/stream.h>
+#include "gen/stream.h"
 
 #include "base/mem.h"
 #include "gen/io.h"
-#include "otp/sched.h"
-
-#include <rusm/otp/driver.h>
-#include <rusm/otp/memory.h>
+#include "otp/far.h"
 
 #include <string.h>
 
 #define CAPACITY_DEFAULT ((size_t)65536)
-#define CACHE_LINE       64
-
-enum {
-    END_OPEN,
-    END_CLOSED, /* by its owner */
-    END_LOST,   /* its owner ended, or the message that it lay in was dropped */
-};
-
-struct stream;
-
-struct rusm_stream {
-    struct stream *stream;
-    bool is_writer;
-    rusm_waiter *waiter;
-    _Atomic uint32_t state;
-    /* Who owns it; in a message the serial is 0. Atomic as anybody may ask, and relaxed: only the
-     * owner's own answer is yes. */
-    _Atomic uint64_t incarnation, serial;
-    rusm_exit_hook hook; /* of the owner; the owner alone */
-};
-
-struct stream {
-    _Atomic uint32_t refs; /* one for each end */
-    struct rusm_stream writer, reader;
-    size_t capacity;
-    unsigned char apart[CACHE_LINE];
-    _Atomic uint64_t written; /* by the writer */
-    unsigned char apart_too[CACHE_LINE];
-    _Atomic uint64_t taken; /* by the reader; once that has closed, by either */
-    unsigned char ring[];
-};
 
 /* ---- ends ------------------------------------------------------------------------------------ */
 
-static void stream_drop(struct stream *stream)
+void rusmi_stream_drop(struct rusmi_stream *stream)
 {
     /* acq_rel: what was done with a reference happens before the free by the last one */
     if (atomic_fetch_sub_explicit(&stream->refs, 1, memory_order_acq_rel) == 1) {
         rusm_waiter_drop(stream->writer.waiter);
         rusm_waiter_drop(stream->reader.waiter);
+        if (stream->far != NULL) {
+            rusmi_far_drop(stream->far);
+        }
+        rusmi_free(stream->ring);
         rusmi_free(stream);
     }
-}
-
-static void set_owner(rusm_stream *end, rusm_pid pid)
-{
-    /* relaxed, both: see struct rusm_stream */
-    atomic_store_explicit(&end->incarnation, pid.incarnation, memory_order_relaxed);
-    atomic_store_explicit(&end->serial, pid.serial, memory_order_relaxed);
-}
-
-static rusm_pid owner(const rusm_stream *end)
-{
-    /* relaxed, both: see struct rusm_stream */
-    return (rusm_pid){atomic_load_explicit(&end->incarnation, memory_order_relaxed),
-                      atomic_load_explicit(&end->serial, memory_order_relaxed)};
 }
 
 /*
  * The reading end is gone: drop what lies in the ring, and count it for the runtime that would have
  * read it. Called by either end; a byte is counted by whoever moves `taken` past it.
  */
-static void drop_unread(struct stream *stream)
+void rusmi_stream_drop_unread(struct rusmi_stream *stream)
 {
     uint64_t taken = atomic_load(&stream->taken);
     uint64_t written = atomic_load(&stream->written);
@@ -101,7 +53,7 @@ static void drop_unread(struct stream *stream)
         return;
     }
     rusmi_runtimes_hold();
-    rt = rusmi_runtime_find(owner(&stream->reader).incarnation);
+    rt = rusmi_runtime_find(rusmi_stream_owner(&stream->reader).incarnation);
     if (rt != NULL) {
         (void)atomic_fetch_add(&rt->stream_dropped, written - taken);
     }
@@ -111,22 +63,28 @@ static void drop_unread(struct stream *stream)
 /* Close an end in that way, and tell the other. */
 static void end_close(rusm_stream *end, uint32_t state)
 {
-    struct stream *stream = end->stream;
+    struct rusmi_stream *stream = end->stream;
 
     atomic_store(&end->state, state);
     if (end->is_writer) {
-        rusm_waiter_wake(stream->reader.waiter);
+        rusmi_stream_wake(&stream->reader);
     } else {
-        drop_unread(stream);
-        rusm_waiter_wake(stream->writer.waiter);
+        rusmi_stream_drop_unread(stream);
+        rusmi_stream_wake(&stream->writer);
     }
-    stream_drop(stream);
+    /* As in put_here(); once it is in place, what we have just set is looked at. */
+    (void)atomic_fetch_add(&stream->busy, 1);
+    if (atomic_load(&stream->wire) != RUSMI_WIRE_NONE) {
+        rusmi_stream_say_end(stream);
+    }
+    (void)atomic_fetch_sub(&stream->busy, 1);
+    rusmi_stream_drop(stream);
 }
 
 /* The owner has ended, or the message that carried the end is freed. */
-static void end_lost(void *arg)
+void rusmi_stream_end_lost(void *arg)
 {
-    end_close(arg, END_LOST);
+    end_close(arg, RUSMI_END_LOST);
 }
 
 static rusm_err no_context(void)
@@ -142,23 +100,36 @@ static rusm_err check(const rusm_stream *end, bool is_writer)
     if (rusm_pid_is_none(self)) {
         return no_context();
     }
-    if (end == NULL || end->is_writer != is_writer || !rusm_pid_equal(owner(end), self)) {
+    if (end == NULL || end->is_writer != is_writer ||
+        !rusm_pid_equal(rusmi_stream_owner(end), self)) {
         return rusm_set_err_detail(RUSM_EINVAL, "it is not a %s end of a stream of the caller",
                                    is_writer ? "writing" : "reading");
     }
     return RUSM_OK;
 }
 
-static void end_init(rusm_stream *end, struct stream *stream, bool is_writer)
+struct rusmi_stream *rusmi_stream_make(size_t capacity, bool with_ring)
 {
-    end->stream = stream;
-    end->is_writer = is_writer;
-    set_owner(end, rusm_self());
+    struct rusmi_stream *stream = rusmi_zalloc(sizeof(*stream));
+
+    if (stream == NULL) {
+        return NULL;
+    }
+    stream->ring = with_ring ? rusmi_alloc(capacity) : NULL; /* it is written before it is read */
+    if (with_ring && stream->ring == NULL) {
+        rusmi_free(stream);
+        return NULL;
+    }
+    stream->capacity = capacity;
+    stream->writer.stream = stream->reader.stream = stream;
+    stream->writer.is_writer = true;
+    atomic_init(&stream->refs, 2);
+    return stream;
 }
 
 rusm_err rusm_stream_new(size_t capacity, rusm_stream **out_writer, rusm_stream **out_reader)
 {
-    struct stream *stream = NULL;
+    struct rusmi_stream *stream;
     rusm_err err;
 
     if (rusm_pid_is_none(rusm_self())) {
@@ -169,33 +140,28 @@ rusm_err rusm_stream_new(size_t capacity, rusm_stream **out_writer, rusm_stream 
     }
     rusmi_checkpoint(); /* before anything is allocated */
     capacity = capacity == 0 ? CAPACITY_DEFAULT : capacity;
-    if (capacity <= SIZE_MAX / 2) {
-        stream = rusmi_alloc(sizeof(*stream) + capacity);
-    }
+    stream = capacity <= SIZE_MAX / 2 ? rusmi_stream_make(capacity, true) : NULL;
     if (stream == NULL) {
         return rusm_set_err_detail(RUSM_ENOMEM, "no memory for a stream of %zu bytes", capacity);
     }
-    memset(stream, 0, sizeof(*stream)); /* the ring is written before it is read */
-    stream->capacity = capacity;
-    atomic_init(&stream->refs, 2);
-    end_init(&stream->writer, stream, true);
-    end_init(&stream->reader, stream, false);
+    rusmi_stream_set_owner(&stream->writer, rusm_self());
+    rusmi_stream_set_owner(&stream->reader, rusm_self());
     err = rusm_waiter_new(&stream->writer.waiter);
     if (err == RUSM_OK) {
         err = rusm_waiter_new(&stream->reader.waiter);
     }
     if (err == RUSM_OK) {
-        err = rusm_at_exit(end_lost, &stream->writer, &stream->writer.hook);
+        err = rusm_at_exit(rusmi_stream_end_lost, &stream->writer, &stream->writer.hook);
     }
     if (err == RUSM_OK) {
-        err = rusm_at_exit(end_lost, &stream->reader, &stream->reader.hook);
+        err = rusm_at_exit(rusmi_stream_end_lost, &stream->reader, &stream->reader.hook);
         if (err != RUSM_OK) {
             (void)rusm_cancel_exit_hook(stream->writer.hook);
         }
     }
     if (err != RUSM_OK) {
         atomic_init(&stream->refs, 1);
-        stream_drop(stream);
+        rusmi_stream_drop(stream);
         return err;
     }
     *out_writer = &stream->writer;
@@ -205,9 +171,9 @@ rusm_err rusm_stream_new(size_t capacity, rusm_stream **out_writer, rusm_stream 
 
 void rusm_stream_close(rusm_stream *end)
 {
-    if (end != NULL && rusm_pid_equal(owner(end), rusm_self()) &&
+    if (end != NULL && rusm_pid_equal(rusmi_stream_owner(end), rusm_self()) &&
         rusm_cancel_exit_hook(end->hook)) {
-        end_close(end, END_CLOSED);
+        end_close(end, RUSMI_END_CLOSED);
     }
 }
 
@@ -231,8 +197,7 @@ static rusm_err end_wait(rusm_stream *end, rusm_time deadline)
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-/* Copy what fits; returns how much. */
-static size_t put(struct stream *stream, const unsigned char *data, size_t len)
+size_t rusmi_stream_put(struct rusmi_stream *stream, const unsigned char *data, size_t len)
 {
     uint64_t written = atomic_load(&stream->written);
     size_t room = stream->capacity - (size_t)(written - atomic_load(&stream->taken));
@@ -247,7 +212,25 @@ static size_t put(struct stream *stream, const unsigned char *data, size_t len)
     memcpy(stream->ring, data + first, n - first);
     atomic_store(&stream->written, written + n);
     if (atomic_load(&stream->taken) == written) {
-        rusm_waiter_wake(stream->reader.waiter); /* it had read everything, and may be waiting */
+        rusmi_stream_wake(&stream->reader); /* it had read everything, and may be waiting */
+    }
+    return n;
+}
+
+/* Into the ring, unless the reading end is at another node, or just on its way. */
+static size_t put_here(struct rusmi_stream *stream, const unsigned char *data, size_t len)
+{
+    size_t n = 0;
+
+    /* Dekker's pattern with rusmi_stream_offer(), which moves what is in the ring: it sees that we
+     * are there, or we see that it has begun. */
+    (void)atomic_fetch_add(&stream->busy, 1);
+    if (atomic_load(&stream->wire) == RUSMI_WIRE_NONE) {
+        n = rusmi_stream_put(stream, data, len);
+    }
+    (void)atomic_fetch_sub(&stream->busy, 1);
+    if (n != 0 && atomic_load(&stream->reader.state) != RUSMI_END_OPEN) {
+        rusmi_stream_drop_unread(stream); /* it may have closed before it could see these bytes */
     }
     return n;
 }
@@ -255,27 +238,30 @@ static size_t put(struct stream *stream, const unsigned char *data, size_t len)
 static rusm_err write_all(rusm_stream *writer, const unsigned char *data, size_t len,
                           rusm_time deadline, size_t *out_written)
 {
-    struct stream *stream = writer->stream;
+    struct rusmi_stream *stream = writer->stream;
 
     for (;;) {
-        rusm_err err;
-        size_t n;
+        rusm_err err = RUSM_OK;
+        size_t n = 0;
 
-        if (atomic_load(&stream->reader.state) != END_OPEN) {
-            return rusm_set_err_detail(RUSM_ECLOSED, "the reading end of the stream is closed");
+        if (atomic_load(&stream->reader.state) != RUSMI_END_OPEN) {
+            return rusm_set_err_detail(RUSM_ECLOSED,
+                                       "the reading end of the stream is closed, or lost");
         }
-        n = put(stream, data + *out_written, len - *out_written);
+        if (atomic_load(&stream->wire) == RUSMI_WIRE_NONE) {
+            n = put_here(stream, data + *out_written, len - *out_written);
+        } else {
+            err = rusmi_stream_far_write(stream, data + *out_written, len - *out_written, deadline,
+                                         &n);
+        }
         *out_written += n;
-        if (n != 0 && atomic_load(&stream->reader.state) != END_OPEN) {
-            drop_unread(stream); /* it may have closed before it could see these bytes */
-        }
-        if (*out_written == len) {
+        if (err == RUSM_OK && *out_written == len) {
             return RUSM_OK;
         }
-        if (n != 0) {
-            continue; /* the reader tells of room only to one who has found it full */
+        if (err == RUSM_OK && n == 0) {
+            err = end_wait(writer, deadline); /* the reader tells of room only to one who has
+                                                 found it full */
         }
-        err = end_wait(writer, deadline);
         if (err != RUSM_OK) {
             return err;
         }
@@ -306,7 +292,7 @@ rusm_err rusm_stream_write(rusm_stream *writer, const void *data, size_t len, in
 /* ---- reading --------------------------------------------------------------------------------- */
 
 /* Copy what is there; returns how much. */
-static size_t get(struct stream *stream, unsigned char *buf, size_t len)
+static size_t get(struct rusmi_stream *stream, unsigned char *buf, size_t len)
 {
     uint64_t taken = atomic_load(&stream->taken);
     size_t there = (size_t)(atomic_load(&stream->written) - taken);
@@ -321,7 +307,7 @@ static size_t get(struct stream *stream, unsigned char *buf, size_t len)
     memcpy(buf + first, stream->ring, n - first);
     atomic_store(&stream->taken, taken + n);
     if (atomic_load(&stream->written) - taken == stream->capacity) {
-        rusm_waiter_wake(stream->writer.waiter); /* it had no room, and may be waiting */
+        rusmi_stream_wake(&stream->writer); /* it had no room, and may be waiting */
     }
     return n;
 }
@@ -347,13 +333,17 @@ rusm_err rusm_stream_read(rusm_stream *reader, void *buf, size_t len, int64_t ti
         uint32_t state = atomic_load(&reader->stream->writer.state);
         size_t n = get(reader->stream, buf, len);
 
-        if (n != 0 || state == END_CLOSED) {
+        if (atomic_load(&reader->stream->wire) != RUSMI_WIRE_NONE) {
+            rusmi_stream_give_credit(reader->stream);
+        }
+        if (n != 0 || state == RUSMI_END_CLOSED) {
             *out_len = n;
             return RUSM_OK;
         }
-        if (state == END_LOST) {
-            return rusm_set_err_detail(RUSM_ECLOSED,
-                                       "the writer of the stream ended without closing it");
+        if (state == RUSMI_END_LOST) {
+            return rusm_set_err_detail(
+                RUSM_ECLOSED,
+                "the writer of the stream, or its node, was lost before it closed it");
         }
         err = end_wait(reader, deadline);
         if (err != RUSM_OK) {
@@ -389,13 +379,16 @@ rusm_err rusm_stream_send(rusm_pid to, rusm_stream *end, const void *data, size_
     if (rusm_pid_is_none(self)) {
         return no_context();
     }
-    if (rusm_pid_is_none(to) || end == NULL || !rusm_pid_equal(owner(end), self) ||
+    if (rusm_pid_is_none(to) || end == NULL || !rusm_pid_equal(rusmi_stream_owner(end), self) ||
         (data == NULL && len != 0)) {
         return rusm_set_err_detail(
             RUSM_EINVAL, "it needs an end of the caller, bytes, and a process to give it to");
     }
     rusmi_checkpoint(); /* before anything is allocated */
-    err = rusmi_msg_attach(&msg, RUSM_MSG_DATA, data, len, end, end_lost);
+    if (rusmi_is_far(rusmi_process_self(), to)) {
+        return rusmi_stream_offer(to, end, data, len);
+    }
+    err = rusmi_msg_attach(&msg, RUSM_MSG_DATA, data, len, end, rusmi_stream_end_lost);
     if (err != RUSM_OK) {
         return err;
     }
@@ -403,10 +396,10 @@ rusm_err rusm_stream_send(rusm_pid to, rusm_stream *end, const void *data, size_
     /* From the delivery on the end is another's: what is ours of it is kept before. In between
      * nothing may end us, or both hook and message would close it. On its way nobody owns it. */
     hook = end->hook;
-    set_owner(end, (rusm_pid){to.incarnation, 0});
+    rusmi_stream_set_owner(end, (rusm_pid){to.incarnation, 0});
     err = deliver(to, msg);
     if (err != RUSM_OK) {
-        set_owner(end, self);
+        rusmi_stream_set_owner(end, self);
         rusmi_msg_detach(msg);
         rusm_msg_del(msg);
         return err;
@@ -418,12 +411,12 @@ rusm_err rusm_stream_send(rusm_pid to, rusm_stream *end, const void *data, size_
 
 rusm_stream *rusm_msg_take_stream(rusm_msg *msg)
 {
-    rusm_stream *end = msg == NULL ? NULL : rusmi_msg_object(msg, end_lost);
+    rusm_stream *end = msg == NULL ? NULL : rusmi_msg_object(msg, rusmi_stream_end_lost);
 
-    if (end == NULL || rusm_at_exit(end_lost, end, &end->hook) != RUSM_OK) {
+    if (end == NULL || rusm_at_exit(rusmi_stream_end_lost, end, &end->hook) != RUSM_OK) {
         return NULL;
     }
     rusmi_msg_detach(msg);
-    set_owner(end, rusm_self());
+    rusmi_stream_set_owner(end, rusm_self());
     return end;
 }

@@ -14,6 +14,7 @@
 #include "node/link.h"
 #include "node/link_io.h"
 #include "node/signal.h"
+#include "node/stream.h"
 
 #include <string.h>
 
@@ -77,6 +78,42 @@ static rusm_msg_kind message_kind(uint8_t kind)
                                          : RUSM_MSG_DATA;
 }
 
+/* A message has been delivered to pid, or nobody got it: count that, or slow the peer. */
+static void delivered(struct rusmi_link *link, const struct rusmi_message_head *head, rusm_err err,
+                      rusm_pid pid)
+{
+    rusm_node *node = link->node;
+
+    if (err != RUSM_OK) {
+        rusmi_count(err == RUSM_ENONAME ? &node->counters.dropped_noname
+                    : err == RUSM_EFULL ? &node->counters.dropped_full
+                                        : &node->counters.dropped_noproc,
+                    1);
+        return;
+    }
+    /* relaxed: a hint; a mailbox that becomes crowded just now is seen at the next message */
+    if (atomic_load_explicit(&node->crowded_len, memory_order_relaxed) != 0) {
+        rusmi_gate_leave(link); /* telling the peer takes node->lock */
+        rusmi_crowd_delivered(node, link, head->serial,
+                              rusmi_message_by_name(head->kind) ? head->name : NULL, head->name_len,
+                              pid);
+        rusmi_gate_enter(link);
+    }
+}
+
+static void take_stream(struct rusmi_link *link, const struct rusmi_message_head *head,
+                        const rusm_msg *msg)
+{
+    const char *why = NULL;
+    rusm_err err = rusmi_streams_take(link, head, msg, &why);
+
+    if (err == RUSM_EPROTO) {
+        rusmi_quic_conn_fail(link->conn, RUSMI_QUIC_PROTOCOL, RUSMI_CLOSE_PROTOCOL, why);
+    } else if (head->kind == RUSMI_MESSAGE_STREAM_OFFER) {
+        delivered(link, head, err, (rusm_pid){link->node->incarnation, head->serial});
+    }
+}
+
 static void deliver_now(struct rusmi_link *link, const struct rusmi_message_head *head,
                         rusm_msg *msg)
 {
@@ -100,6 +137,11 @@ static void deliver_now(struct rusmi_link *link, const struct rusmi_message_head
         rusm_msg_del(msg);
         return;
     }
+    if (rusmi_streams_has(head->kind)) {
+        take_stream(link, head, msg);
+        rusm_msg_del(msg);
+        return;
+    }
 #ifdef RUSMI_PLANT_SENDER
     sender.serial = head->serial;
 #endif
@@ -120,21 +162,9 @@ static void deliver_now(struct rusmi_link *link, const struct rusmi_message_head
         rusm_msg_set_kind(msg, message_kind(head->kind), head->number);
         err = rusm_deliver(node->runtime, head->serial, msg);
     }
+    delivered(link, head, err, pid);
     if (err != RUSM_OK) {
-        rusmi_count(err == RUSM_ENONAME ? &node->counters.dropped_noname
-                    : err == RUSM_EFULL ? &node->counters.dropped_full
-                                        : &node->counters.dropped_noproc,
-                    1);
         rusm_msg_del(msg);
-        return;
-    }
-    /* relaxed: a hint; a mailbox that becomes crowded just now is seen at the next message */
-    if (atomic_load_explicit(&node->crowded_len, memory_order_relaxed) != 0) {
-        rusmi_gate_leave(link); /* telling the peer takes node->lock */
-        rusmi_crowd_delivered(node, link, head->serial,
-                              rusmi_message_by_name(head->kind) ? head->name : NULL, head->name_len,
-                              pid);
-        rusmi_gate_enter(link);
     }
 }
 
@@ -197,14 +227,11 @@ static void flush_early(struct rusmi_link *link, bool deliver)
     link->early_bytes = 0;
 }
 
-static void half_open_done(struct rusmi_link *link)
+static void half_open_done(struct rusmi_link *link, bool finished)
 {
-    if (link->half_open) {
-        link->half_open = false;
-        (void)atomic_fetch_sub(&link->node->handshakes_open, 1);
-        if (link->proven) {
-            rusmi_sources_give(&link->node->sources, &link->remote);
-        }
+    if (link->handshake != NULL) {
+        rusmi_sources_end(&link->node->sources, link->handshake, finished);
+        link->handshake = NULL;
     }
 }
 
@@ -266,7 +293,7 @@ static rusm_err on_authenticated(void *arg, const struct rusmi_peer_identity *pe
     if (err != RUSM_OK) {
         return err;
     }
-    half_open_done(link);
+    half_open_done(link, true);
     link->peer = *peer;
     link->peer.der = NULL; /* the session's; ours is in link->trust */
     link->authenticated = true;
@@ -402,7 +429,7 @@ static void tell_end(struct rusmi_link *link, const struct rusmi_quic_end *end)
     if (atomic_exchange(&link->told, true)) {
         return;
     }
-    half_open_done(link);
+    half_open_done(link, false);
     count_end(link, end->cause);
     rusmi_link_shut_queue(link, true);
     event.u.closed.cause = down_cause(end->cause);

@@ -10,6 +10,7 @@
 #include "node/groups.h"
 #include "node/link.h"
 #include "node/signal.h"
+#include "node/stream.h"
 
 #include <rusm/otp/registry.h>
 
@@ -280,7 +281,8 @@ void rusmi_router_install(rusm_node *node)
                                               .signal = rusmi_signal_route,
                                               .node_name = route_name,
                                               .groups_changed = rusmi_groups_news,
-                                              .group_send = rusmi_groups_send};
+                                              .group_send = rusmi_groups_send,
+                                              .stream = rusmi_streams_route};
 
     rusm_runtime_set_router(node->runtime, &router, node);
 }

@@ -27,6 +27,9 @@ void rusmi_far_drop(struct rusmi_far *far)
     /* acq_rel: all that was done with a reference happens before the free by the last one */
     if (atomic_fetch_sub_explicit(&far->refs, 1, memory_order_acq_rel) == 1) {
         rusmi_map_fini(&far->watches);
+        rusmi_map_fini(&far->streams.ours);
+        rusmi_map_fini(&far->streams.theirs);
+        rusmi_lock_fini(&far->streams.lock);
         rusmi_lock_fini(&far->lock);
         rusmi_free(far);
     }
@@ -39,11 +42,26 @@ struct rusmi_far *rusmi_far_hold(struct rusmi_far *far)
     return far;
 }
 
+/* Under no lock. */
+static void lose_streams(struct rusmi_far *far)
+{
+    void (*lose)(struct rusmi_far *far);
+
+    rusmi_lock_take(&far->streams.lock);
+    far->streams.gone = true;
+    lose = far->streams.lose;
+    rusmi_lock_give(&far->streams.lock);
+    if (lose != NULL) {
+        lose(far);
+    }
+}
+
 void rusmi_fars_fini(struct rusmi_fars *fars)
 {
     rusmi_map_each(&fars->nodes, entry, position, following)
     {
         rusmi_map_remove(&fars->nodes, entry);
+        lose_streams(rusmi_container(entry, struct rusmi_far, entry));
         rusmi_far_drop(rusmi_container(entry, struct rusmi_far, entry));
     }
     rusmi_map_each(&fars->past, old, place, next)
@@ -95,6 +113,9 @@ rusm_err rusm_runtime_node_up(rusm_runtime *rt, uint64_t incarnation, size_t wat
     rusmi_lock_init(&far->lock);
     rusmi_list_init(&far->ties);
     rusmi_map_init(&far->watches, rt->fars.nodes.seed[0], rt->fars.nodes.seed[1]);
+    rusmi_lock_init(&far->streams.lock);
+    rusmi_map_init(&far->streams.ours, rt->fars.nodes.seed[0], rt->fars.nodes.seed[1]);
+    rusmi_map_init(&far->streams.theirs, rt->fars.nodes.seed[0], rt->fars.nodes.seed[1]);
     rusmi_lock_take(&rt->fars.lock);
     if (rusmi_map_find(&rt->fars.nodes, &incarnation, sizeof(incarnation)) != NULL) {
         err = RUSM_EEXIST;
@@ -348,6 +369,7 @@ void rusm_runtime_node_down(rusm_runtime *rt, uint64_t incarnation, const rusm_r
         rusmi_finish_signal(proc, signalled);
     }
     rusmi_cause_drop(cause);
+    lose_streams(far);
     atomic_store(&far->closed, true);
     while (atomic_load(&far->senders) != 0) {
         (void)sched_yield(); /* one is just being handed to the link, which does not block */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Between the files that make otp/remote.h work; nobody else includes this.
+ * Between the files that make otp/remote.h work, and gen/stream*.c, which add streams to it; nobody
+ * else includes this.
  */
 #ifndef RUSMI_OTP_FAR_H
 #define RUSMI_OTP_FAR_H

@@ -139,6 +139,7 @@ rusm_err rusm_runtime_get_stats(rusm_runtime *rt, rusm_runtime_stats *out_stats)
                                       .messages_unexpected = atomic_load(&rt->unexpected),
                                       .timers_skipped = atomic_load(&rt->timers_skipped),
                                       .stream_bytes_dropped = atomic_load(&rt->stream_dropped),
+                                      .streams_refused = atomic_load(&rt->streams_refused),
                                       .accepts_delayed = atomic_load(&rt->accepts_delayed),
                                       .parked = atomic_load(&rt->pool->parked),
                                       .schedulers_held = atomic_load(&rt->held)};

@@ -32,6 +32,17 @@
 /* Versions of links stay below. */
 #define RUSMI_VERSION_MAX ((uint64_t)1 << 61)
 
+/* Streams with one end there: see gen/stream.h, which fills this. */
+struct rusmi_far_streams {
+    struct rusmi_lock lock; /* a leaf */
+    /* under lock */
+    struct rusmi_map ours, theirs; /* by number, by who offered them */
+    uint64_t last;                 /* number of ours */
+    size_t bytes;                  /* of buffers that we hold for theirs */
+    bool gone;
+    void (*lose)(struct rusmi_far *far); /* the node is lost; NULL: there never was a stream */
+};
+
 /* A node that is connected. */
 struct rusmi_far {
     struct rusmi_map_entry entry; /* by incarnation */
@@ -46,6 +57,8 @@ struct rusmi_far {
     size_t theirs, theirs_max; /* links and monitors that they asked for */
     uint64_t clock;            /* of versions of links; at least that of each one seen */
     bool gone;
+
+    struct rusmi_far_streams streams;
 };
 
 struct rusmi_past {

@@ -384,6 +384,7 @@ struct rusm_runtime {
     _Atomic uint64_t noproc, noname;
     _Atomic uint64_t copies_skipped;
     _Atomic uint64_t full, late, unexpected, timers_skipped, stream_dropped, accepts_delayed, held;
+    _Atomic uint64_t streams_refused;
     _Atomic uint32_t drivers; /* not yet closed */
 
     void *_Atomic owner;
@@ -431,6 +432,9 @@ rusm_exit_watch *rusmi_watches_take(struct rusmi_process *proc);
 void rusmi_watches_fire(rusm_exit_watch *first, rusm_pid pid, const rusm_reason *reason);
 
 /* ---- send.c ---- */
+/* As the router's function of the same name; RUSM_ENONODE without one. From a process of rt, or for
+ * what does not block with no lock held. */
+rusm_err rusmi_route_stream(rusm_runtime *rt, const rusm_stream_signal *signal, int64_t timeout_ms);
 /* Give the router of rt a signal. No lock may be held. Errors: see struct rusm_router. */
 rusm_err rusmi_route_signal(rusm_runtime *rt, const rusm_signal *signal);
 /* To a process of another node or runtime; msg is taken on RUSM_OK. Suspends for up to timeout_ms,

@@ -270,6 +270,22 @@ rusm_err rusmi_route_signal(rusm_runtime *rt, const rusm_signal *signal)
     return err;
 }
 
+rusm_err rusmi_route_stream(rusm_runtime *rt, const rusm_stream_signal *signal, int64_t timeout_ms)
+{
+    const struct rusm_router *router;
+    rusm_err err = RUSM_ENONODE;
+
+    (void)atomic_fetch_add(&rt->router_calls, 1);
+    router = atomic_load(&rt->router);
+    if (router != NULL && router->stream != NULL) {
+        err = router->stream(rt->router_arg, signal, timeout_ms);
+    } else {
+        (void)rusm_set_err_detail(err, "the process belongs to no node that carries streams");
+    }
+    router_drop(rt);
+    return err;
+}
+
 bool rusmi_route_name(struct rusmi_process *self, uint64_t incarnation, char *buf, size_t buf_len)
 {
     const struct rusm_router *router = NULL;

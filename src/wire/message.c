@@ -8,8 +8,9 @@ enum {
     KNOWN = 1,
     BY_NAME = 2,
     NUMBERED = 4,
-    FIRST = 8, /* in protocol version 1 already */
-    SENT = 16, /* it is of a process, so it has a sender */
+    FIRST = 8,      /* in protocol version 1 already */
+    SENT = 16,      /* it is of a process, so it has a sender */
+    OF_STREAM = 32, /* it is for a stream */
 };
 
 static const uint8_t kinds[] = {
@@ -27,6 +28,10 @@ static const uint8_t kinds[] = {
     [RUSMI_MESSAGE_EXIT] = KNOWN | SENT,
     [RUSMI_MESSAGE_DOWN] = KNOWN | NUMBERED | SENT,
     [RUSMI_MESSAGE_ASK_EXIT] = KNOWN,
+    [RUSMI_MESSAGE_STREAM_OFFER] = KNOWN | NUMBERED | SENT,
+    [RUSMI_MESSAGE_STREAM_DATA] = KNOWN | OF_STREAM,
+    [RUSMI_MESSAGE_STREAM_CREDIT] = KNOWN | OF_STREAM | NUMBERED,
+    [RUSMI_MESSAGE_STREAM_END] = KNOWN | OF_STREAM | NUMBERED,
     [RUSMI_MESSAGE_BORN_LINKED] = KNOWN | NUMBERED | SENT,
     [RUSMI_MESSAGE_BORN_WATCHED] = KNOWN | NUMBERED | SENT,
 };
@@ -49,6 +54,11 @@ bool rusmi_message_by_name(uint8_t kind)
 bool rusmi_message_numbered(uint8_t kind)
 {
     return (traits(kind) & NUMBERED) != 0;
+}
+
+bool rusmi_message_of_stream(uint8_t kind)
+{
+    return (traits(kind) & OF_STREAM) != 0;
 }
 
 unsigned rusmi_message_version(uint8_t kind)
@@ -284,5 +294,41 @@ ptrdiff_t rusmi_message_head_decode(const uint8_t *data, size_t len,
     }
     head.body_len = (uint32_t)body_len;
     *out_head = head;
+    return cursor.data - data;
+}
+
+size_t rusmi_stream_offer_encode(uint8_t out[RUSMI_STREAM_OFFER_MAX],
+                                 const struct rusmi_stream_offer *offer)
+{
+    uint8_t *at = out;
+
+    *at++ = offer->writing ? 1 : 0;
+    at = put_varint(at, offer->capacity);
+    at = put_varint(at, offer->used);
+    return (size_t)(at - out);
+}
+
+ptrdiff_t rusmi_stream_offer_decode(const uint8_t *data, size_t len,
+                                    struct rusmi_stream_offer *out_offer, const char **out_why)
+{
+    struct cursor cursor = {data, len};
+    struct rusmi_stream_offer offer = {0};
+    uint8_t end;
+
+    if (!cursor_byte(&cursor, &end) || !cursor_varint(&cursor, &offer.capacity) ||
+        !cursor_varint(&cursor, &offer.used)) {
+        *out_why = "an offer of a stream is cut";
+        return RUSM_EPROTO;
+    }
+    offer.writing = end == 1;
+    if (end > 1 || offer.capacity == 0 || offer.used > offer.capacity) {
+        *out_why = "an offer of a stream makes no sense";
+        return RUSM_EPROTO;
+    }
+    if (!offer.writing && offer.used > cursor.len) {
+        *out_why = "an offer of a stream is shorter than what was written";
+        return RUSM_EPROTO;
+    }
+    *out_offer = offer;
     return cursor.data - data;
 }

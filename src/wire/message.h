@@ -47,9 +47,14 @@ enum rusmi_message_kind {
     RUSMI_MESSAGE_DOWN = 13,      /* the sender has ended; number: the watcher's reference; body: a
                                     reason */
     RUSMI_MESSAGE_ASK_EXIT = 14,  /* rusm_exit_process(); body: a reason */
-    RUSMI_MESSAGE_BORN_LINKED = 20,  /* the sender was spawned for the receiver and is linked with
+    RUSMI_MESSAGE_STREAM_OFFER = 15,  /* a message that hands an end of a stream over; number: of
+                                         the stream; body: a struct rusmi_stream_offer and more */
+    RUSMI_MESSAGE_STREAM_DATA = 16,   /* these three are for a stream, not for a process */
+    RUSMI_MESSAGE_STREAM_CREDIT = 17, /* number: position up to which may be written */
+    RUSMI_MESSAGE_STREAM_END = 18,    /* number: 1 closed, 2 lost */
+    RUSMI_MESSAGE_BORN_LINKED = 20,   /* the sender was spawned for the receiver and is linked with
                                         it; number: the receiver's reference */
-    RUSMI_MESSAGE_BORN_WATCHED = 21, /* the same, but it is monitored */
+    RUSMI_MESSAGE_BORN_WATCHED = 21,  /* the same, but it is monitored */
 };
 
 /* Whether a kind is known. */
@@ -58,6 +63,9 @@ bool rusmi_message_kind_known(uint8_t kind);
 bool rusmi_message_by_name(uint8_t kind);
 /* Whether it carries a number. */
 bool rusmi_message_numbered(uint8_t kind);
+/* Whether its destination is a stream in place of a process: twice the number of the stream, and one
+ * more if the stream was offered by who sends this. */
+bool rusmi_message_of_stream(uint8_t kind);
 /* The protocol version that has it. */
 unsigned rusmi_message_version(uint8_t kind);
 
@@ -85,6 +93,24 @@ size_t rusmi_varint_encode(uint8_t *out, uint64_t value);
 /* Decode a varint of any of its lengths. Returns the bytes it took, or 0 if data ends before it
  * does. */
 size_t rusmi_varint_decode(const uint8_t *data, size_t len, uint64_t *out_value);
+
+/* What the body of an offer begins with; what lies in the buffer of a reading end follows, and then
+ * the bytes of the message. */
+struct rusmi_stream_offer {
+    bool writing;      /* the writing end is offered, else the reading end */
+    uint64_t capacity; /* of the buffer */
+    uint64_t used;     /* of that, bytes that are written and not read */
+};
+
+#define RUSMI_STREAM_OFFER_MAX (1 + 2 * RUSMI_VARINT_LEN_MAX)
+
+/* Encode an offer, whose numbers are at most RUSMI_VARINT_MAX; returns the bytes it took. */
+size_t rusmi_stream_offer_encode(uint8_t out[RUSMI_STREAM_OFFER_MAX],
+                                 const struct rusmi_stream_offer *offer);
+/* Decode one at the front of a body; returns the bytes it took, or RUSM_EPROTO with the reason
+ * (static text): it is cut, of no known end, its buffer is of 0 bytes, or holds less than it says. */
+ptrdiff_t rusmi_stream_offer_decode(const uint8_t *data, size_t len,
+                                    struct rusmi_stream_offer *out_offer, const char **out_why);
 
 /*
  * Whether head can be sent: RUSM_EMSGSIZE if the body is larger than RUSM_MESSAGE_MAX, RUSM_EINVAL

@@ -219,6 +219,30 @@ typedef struct rusm_signal {
     const rusm_reason *reason; /**< NULL unless the kind has one; valid during the call */
 } rusm_signal;
 
+/** What passes between the ends of a stream on two nodes (docs/design/streams.md). */
+typedef enum rusm_stream_signal_kind {
+    RUSM_STREAM_OFFER = 1,  /**< an end is handed over, in a message from one process to another */
+    RUSM_STREAM_DATA = 2,   /**< bytes; or none: the writing end that was offered is in place */
+    RUSM_STREAM_CREDIT = 3, /**< number: the position up to which may be written */
+    RUSM_STREAM_END = 4,    /**< number: 1 the end here was closed, 2 it was lost */
+} rusm_stream_signal_kind;
+
+/** A signal of a stream. */
+typedef struct rusm_stream_signal {
+    rusm_stream_signal_kind kind;
+    rusm_pid from, to; /**< the processes of an offer; else the incarnations alone count */
+    uint64_t stream;   /**< of an offer: the number of the stream; else twice that number, and one
+                            more if who sends this has offered it */
+    uint64_t number;   /**< of credit and end */
+    bool writing;      /**< of an offer: the writing end goes over */
+    size_t capacity;   /**< of an offer: of the buffer */
+    size_t used;       /**< of an offer: bytes that are written and not read; of a reading end they
+                            are the first of data */
+    const void *data;  /**< of data and offer; valid during the call */
+    size_t len;
+    const void *via; /**< going out: for rusm_stream_signal_is_late() */
+} rusm_stream_signal;
+
 /** What a runtime asks when it meets a pid of another incarnation. */
 typedef struct rusm_router {
     /**
@@ -242,6 +266,13 @@ typedef struct rusm_router {
      * timeout_ms as for `send`. NULL: other nodes are passed over. */
     rusm_err (*group_send)(void *arg, rusm_pid from, uint64_t incarnation, const char *group,
                            const void *data, size_t len, int64_t timeout_ms);
+    /**
+     * Carry a signal of a stream: an offer in order with the messages of its two processes, the
+     * others of one stream in order with each other. Offers and data wait for room as `send` does;
+     * data without bytes, credit and end do not block, as with `signal`. What was refused with
+     * rusm_stream_signal_is_late() must not be carried. NULL: ends stay on their node.
+     */
+    rusm_err (*stream)(void *arg, const rusm_stream_signal *signal, int64_t timeout_ms);
 } rusm_router;
 
 /**
@@ -281,6 +312,28 @@ RUSM_API void rusm_runtime_node_past(rusm_runtime *rt, uint64_t incarnation);
  *          RUSM_ENOMEM  it had no effect: end the link
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_signal_deliver(rusm_runtime *rt, const rusm_signal *signal);
+
+/**
+ * Whether the connection that a signal of a stream is meant for has been lost. A router asks this
+ * after it has found the connection that it would use: no later one is to carry the signal.
+ *
+ * Threads: any.
+ */
+RUSM_API bool rusm_stream_signal_is_late(const rusm_stream_signal *signal);
+
+/**
+ * A signal of a stream has come from a node that is up, in its order; signal->from.incarnation is
+ * that node's.
+ *
+ * An offer for which there is no room (RUSM_FAR_STREAMS_MAX, RUSM_FAR_STREAM_BYTES_MAX) is refused
+ * and counted (rusm_runtime_stats.streams_refused).
+ *
+ * Threads: any, one at a time for each node.
+ * Errors:  RUSM_ENOPROC, RUSM_EFULL  an offer was dropped: its receiver has ended, or has no room
+ *          RUSM_EPROTO               the peer lies, rusm_err_detail() says how: end the link
+ */
+RUSM_API RUSM_MUST_CHECK rusm_err rusm_stream_deliver(rusm_runtime *rt,
+                                                      const rusm_stream_signal *signal);
 
 /**
  * Prepare a link (or a monitor) of the caller with a process that the node of that incarnation is

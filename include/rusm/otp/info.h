@@ -106,6 +106,7 @@ typedef struct rusm_runtime_stats {
     uint64_t timers_skipped;       /**< ticks of intervals for which there was no memory, or far
                                         too late */
     uint64_t stream_bytes_dropped; /**< written, and the reader closed */
+    uint64_t streams_refused;      /**< offered by other nodes, beyond the limits or the memory */
     uint64_t accepts_delayed;      /**< accepts that waited for descriptors or memory */
     uint64_t parked;               /**< processes of the pool that are parked now */
     uint64_t schedulers_held;      /**< times that a process held a scheduler for too long */

@@ -13,6 +13,14 @@
 
 RUSM_BEGIN_DECLS
 
+/** Most bytes of the buffer of a stream whose end goes to another node. */
+#define RUSM_STREAM_FAR_MAX ((size_t)8 * 1024 * 1024)
+/** Streams that a node has with each other node, of those that it offered and those that the other
+ * did. */
+#define RUSM_FAR_STREAMS_MAX ((size_t)4096)
+/** Bytes of buffers that another node can make this one hold for the streams that it offers. */
+#define RUSM_FAR_STREAM_BYTES_MAX ((size_t)64 * 1024 * 1024)
+
 /** One end of a stream. */
 typedef struct rusm_stream rusm_stream;
 
