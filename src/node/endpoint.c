@@ -103,58 +103,61 @@ static void answer(rusm_node *node, const struct way *way, const uint8_t *data, 
     }
 }
 
+static void refuse_busy(rusm_node *node, const struct rusmi_quic_route *route,
+                        const struct way *way, const char *text)
+{
+    uint8_t buf[RUSMI_QUIC_ANSWER_MAX];
+
+    rusmi_count(&node->counters.refused_full, 1);
+    answer(node, way, buf, rusmi_quic_write_refusal(route, RUSMI_QUIC_BUSY, text, buf));
+}
+
 /*
- * Whether an Initial may begin a link; answers it otherwise. out_proof is set, and *out_proven
- * true, when the peer has shown that it owns its address.
+ * The place of a handshake that an Initial may begin; NULL: it may not, and is answered. out_proof
+ * is set, and *out_proven true, when the peer has shown that it owns its address.
  */
-static bool admit(rusm_node *node, const struct rusmi_quic_route *route, const struct way *way,
-                  rusm_time now, struct rusmi_quic_proof *out_proof, bool *out_proven)
+static struct rusmi_handshake *admit(rusm_node *node, const struct rusmi_quic_route *route,
+                                     const struct way *way, rusm_time now,
+                                     struct rusmi_quic_proof *out_proof, bool *out_proven)
 {
     const struct sockaddr *remote = (const struct sockaddr *)&way->from->storage;
-    uint32_t open = atomic_load(&node->handshakes_open);
     uint8_t buf[RUSMI_QUIC_ANSWER_MAX];
+    struct rusmi_handshake *handshake;
     rusm_err err;
 
-    if (open >= node->cfg.handshakes_max || atomic_load(&node->hurry)) {
-        rusmi_count(&node->counters.refused_full, 1);
-        answer(node, way, buf,
-               rusmi_quic_write_refusal(route, RUSMI_QUIC_BUSY,
-                                        "the node is busy with other handshakes", buf));
-        return false;
+    if (atomic_load(&node->hurry)) {
+        refuse_busy(node, route, way, "the node is shutting down");
+        return NULL;
     }
     err = rusmi_quic_check_token(route, node->quic.secret, remote, way->from->len, now, out_proof);
     *out_proven = err == RUSM_OK;
     if (err == RUSM_EREFUSED) {
         answer(node, way, buf, rusmi_quic_write_refusal(route, RUSMI_QUIC_BAD_TOKEN, NULL, buf));
-        return false;
+        return NULL;
     }
-    if (err != RUSM_OK && open >= node->cfg.handshakes_retry) {
+    handshake = rusmi_sources_begin(&node->sources, *out_proven ? way->from : NULL, now);
+    if (handshake == NULL && *out_proven) {
+        refuse_busy(node, route, way, "the node is busy with other handshakes of this address");
+    } else if (handshake == NULL) {
         answer(node, way, buf,
                rusmi_quic_write_retry(route, node->quic.secret, remote, way->from->len, buf, now));
-        return false;
     }
-    if (err == RUSM_OK && !rusmi_sources_take(&node->sources, way->from)) {
-        rusmi_count(&node->counters.refused_full, 1);
-        answer(node, way, buf,
-               rusmi_quic_write_refusal(route, RUSMI_QUIC_BUSY,
-                                        "the node is busy with other handshakes of this address",
-                                        buf));
-        return false;
-    }
-    return true;
+    return handshake;
 }
 
 /* A link for an Initial packet; NULL if memory is short or the node is closing. Held for the
- * caller. */
+ * caller. The place is the link's, or free again. */
 static struct rusmi_link *accept_link(rusm_node *node, const struct rusmi_quic_route *route,
-                                      const struct way *way, const struct rusmi_quic_proof *proof)
+                                      const struct way *way, const struct rusmi_quic_proof *proof,
+                                      struct rusmi_handshake *handshake)
 {
     struct rusmi_link *link = NULL;
 
     rusmi_lock_take(&node->lock);
     if (!node->closing && rusmi_link_new(&link, node, rusmi_core_conn_id(node->core), false,
                                          way->from, way->to, route, proof) == RUSM_OK) {
-        (void)atomic_fetch_add(&node->handshakes_open, 1);
+        rusmi_sources_own(&node->sources, handshake, link);
+        link->handshake = handshake; /* before the driver is posted, and so before it looks */
         if (rusmi_map_insert(&node->links, &link->by_id, &link->id, sizeof(link->id))) {
             (void)rusmi_link_hold(link);
         } else {
@@ -162,20 +165,50 @@ static struct rusmi_link *accept_link(rusm_node *node, const struct rusmi_quic_r
         }
     }
     rusmi_lock_give(&node->lock);
-    if (link != NULL) {
-        /* Before the next datagram is looked at: it may be of the same peer. */
-        rusmi_cids_add(link, route->dcid.data, route->dcid.len);
+    if (link == NULL) {
+        rusmi_sources_end(&node->sources, handshake, false);
+        return NULL;
     }
+    /* Before the next datagram is looked at: it may be of the same peer. */
+    rusmi_cids_add(link, route->dcid.data, route->dcid.len);
     return link;
+}
+
+/* Others have all places: who came first of those that have most goes. */
+static void make_room(rusm_node *node)
+{
+    struct rusmi_link *link;
+
+    while ((link = rusmi_sources_give_way(&node->sources)) != NULL) {
+        rusmi_count(&node->counters.refused_full, 1);
+        rusmi_link_close(link, RUSMI_CLOSE_FULL, "the node is busy with other handshakes", 0);
+        rusmi_link_drop(link);
+    }
+}
+
+static void initial(rusm_node *node, const struct rusmi_quic_route *route, const struct way *way,
+                    const uint8_t *data, size_t len, rusm_time now)
+{
+    struct rusmi_quic_proof proof;
+    bool proven = false;
+    struct rusmi_handshake *handshake = admit(node, route, way, now, &proof, &proven);
+    struct rusmi_link *link;
+
+    if (handshake == NULL) {
+        return;
+    }
+    link = accept_link(node, route, way, proven ? &proof : NULL, handshake);
+    if (link != NULL) {
+        rusmi_link_datagram(link, way->from, data, len);
+        rusmi_link_drop(link);
+        make_room(node);
+    }
 }
 
 static void unknown(rusm_node *node, const struct rusmi_quic_route *route, const struct way *way,
                     const uint8_t *data, size_t len, rusm_time now)
 {
     uint8_t buf[RUSMI_QUIC_ANSWER_MAX];
-    struct rusmi_quic_proof proof;
-    struct rusmi_link *link;
-    bool proven = false;
 
     if (route->kind != RUSMI_QUIC_LONG && route->kind != RUSMI_QUIC_GARBAGE &&
         !rusmi_sources_may_answer(&node->sources, way->from, now)) {
@@ -184,15 +217,7 @@ static void unknown(rusm_node *node, const struct rusmi_quic_route *route, const
     }
     switch (route->kind) {
     case RUSMI_QUIC_INITIAL:
-        if (admit(node, route, way, now, &proof, &proven)) {
-            link = accept_link(node, route, way, proven ? &proof : NULL);
-            if (link != NULL) {
-                rusmi_link_datagram(link, way->from, data, len);
-                rusmi_link_drop(link);
-            } else if (proven) {
-                rusmi_sources_give(&node->sources, way->from);
-            }
-        }
+        initial(node, route, way, data, len, now);
         return;
     case RUSMI_QUIC_VERSION:
         rusmi_count(&node->counters.stray, 1);

@@ -108,7 +108,6 @@ rusm_err rusmi_link_new(struct rusmi_link **out_link, rusm_node *node, uint64_t 
         link->first = *first;
         link->first.token = NULL; /* it points into a datagram that is not kept */
         link->first.token_len = 0;
-        link->half_open = true;
     }
     if (proof != NULL) {
         link->proof = *proof;

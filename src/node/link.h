@@ -118,12 +118,13 @@ struct rusmi_link {
     struct rusmi_inbox inbox;
     bool close_wanted; /* copies of close_asked and flush_until */
     rusm_time flush_wanted;
-    bool boxes, authenticated, up, closing, ended, half_open, proven, no_segments;
+    bool boxes, authenticated, up, closing, ended, proven, no_segments;
     _Atomic bool told;             /* the core knows that the connection has ended */
     int fd;                        /* own connected socket, or -1: the endpoint's */
     struct rusmi_quic_route first; /* accepted: the head of the first datagram */
     struct rusmi_quic_proof proof;
-    struct rusmi_list early; /* messages that overtook `ready`: struct early */
+    struct rusmi_handshake *handshake; /* accepted, until it is done: its place among others */
+    struct rusmi_list early;           /* messages that overtook `ready`: struct early */
     size_t early_bytes;
     uint8_t *unsent; /* a batch that the full socket did not take */
     size_t unsent_len, unsent_segment;

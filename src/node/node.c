@@ -178,7 +178,12 @@ static void maps_init(rusm_node *node, const uint64_t seed[2])
     rusmi_map_init(&node->crowded, seed[0], seed[1]);
     rusmi_events_init(node, seed);
     rusmi_map_init(&node->last, seed[0], seed[1]);
-    rusmi_sources_init(&node->sources, seed, node->cfg.handshakes_source);
+    rusmi_sources_init(
+        &node->sources, seed,
+        &(struct rusmi_sources_config){.max = node->cfg.handshakes_max,
+                                       .each = node->cfg.handshakes_source,
+                                       .unproven = node->cfg.handshakes_retry,
+                                       .period = (rusm_time)node->cfg.hello_ms * 1000000});
     rusmi_list_init(&node->todo);
     rusmi_list_init(&node->uncrowded);
     rusmi_list_init(&node->joins);

@@ -248,15 +248,50 @@ static struct cost cost_now(void)
                          .cpu_us = cpu_us(RUSAGE_SELF) - cpu_us(RUSAGE_THREAD)};
 }
 
+/* Datagrams that the kernel threw away because a socket at the target's port was full. */
+static uint64_t kernel_drops(const struct support_scene *scene)
+{
+    const char *port = strrchr(rusm_node_address(scene->target->node), ':');
+    FILE *file = fopen("/proc/net/udp", "r");
+    char line[256], wanted[8];
+    uint64_t drops = 0;
+
+    (void)snprintf(wanted, sizeof(wanted), ":%04lX ", strtoul(port + 1, NULL, 10));
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+        const char *local = strchr(line, ':');
+        const char *last = strrchr(line, ' ');
+
+        line[strcspn(line, "\n")] = '\0';
+        while (last > line && last[1] == '\0') { /* the table pads its lines */
+            line[last - line] = '\0';
+            last = strrchr(line, ' ');
+        }
+        if (local != NULL && last != NULL && strncmp(local + 10, wanted, 6) == 0) {
+            drops += strtoull(last + 1, NULL, 10);
+        }
+    }
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+    return drops;
+}
+
 static void report(const struct support_scene *scene, const struct support_attack *attack,
                    int64_t us, size_t grown)
 {
+    rusm_node_stats now = support_stats(scene->target);
+
     (void)printf("           %s: %" PRIu64 " bad things at %.1f us of the nodes' CPU; memory +%zu "
                  "KiB of %zu; newcomer in after %.1f ms, %d exchanges in %.1f ms\n",
                  attack->what, scene->bad, scene->bad == 0 ? 0.0 : (double)us / (double)scene->bad,
                  grown / 1024, attack->memory_max / 1024,
                  (double)(newcomer.joined - newcomer.began) / 1e6, JOIN_EXCHANGES,
                  (double)(newcomer.answered - newcomer.joined) / 1e6);
+    (void)printf("           lost in full sockets %" PRIu64 ", stray %" PRIu64
+                 ", refused: full %" PRIu64 ", time-outs %" PRIu64 ", protocol errors %" PRIu64
+                 "\n",
+                 kernel_drops(scene), now.datagrams_stray, now.refused_full, now.timeouts,
+                 now.protocol_errors);
     (void)fflush(stdout);
 }
 
@@ -288,6 +323,7 @@ void support_attack(struct support_scene *scene, const struct support_attack *at
         }
     }
     if (newcomer.err != RUSM_OK) {
+        report(scene, attack, after.cpu_us - before.cpu_us, grown);
         fail_msg("%s: the newcomer got %s", attack->what, newcomer.detail);
     }
     report(scene, attack, after.cpu_us - before.cpu_us, grown);
