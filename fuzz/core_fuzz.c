@@ -184,6 +184,11 @@ static void carry_out(struct world *world, struct rusmi_action *action,
             conn->up = false;
         }
         break;
+    case RUSMI_ACTION_GROUPS:
+    case RUSMI_ACTION_FLOW:
+    case RUSMI_ACTION_CERTIFICATE:
+        rusmi_assert(conn == NULL || conn->up); /* only on links */
+        break;
     case RUSMI_ACTION_EXECUTE:
         reply.kind = action->request->kind;
         rusmi_core_answer(world->core, action->conn, action->request_id, &reply, world->now,
@@ -206,6 +211,7 @@ static void act(struct world *world, struct rusmi_actions *actions)
     rusmi_actions_fini(actions);
     rusmi_core_get_stats(world->core, &stats);
     rusmi_assert(stats.names <= (CONNS + 1) * NAMES);
+    rusmi_assert(stats.groups <= CONNS * GROUPS);
 }
 
 static void step(struct world *world, const struct rusmi_core_event *event)
@@ -307,10 +313,24 @@ static void fill_hello(struct world *world, struct rusmi_hello *hello)
 
 static void fill_request(struct world *world, struct rusmi_request *request)
 {
-    request->kind = 1 + take(world) % 7;
+    uint8_t kind = take(world);
+
+    request->kind = 1 + (kind < 250 ? kind % 7u : kind % 9u);
     request->max = take(world) % 3;
     request->pid = (rusm_pid){take(world) % 4, take(world) % 4};
     (void)snprintf(request->name, sizeof(request->name), "%s", pick_name(world));
+}
+
+/* Bytes of the input as they are: judging them is not the core's. */
+static struct rusmi_certificate certificate_of(const struct world *world)
+{
+    static const uint8_t none[1];
+    size_t len = world->size < 64 ? world->size : 64;
+
+    return (struct rusmi_certificate){.der = len == 0 ? none : world->data,
+                                      .der_len = len == 0 ? 1 : len,
+                                      .proof = none,
+                                      .proof_len = sizeof(none)};
 }
 
 /* Frames that are no lists. */
@@ -321,7 +341,7 @@ static void fill_single(struct world *world, struct rusmi_frame *frame)
         fill_request(world, &frame->u.request);
         break;
     case RUSMI_FRAME_REPLY:
-        frame->u.reply.kind = 1 + take(world) % 6;
+        frame->u.reply.kind = 1 + take(world) % 9;
         frame->u.reply.err = (frame->id & 1) != 0 ? RUSM_OK : RUSM_ENOPROC;
         break;
     case RUSMI_FRAME_FLOW:
@@ -343,8 +363,27 @@ static void fill_single(struct world *world, struct rusmi_frame *frame)
         }
         frame->id = take(world) % (REFS + 1);
         break;
+    case RUSMI_FRAME_CERTIFICATE:
+        frame->u.certificate = certificate_of(world);
+        break;
     default:
         break;
+    }
+}
+
+static uint64_t pick_type(struct world *world)
+{
+    uint8_t type = take(world);
+
+    switch (type) {
+    case 252:
+        return RUSMI_FRAME_CERTIFICATE;
+    case 253:
+        return RUSMI_FRAME_EXTENSION + take(world);
+    case 254:
+        return RUSMI_FRAME_CERTIFICATE + 1;
+    default:
+        return type % RUSMI_FRAME_CERTIFICATE;
     }
 }
 
@@ -354,7 +393,7 @@ static void frame_on(struct world *world)
     struct rusmi_name_entry names[8];
     struct rusmi_group_entry groups[8];
     struct rusmi_member_entry members[8];
-    struct rusmi_frame frame = {.type = take(world) % 18};
+    struct rusmi_frame frame = {.type = pick_type(world)};
     uint64_t conn = pick_conn(world, CONN_OPEN);
     size_t len = 1 + take(world) % 8;
     struct rusmi_buf buf;
@@ -515,6 +554,71 @@ static void own_call(struct world *world, uint8_t what, const char *name)
     act(world, &actions);
 }
 
+/* What is listed is there, once. */
+static void look(const struct world *world)
+{
+    struct rusmi_core_owner owners[8];
+    struct rusmi_core_peer peers[8];
+    struct rusmi_core_wanted wanteds[8];
+    uint64_t cursor = 0;
+    size_t len;
+
+    do {
+        len = rusmi_core_list_names(world->core, &cursor, owners, 8);
+        for (size_t i = 0; i < len; i++) {
+            struct rusmi_core_owner owner;
+
+            rusmi_assert(rusmi_core_whereis(world->core, owners[i].name, &owner));
+            rusmi_assert(owner.conn == owners[i].conn && owner.pid.serial == owners[i].pid.serial);
+        }
+    } while (cursor != 0);
+    do {
+        len = rusmi_core_list_peers(world->core, &cursor, peers, 8);
+        for (size_t i = 0; i < len; i++) {
+            rusmi_assert(peers[i].conn >= CONNS || world->conns[peers[i].conn].up);
+        }
+    } while (cursor != 0);
+    do {
+        (void)rusmi_core_list_wanted(world->core, &cursor, wanteds, 8);
+    } while (cursor != 0);
+}
+
+/* What the node does with a link, and asks of the core. */
+static void own_link(struct world *world)
+{
+    struct rusmi_core_event leave = {.kind = RUSMI_EVENT_LEAVE};
+    struct rusmi_certificate certificate = certificate_of(world);
+    struct rusmi_actions actions;
+    struct rusmi_flow flow = {.serial = 1};
+    uint8_t what = take(world);
+    uint64_t conn = pick_conn(world, CONN_OPEN);
+
+    rusmi_actions_init(&actions);
+    switch (what % 8) {
+    case 0:
+        flow.on = (what & 16) != 0;
+        rusmi_core_flow(world->core, conn, &flow, world->now, &actions);
+        break;
+    case 1:
+        if (rusmi_core_certificate(world->core, conn, &certificate, world->now, &actions)) {
+            rusmi_assert(conn != 0 && world->conns[conn].up);
+        }
+        break;
+    case 2:
+        rusmi_core_close(world->core, conn, RUSMI_CLOSE_REVOKED, RUSMI_DOWN_REVOKED, "revoked",
+                         world->now, &actions);
+        break;
+    case 3:
+        act(world, &actions);
+        step(world, &leave);
+        return;
+    default:
+        look(world);
+        break;
+    }
+    act(world, &actions);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct world world; /* too large for some stacks */
@@ -561,7 +665,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             fill_name(&world, name, "n");
             own_wish(&world, what, name);
             own_call(&world, what / 3, name);
-        } else if (what == 255) {
+        } else if (what == 254) {
+            own_link(&world);
+        } else {
             step(&world, &shutdown);
         }
     }

@@ -6,7 +6,8 @@
  *     3  a certificate that a peer shows on a link that is up, with its proof
  *
  * No bytes crash it; what is refused is refused with a sentence; no certificate is taken from a
- * stranger; a register that decodes survives encoding.
+ * stranger; a register that decodes survives encoding; a list that is taken can be searched and
+ * copied.
  */
 #include "base/assert.h"
 #include "base/mem.h"
@@ -29,11 +30,30 @@ static void check_detail(void)
     rusmi_assert(rusm_err_detail()[0] != '\0');
 }
 
+/* Every entry is found, and the copy holds as many. */
+static void check_crl(const rusm_crl *crl)
+{
+    rusm_crl **copy = NULL;
+
+    for (size_t i = 0; i < crl->info.revoked_count; i++) {
+        const struct rusmi_revoked *entry = &crl->revoked[i];
+        const struct rusmi_revoked *found = rusmi_crl_find(crl, entry->serial, entry->serial_len);
+
+        rusmi_assert(found != NULL && found->serial_len == entry->serial_len);
+        rusmi_assert(memcmp(found->serial, entry->serial, entry->serial_len) == 0);
+    }
+    if (rusmi_crl_list_copy(&crl, 1, &copy) == RUSM_OK) {
+        rusmi_assert(copy[0]->info.revoked_count == crl->info.revoked_count);
+        rusmi_crl_list_del(copy, 1);
+    }
+}
+
 static void crl_der(const uint8_t *data, size_t size)
 {
     rusm_crl *crl;
 
     if (rusmi_crl_parse(data, size, "fuzz", &crl) == RUSM_OK) {
+        check_crl(crl);
         rusm_crl_del(crl);
     } else {
         check_detail();
@@ -47,6 +67,9 @@ static void crl_pem(const char *text, size_t size)
 
     if (rusmi_crl_parse_pem(text, size, "fuzz", &list, &count) == RUSM_OK) {
         rusmi_assert(count >= 1 && count <= RUSMI_CRL_COUNT_MAX);
+        for (size_t i = 0; i < count; i++) {
+            check_crl(list[i]);
+        }
         rusmi_crl_list_del(list, count);
     } else {
         check_detail();
@@ -64,6 +87,7 @@ static void ca_register(const char *text)
     if (rusmi_register_decode(&first, text, "fuzz") == RUSM_OK) {
         rusmi_assert(rusmi_register_encode(&first, &once, &len) == RUSM_OK);
         rusmi_assert(rusmi_register_decode(&second, once, "fuzz") == RUSM_OK);
+        rusmi_assert(second.count == first.count && second.crl_number == first.crl_number);
         rusmi_assert(rusmi_register_encode(&second, &twice, &again) == RUSM_OK);
         rusmi_assert(len == again && memcmp(once, twice, len) == 0);
         rusmi_free(once);

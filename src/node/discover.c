@@ -16,6 +16,7 @@
 #include <rusm/otp/blocking.h>
 
 #include "base/mem.h"
+#include "node/addresses.h"
 #include "node/resolve.h"
 
 #include <errno.h>
@@ -24,8 +25,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* A file of addresses may be so long; what is behind is not read. */
-#define FILE_MAX ((size_t)256 * 1024)
 #define SRVS_MAX 64
 
 _Static_assert(sizeof(((rusm_wanted_info *)0)->problem) == RUSMI_PROBLEM_MAX,
@@ -36,12 +35,6 @@ enum source {
     SOURCE_FILE,
     SOURCE_DNS,
     SOURCE_SRV,
-};
-
-struct addresses {
-    char text[RUSM_JOIN_ADDRESSES_MAX][RUSM_ADDRESS_MAX];
-    size_t len;
-    bool more; /* there were more than fit */
 };
 
 struct join {
@@ -58,91 +51,16 @@ struct join {
     off_t file_size;
     ino_t file_inode;
     bool file_read;
-    struct addresses next;
+    struct rusmi_addresses next;
 
     /* under node->lock */
-    struct addresses now;
+    struct rusmi_addresses now;
     uint64_t looks;
     char problem[256];
     char read_problem[256]; /* of a file: what was wrong with it when it was read */
 };
 
 /* ---- texts ----------------------------------------------------------------------------------- */
-
-/* Add one address in its one spelling; one that is there already, or finds no room, changes
- * nothing. */
-static void add(struct addresses *addresses, const struct rusmi_address *address)
-{
-    char text[RUSM_ADDRESS_MAX];
-
-    rusmi_address_format(address, text, sizeof(text));
-    for (size_t i = 0; i < addresses->len; i++) {
-        if (strcmp(addresses->text[i], text) == 0) {
-            return;
-        }
-    }
-    if (addresses->len == RUSM_JOIN_ADDRESSES_MAX) {
-        addresses->more = true;
-        return;
-    }
-    memcpy(addresses->text[addresses->len++], text, sizeof(text));
-}
-
-static bool has(const struct addresses *addresses, const char *text)
-{
-    for (size_t i = 0; i < addresses->len; i++) {
-        if (strcmp(addresses->text[i], text) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/*
- * Read addresses that are separated by blanks, commas and lines into join->next. False, with the
- * detail set, if some could not be read; the others are there all the same.
- */
-static bool read_list(struct join *join, const char *text, size_t text_len)
-{
-    const char *end = text + text_len;
-    unsigned line = 1;
-    bool good = true;
-
-    while (text < end) {
-        char word[RUSM_ADDRESS_MAX];
-        struct rusmi_address address;
-        char where[24];
-        size_t len = 0;
-
-        if (*text == '#') {
-            while (text < end && *text != '\n') {
-                text++;
-            }
-            continue;
-        }
-        while (text + len < end && strchr(" \t\r\n,#", text[len]) == NULL) {
-            len++;
-        }
-        if (len == 0) {
-            line += *text == '\n' ? 1 : 0;
-            text++;
-            continue;
-        }
-        (void)snprintf(word, sizeof(word), "%.*s", (int)(len < sizeof(word) ? len : sizeof(word)),
-                       text);
-        if (len < sizeof(word) && rusmi_address_parse(word, &address)) {
-            add(&join->next, &address);
-        } else if (good) {
-            good = false;
-            (void)snprintf(where, sizeof(where), "line %u: ", line);
-            (void)rusm_set_err_detail(RUSM_EINVAL,
-                                      "%s%s is no numeric address \"IPv4:port\" or \"[IPv6]:port\"",
-                                      join->source == SOURCE_FILE ? where : "", word);
-        }
-        text += len;
-    }
-    return good;
-}
 
 /* "name:port" */
 static bool read_host(const char *text, char *host, size_t host_len, uint16_t *out_port)
@@ -196,7 +114,7 @@ static rusm_err read_spec(struct join *join, const char *spec)
     }
     join->source = SOURCE_LIST;
     join->what = join->spec;
-    if (!read_list(join, join->what, strlen(join->what))) {
+    if (!rusmi_addresses_read(&join->next, join->what, strlen(join->what), false)) {
         return RUSM_EINVAL;
     }
     if (join->next.more) {
@@ -233,7 +151,7 @@ static enum look look_at_file(struct join *join)
         (void)rusm_set_err_detail(RUSM_OK, "%s", join->read_problem);
         return LOOK_SAME;
     }
-    text = rusmi_alloc(FILE_MAX);
+    text = rusmi_alloc(RUSMI_ADDRESSES_TEXT_MAX + 1);
     file = text == NULL ? NULL : fopen(join->what, "re");
     if (file == NULL) {
         (void)rusm_set_err_detail(RUSM_ESYS, "%s: %s", join->what,
@@ -241,7 +159,7 @@ static enum look look_at_file(struct join *join)
         rusmi_free(text);
         return LOOK_SAME;
     }
-    len = fread(text, 1, FILE_MAX, file);
+    len = fread(text, 1, RUSMI_ADDRESSES_TEXT_MAX + 1, file);
     rc = ferror(file);
     (void)fclose(file);
     if (rc != 0) {
@@ -254,7 +172,8 @@ static enum look look_at_file(struct join *join)
     join->file_size = now.st_size;
     join->file_inode = now.st_ino;
     join->file_read = true;
-    (void)read_list(join, text, len); /* what is wrong is in the detail */
+    /* What is wrong is in the detail. */
+    (void)rusmi_addresses_read(&join->next, text, len, true);
     (void)snprintf(join->read_problem, sizeof(join->read_problem), "%s", rusm_err_detail());
     rusmi_free(text);
     return LOOK_NEW;
@@ -269,7 +188,7 @@ static enum look look_at_host(struct join *join, const char *host, uint16_t port
         return LOOK_SAME;
     }
     for (size_t i = 0; i < len; i++) {
-        add(&join->next, &found[i]);
+        rusmi_addresses_add(&join->next, &found[i]);
     }
     return LOOK_NEW;
 }
@@ -298,12 +217,12 @@ static rusm_err tell(struct join *join, rusm_time now, struct rusmi_actions *act
     rusm_err err = RUSM_OK;
 
     for (size_t i = 0; i < join->now.len; i++) {
-        if (!has(&join->next, join->now.text[i])) {
+        if (!rusmi_addresses_has(&join->next, join->now.text[i])) {
             rusmi_core_unwant(node->core, join->now.text[i], now, actions);
         }
     }
     for (size_t i = 0; i < join->next.len && err == RUSM_OK; i++) {
-        if (!has(&join->now, join->next.text[i])) {
+        if (!rusmi_addresses_has(&join->now, join->next.text[i])) {
             err = rusmi_core_want(node->core, join->next.text[i], now, actions);
             if (err == RUSM_EINVAL) {
                 err = RUSM_OK; /* this node itself */

@@ -40,7 +40,9 @@ RUSM_BEGIN_DECLS
  * A file is read again when it has changed, names are resolved again, every
  * rusm_node_config.discover_ms. An address that is no longer there is not looked for any more; its
  * link stays. When looking fails (no such file or name, a broken answer), what was found before
- * stays. The node's own addresses are recognised and skipped.
+ * stays. The node's own addresses are recognised and skipped. Of a file of more than 262144 bytes
+ * the whole lines that fit are read; that, and words that are no addresses, are in
+ * rusm_join_info.problem.
  *
  * Owns:    spec is copied.
  * Threads: any. Never blocks. Files and names are looked at by a process of its own, labelled
