@@ -2,7 +2,7 @@
 /*
  * A hash table of entries embedded in the elements: open hashing with chains, doubled when full, so
  * that insertion allocates only when the table grows. Keys are bytes that live in the element. The
- * hash is SipHash-2-4 keyed per table (the key comes from the caller), because some tables are
+ * hash is SipHash-1-3 keyed per table (the key comes from the caller), because some tables are
  * filled by peers. The caller locks.
  */
 #ifndef RUSMI_BASE_MAP_H
@@ -48,7 +48,7 @@ struct rusmi_map_entry *rusmi_map_next(const struct rusmi_map *map, size_t *posi
                                        struct rusmi_map_entry *previous_next,
                                        struct rusmi_map_entry **out_next);
 
-/* SipHash-2-4 of len bytes (Aumasson and Bernstein, 2012). */
+/* SipHash-1-3 of len bytes (Aumasson and Bernstein, 2012). */
 uint64_t rusmi_siphash(const uint64_t seed[2], const void *data, size_t len);
 
 /* for (entry of map), allowing removal of entry inside. */
