@@ -436,6 +436,12 @@ void rusmi_quic_conn_close(struct rusmi_quic_conn *conn, uint64_t code, const ch
     struct rusmi_quic_end end;
 
     rusmi_quic_end_set(&end, RUSMI_QUIC_CLOSED_LOCAL, code, "%s", text ? text : "");
+    if (conn->state == RUSMI_QUIC_HANDSHAKE && code == RUSMI_CLOSE_FULL) {
+        /* An application's code and text are not said before both sides have keys for them (RFC
+         * 9000 10.2.3); QUIC has a code for this, and its text is. */
+        rusmi_quic_stop(conn, &end, NGTCP2_CCERR_TYPE_TRANSPORT, NGTCP2_CONNECTION_REFUSED, true);
+        return;
+    }
     rusmi_quic_stop(conn, &end, NGTCP2_CCERR_TYPE_APPLICATION, code, true);
 }
 
