@@ -31,16 +31,37 @@ static inline uint64_t rotate(uint64_t x, int bits)
         (v)[2] = rotate((v)[2], 32);                                                               \
     } while (0)
 
-static uint64_t load_le(const uint8_t *p, size_t len)
+static uint64_t load_le64(const uint8_t *p)
 {
-    uint64_t x = 0;
+    uint64_t x;
 
-    for (size_t i = 0; i < len; i++) {
-        x |= (uint64_t)p[i] << (8 * i);
-    }
+    memcpy(&x, p, sizeof(x));
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    x = __builtin_bswap64(x);
+#endif
     return x;
 }
 
+/* Up to seven bytes, in two or three loads that overlap: most keys are short names. */
+static uint64_t load_le_tail(const uint8_t *p, size_t len)
+{
+    if (len == 0) {
+        return 0;
+    }
+    if (len < 4) {
+        return (uint64_t)p[0] | (uint64_t)p[len / 2] << (8 * (len / 2)) |
+               (uint64_t)p[len - 1] << (8 * (len - 1));
+    }
+    return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 |
+           ((uint64_t)p[len - 4] | (uint64_t)p[len - 3] << 8 | (uint64_t)p[len - 2] << 16 |
+            (uint64_t)p[len - 1] << 24)
+               << (8 * (len - 4));
+}
+
+/*
+ * SipHash-1-3 (J.-P. Aumasson, D. J. Bernstein, 2012, with fewer rounds): peers choose keys, and
+ * must not be able to fill one bucket. It is what CPython and Rust use for the same purpose.
+ */
 uint64_t rusmi_siphash(const uint64_t seed[2], const void *data, size_t len)
 {
     const uint8_t *p = data;
@@ -50,20 +71,17 @@ uint64_t rusmi_siphash(const uint64_t seed[2], const void *data, size_t len)
     size_t left = len;
 
     for (; left >= 8; left -= 8, p += 8) {
-        uint64_t word = load_le(p, 8);
+        uint64_t word = load_le64(p);
 
         v[3] ^= word;
         SIP_ROUND(v);
-        SIP_ROUND(v);
         v[0] ^= word;
     }
-    last |= load_le(p, left);
+    last |= load_le_tail(p, left);
     v[3] ^= last;
-    SIP_ROUND(v);
     SIP_ROUND(v);
     v[0] ^= last;
     v[2] ^= 0xff;
-    SIP_ROUND(v);
     SIP_ROUND(v);
     SIP_ROUND(v);
     SIP_ROUND(v);

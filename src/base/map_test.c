@@ -22,17 +22,43 @@ struct element {
 
 static struct element elements[COUNT];
 
-/* The test vector of the SipHash paper: key 00 01 .. 0f, message 00 01 .. 0e. */
-static void test_siphash_is_what_its_authors_say(void **state)
+/* What CPython's hash(b"...") says, whose key is zero with PYTHONHASHSEED=0. */
+static void test_siphash_is_what_others_say(void **state)
 {
-    const uint64_t seed[2] = {0x0706050403020100u, 0x0f0e0d0c0b0a0908u};
-    unsigned char text[15];
+    static const struct {
+        const char *text;
+        uint64_t hash;
+    } known[] = {
+        {"a", 0x407448d2b89b1813u},
+        {"ab", 0x555508cbc6add439u},
+        {"abc", 0xc03bc3a0042630f2u},
+        {"node", 0x35059013cd4a06dbu},
+        {"worker0", 0x9ec6a190ec35fb85u},
+        {"collects", 0x2efedcd8ea432432u},
+        {"abcdefgh123", 0x9386d4fb771ecd44u},
+        {"a name of sixteen bytes and more", 0x9710f4dca704a62fu},
+    };
+    const uint64_t seed[2] = {0, 0};
 
     (void)state;
-    for (size_t i = 0; i < sizeof(text); i++) {
-        text[i] = (unsigned char)i;
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        assert_true(rusmi_siphash(seed, known[i].text, strlen(known[i].text)) == known[i].hash);
     }
-    assert_true(rusmi_siphash(seed, text, sizeof(text)) == 0xa129ca6149be45e5u);
+}
+
+/* Each bit of the key counts. */
+static void test_siphash_depends_on_all_of_its_key(void **state)
+{
+    const uint64_t none[2] = {0, 0};
+    uint64_t plain = rusmi_siphash(none, "name", 4);
+
+    (void)state;
+    for (unsigned bit = 0; bit < 128; bit++) {
+        uint64_t seed[2] = {0, 0};
+
+        seed[bit / 64] = (uint64_t)1 << (bit % 64);
+        assert_true(rusmi_siphash(seed, "name", 4) != plain);
+    }
 }
 
 static void test_map_finds_what_a_flag_array_has(void **state)
@@ -94,7 +120,8 @@ static void test_keys_of_different_length_are_different(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_siphash_is_what_its_authors_say),
+        cmocka_unit_test(test_siphash_is_what_others_say),
+        cmocka_unit_test(test_siphash_depends_on_all_of_its_key),
         cmocka_unit_test(test_map_finds_what_a_flag_array_has),
         cmocka_unit_test(test_keys_of_different_length_are_different),
     };

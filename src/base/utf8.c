@@ -3,6 +3,8 @@
 
 #include <rusm/types.h>
 
+#include <string.h>
+
 /* Length of the character at p, 0 if it is malformed. */
 static size_t utf8_char(const unsigned char *p, size_t left)
 {
@@ -56,10 +58,40 @@ bool rusmi_utf8_valid(const char *text, size_t len)
     return true;
 }
 
+/* Whether all eight bytes are ASCII and none is a control character or DEL. A borrow out of one
+ * byte only adds alarms, for which the caller looks again. */
+static bool is_plain(uint64_t eight)
+{
+    const uint64_t ones = 0x0101010101010101u, high = 0x80 * ones;
+    uint64_t del = eight ^ (0x7f * ones);
+
+    return ((eight | (eight - 0x20 * ones) | (del - ones)) & high) == 0;
+}
+
+/* Names are checked at each message that carries one, and nearly all are plain. */
+static bool is_plain_name(const char *text, size_t len)
+{
+    uint64_t eight;
+    size_t i = 0;
+
+    for (; i + sizeof(eight) <= len; i += sizeof(eight)) {
+        memcpy(&eight, text + i, sizeof(eight));
+        if (!is_plain(eight)) {
+            return false;
+        }
+    }
+    memset(&eight, 'a', sizeof(eight));
+    memcpy(&eight, text + i, len - i);
+    return is_plain(eight);
+}
+
 bool rusmi_name_valid(const char *text, size_t len)
 {
     if (len == 0 || len > RUSM_NAME_MAX) {
         return false;
+    }
+    if (is_plain_name(text, len)) {
+        return true;
     }
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];

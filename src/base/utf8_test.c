@@ -85,12 +85,30 @@ static void test_cut_leaves_characters_whole(void **state)
     assert_int_equal(rusmi_utf8_cut(text, 6, 0), 0);
 }
 
+/* Names are looked at in words: each byte counts, wherever in one it is. */
+static void test_each_byte_of_a_name_counts(void **state)
+{
+    char text[20];
+
+    (void)state;
+    for (size_t len = 1; len <= sizeof(text); len++) {
+        for (size_t at = 0; at < len; at++) {
+            for (int byte = 0; byte < 256; byte++) {
+                memset(text, ' ', len);
+                text[at] = (char)byte;
+                assert_int_equal(rusmi_name_valid(text, len), byte >= 0x20 && byte < 0x7f);
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_utf8_is_told_from_what_is_not),
         cmocka_unit_test(test_names_have_a_length_and_no_control_characters),
         cmocka_unit_test(test_cut_leaves_characters_whole),
+        cmocka_unit_test(test_each_byte_of_a_name_counts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,20 +28,23 @@ static const uint8_t message_kind[] = {
     [RUSM_SIGNAL_BORN_WATCHED] = RUSMI_MESSAGE_BORN_WATCHED,
 };
 
-/* The signal that a kind of message is; 0: none. */
-static rusm_signal_kind signal_kind(uint8_t kind)
-{
-    for (size_t i = 1; i < sizeof(message_kind); i++) {
-        if (message_kind[i] == kind) {
-            return (rusm_signal_kind)i;
-        }
-    }
-    return (rusm_signal_kind)0;
-}
+/* The other way round; 0: none. */
+static const uint8_t signal_kind[] = {
+    [RUSMI_MESSAGE_LINK] = RUSM_SIGNAL_LINK,
+    [RUSMI_MESSAGE_UNLINK] = RUSM_SIGNAL_UNLINK,
+    [RUSMI_MESSAGE_UNLINKED] = RUSM_SIGNAL_UNLINKED,
+    [RUSMI_MESSAGE_MONITOR] = RUSM_SIGNAL_MONITOR,
+    [RUSMI_MESSAGE_DEMONITOR] = RUSM_SIGNAL_DEMONITOR,
+    [RUSMI_MESSAGE_EXIT] = RUSM_SIGNAL_EXIT,
+    [RUSMI_MESSAGE_DOWN] = RUSM_SIGNAL_DOWN,
+    [RUSMI_MESSAGE_ASK_EXIT] = RUSM_SIGNAL_ASK_EXIT,
+    [RUSMI_MESSAGE_BORN_LINKED] = RUSM_SIGNAL_BORN_LINKED,
+    [RUSMI_MESSAGE_BORN_WATCHED] = RUSM_SIGNAL_BORN_WATCHED,
+};
 
 bool rusmi_signal_is(uint8_t kind)
 {
-    return signal_kind(kind) != (rusm_signal_kind)0;
+    return kind < sizeof(signal_kind) && signal_kind[kind] != 0;
 }
 
 /* ---- out ------------------------------------------------------------------------------------- */
@@ -89,7 +92,7 @@ rusm_err rusmi_signal_take(struct rusmi_link *link, const struct rusmi_message_h
 {
     rusm_node *node = link->node;
     rusm_reason reason;
-    rusm_signal signal = {.kind = signal_kind(head->kind),
+    rusm_signal signal = {.kind = (rusm_signal_kind)signal_kind[head->kind],
                           .from = {link->incarnation, head->sender},
                           .to = {node->incarnation, head->serial},
                           .number = head->number};
