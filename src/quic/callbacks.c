@@ -132,6 +132,7 @@ static int on_handshake_completed(ngtcp2_conn *ng, void *user_data)
     conn->credit_reserve = rusmi_quic_reserve(
         peer->initial_max_data, conn->server ? peer->initial_max_stream_data_bidi_local
                                              : peer->initial_max_stream_data_bidi_remote);
+    rusmi_quic_mtu_begin(&conn->mtu, peer);
     rusmi_quic_move(conn, RUSMI_QUIC_UP);
     conn->heard = conn->now;
     err = conn->events.authenticated(conn->events.arg, &conn->tls.peer);
@@ -243,7 +244,21 @@ static int on_acked(ngtcp2_conn *ng, int64_t stream_id, uint64_t offset, uint64_
     if (stream_id == conn->control_id) {
         rusmi_quic_control_acked(&conn->control, offset + len);
     }
-    rusmi_quic_mtu_acked(conn, stream_id, offset, len);
+    conn->mtu.acked = true;
+    return 0;
+}
+
+static int on_mark_acked(ngtcp2_conn *ng, uint64_t mark, void *user_data)
+{
+    (void)ng;
+    rusmi_quic_mtu_mark_acked(user_data, mark);
+    return 0;
+}
+
+static int on_mark_lost(ngtcp2_conn *ng, uint64_t mark, void *user_data)
+{
+    (void)ng;
+    rusmi_quic_mtu_mark_lost(user_data, mark);
     return 0;
 }
 
@@ -367,6 +382,8 @@ void rusmi_quic_callbacks(ngtcp2_callbacks *callbacks, bool server)
     callbacks->stream_close = on_stream_close;
     callbacks->stream_reset = on_stream_reset;
     callbacks->extend_max_stream_data = on_extend_max_stream_data;
+    callbacks->ack_datagram = on_mark_acked;
+    callbacks->lost_datagram = on_mark_lost;
     callbacks->recv_stateless_reset = on_stateless_reset;
     callbacks->rand = on_rand;
     callbacks->get_new_connection_id = on_new_cid;

@@ -104,6 +104,7 @@ static void fill_params(const struct rusmi_quic_conn *conn, ngtcp2_transport_par
     params->initial_max_streams_uni = cfg->streams_max;
     params->initial_max_streams_bidi = conn->server ? 1 : 0;
     params->disable_active_migration = 1;
+    params->max_datagram_frame_size = QUIC_MARK_LEN;
     /* Silence is noticed by rusmi_quic_conn_timer. QUIC's own timeout stands behind it, and must
      * not cut a handshake short when the tick is. */
     params->max_idle_timeout = idle > cfg->handshake_ns ? idle : cfg->handshake_ns;
@@ -183,7 +184,6 @@ static rusm_err conn_alloc(struct rusmi_quic_conn **out_conn, const struct rusmi
     conn->drain_until = QUIC_NEVER;
     conn->due = true;
     rusmi_quic_control_init(&conn->control);
-    rusmi_quic_mtu_init(&conn->mtu);
     ngtcp2_ccerr_default(&conn->close_error);
     ngtcp2_path_storage_zero(&conn->sent_path);
     err = rusmi_quic_tls_init(&conn->tls, cfg, server);
@@ -436,6 +436,12 @@ void rusmi_quic_conn_close(struct rusmi_quic_conn *conn, uint64_t code, const ch
     struct rusmi_quic_end end;
 
     rusmi_quic_end_set(&end, RUSMI_QUIC_CLOSED_LOCAL, code, "%s", text ? text : "");
+    if (conn->state == RUSMI_QUIC_HANDSHAKE && code == RUSMI_CLOSE_FULL) {
+        /* An application's code and text are not said before both sides have keys for them (RFC
+         * 9000 10.2.3); QUIC has a code for this, and its text is. */
+        rusmi_quic_stop(conn, &end, NGTCP2_CCERR_TYPE_TRANSPORT, NGTCP2_CONNECTION_REFUSED, true);
+        return;
+    }
     rusmi_quic_stop(conn, &end, NGTCP2_CCERR_TYPE_APPLICATION, code, true);
 }
 

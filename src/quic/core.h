@@ -27,6 +27,9 @@
 /* An Initial packet of a client is at least so large (RFC 9000 14.1), and so may be its close. */
 #define QUIC_CLOSE_MAX 1280
 
+/* The largest DATAGRAM frame (RFC 9221) that is taken, and sent: type and length, see mtu.c. */
+#define QUIC_MARK_LEN 2
+
 /* ngtcp2 has at most 8 at a time; one more is made up by the dialer, for the listener. */
 #define CIDS_MAX 16
 
@@ -51,25 +54,22 @@ struct quic_share {
 /* How large packets may be, and whether large ones arrive: see mtu.c. */
 struct quic_mtu {
     size_t cap; /* no packet but a trial is larger; 0: as ngtcp2 says */
+    bool able;  /* the peer takes marks; without them only the socket's errors make packets smaller
+                 */
 
     /* proofs that packets of more than 1200 bytes arrive */
     unsigned rounds;       /* probe timeouts since the last proof in which such were sent */
     rusm_time round_until; /* end of the latest of them */
-    bool acked;            /* stream bytes were acknowledged since the first, or since the fall */
-    int64_t surplus;       /* stream bytes acknowledged, less the bytes of small packets */
-    int64_t surplus_max;   /* the most since the last proof: more proves that a large one arrived */
-    struct {
-        int64_t stream_id; /* that a large packet has new bytes of; -1: none is watched */
-        uint64_t end;      /* of these bytes in the stream */
-        uint64_t losses;   /* of the stream, before */
-        rusm_time until;   /* it proves something until then */
-        size_t size;
-    } watch;
-    int64_t packed_stream; /* the last new bytes in the packet being made; -1: none so far */
-    uint64_t packed_end;
+    bool acked;            /* anything was acknowledged since the latest began, or the fall */
+    bool lost;             /* a marked packet was, since the last proof */
+
+    /* the mark under way */
+    uint64_t mark;     /* its number: the last one given */
+    bool marked;       /* it is in the packet being made */
+    size_t mark_size;  /* of the large packet that it is in; 0: none is under way */
+    rusm_time mark_at; /* none before that: the last packet did not become a large one */
 
     /* the search, while there is a cap */
-    bool trial;      /* the watched packet is one */
     unsigned trials; /* of the next size, that failed */
     rusm_time trial_at;
     bool settled; /* a size was found too large since the fall */
@@ -170,18 +170,21 @@ bool rusmi_quic_has_data(const struct rusmi_quic_conn *conn);
 void rusmi_quic_line_remove(struct rusmi_quic_conn *conn, struct rusmi_out *out);
 
 /* mtu.c */
-void rusmi_quic_mtu_init(struct quic_mtu *mtu);
+/* The connection is up; what the peer says of itself. */
+void rusmi_quic_mtu_begin(struct quic_mtu *mtu, const ngtcp2_transport_params *peer);
 /* The largest datagram that the path is taken to carry now. */
 size_t rusmi_quic_mtu_now(const struct rusmi_quic_conn *conn);
-/* A packet is begun: how large it may be. */
-size_t rusmi_quic_mtu_room(struct rusmi_quic_conn *conn, rusm_time now);
-/* New bytes of a stream went into it, up to that offset. */
-void rusmi_quic_mtu_packed(struct rusmi_quic_conn *conn, int64_t stream_id, uint64_t end);
-/* It is complete. */
+/* How large the next packet may be, for which there are so many new bytes; out_mark: it is to begin
+ * with a mark. */
+size_t rusmi_quic_mtu_room(struct rusmi_quic_conn *conn, size_t fresh, rusm_time now,
+                           bool *out_mark);
+/* Begin a packet with a mark; result as ngtcp2_conn_writev_datagram. */
+ngtcp2_ssize rusmi_quic_mtu_put_mark(struct rusmi_quic_conn *conn, uint8_t *buf, size_t room,
+                                     rusm_time now);
+/* A packet is complete. */
 void rusmi_quic_mtu_sent(struct rusmi_quic_conn *conn, size_t len, rusm_time now);
-/* len bytes of a stream were acknowledged, which now has all from its beginning to their end. */
-void rusmi_quic_mtu_acked(struct rusmi_quic_conn *conn, int64_t stream_id, uint64_t offset,
-                          uint64_t len);
+void rusmi_quic_mtu_mark_acked(struct rusmi_quic_conn *conn, uint64_t mark);
+void rusmi_quic_mtu_mark_lost(struct rusmi_quic_conn *conn, uint64_t mark);
 
 /* Time as ngtcp2 may see it: it aborts if time goes back. */
 static inline rusm_time rusmi_quic_clamp(struct rusmi_quic_conn *conn, rusm_time now)

@@ -3,7 +3,7 @@
  * A path whose MTU shrinks under a live connection (RFC 8899 4.3, "black hole detection"): packets
  * of the old size vanish, small ones pass, so nothing looks dead and large messages do not arrive.
  * ngtcp2 only looks for larger sizes, once; this file looks whether what it found still passes,
- * and answers each time a packet is begun how large it may be.
+ * and says each time a packet is begun how large it may be.
  *
  *     OPEN --- large packets go, nothing proves that any arrives ---> FALLEN (cap = 1200)
  *       ^                                                               |
@@ -11,15 +11,14 @@
  *                                                                          size lost: stay there
  *                                                                          for RAISE_NS
  *
- * ngtcp2 does not tell which packets were acknowledged, so what proves that a large one arrived is:
- *   - the watched packet: stream bytes that it carried are acknowledged within a probe timeout, and
- *     no packet of that stream was lost meanwhile. Nothing can have repeated them in that time.
- *   - more stream bytes are acknowledged than small packets had room for since the last proof.
- * The second is the one that works when much is lost by chance, the first when little is sent.
+ * ngtcp2 does not tell which packets were acknowledged, but it tells of DATAGRAM frames (RFC 9221),
+ * which it never repeats. So now and then a packet that will be large begins with an empty one, the
+ * mark: what becomes of the mark became of the packet. One is under way at a time, and one that
+ * arrived is enough for a probe timeout.
  *
  * To fall for nothing costs little: trials follow as soon as anything is acknowledged. So a cut,
  * which looks the same from here while it lasts, is treated the same. A trial is an ordinary packet
- * with new data in it; a connection without the data to fill one has no use for a larger size.
+ * of new bytes; a connection without the bytes to fill one has no use for a larger size.
  *
  * Threading: as the connection.
  */
@@ -27,6 +26,10 @@
 
 /* The size that every path of QUIC takes (RFC 9000 14). */
 #define BASE ((size_t)NGTCP2_MAX_UDP_PAYLOAD_SIZE)
+
+/* With so many new bytes a packet is taken to become a large one. If it does not, that mark was in
+ * vain. */
+#define WORTH_A_MARK (BASE * 3 / 4)
 
 /* Probe timeouts with large packets and no proof until the path is taken to have shrunk; and the
  * same if not even a small one was acknowledged, where each is twice as long as the one before. */
@@ -36,12 +39,6 @@
 /* MAX_PROBES and PMTU_RAISE_TIMER of RFC 8899 5.1. */
 #define TRIALS   3
 #define RAISE_NS ((rusm_time)600 * 1000 * 1000 * 1000)
-
-void rusmi_quic_mtu_init(struct quic_mtu *mtu)
-{
-    mtu->watch.stream_id = -1;
-    mtu->packed_stream = -1;
-}
 
 /* What ngtcp2 takes the path to carry. */
 static size_t path_max(const struct rusmi_quic_conn *conn)
@@ -56,11 +53,15 @@ size_t rusmi_quic_mtu_now(const struct rusmi_quic_conn *conn)
     return conn->mtu.cap != 0 && conn->mtu.cap < max ? conn->mtu.cap : max;
 }
 
-/* A large packet arrived, or there is nothing left that has to be proven. */
+void rusmi_quic_mtu_begin(struct quic_mtu *mtu, const ngtcp2_transport_params *peer)
+{
+    mtu->able = peer->max_datagram_frame_size >= QUIC_MARK_LEN;
+}
+
 static void proven(struct quic_mtu *mtu)
 {
     mtu->rounds = 0;
-    mtu->surplus_max = mtu->surplus;
+    mtu->lost = false;
 }
 
 static void fall(struct rusmi_quic_conn *conn, rusm_time now)
@@ -68,8 +69,7 @@ static void fall(struct rusmi_quic_conn *conn, rusm_time now)
     struct quic_mtu *mtu = &conn->mtu;
 
     mtu->cap = BASE;
-    mtu->watch.stream_id = -1;
-    mtu->trial = false;
+    mtu->mark_size = 0;
     mtu->trials = 0;
     mtu->settled = false;
     mtu->acked = false;
@@ -97,134 +97,138 @@ static void trial_passed(struct rusmi_quic_conn *conn, size_t size)
 {
     struct quic_mtu *mtu = &conn->mtu;
 
-    mtu->trial = false;
     mtu->trials = 0;
     mtu->cap = size < path_max(conn) ? size : 0;
     mtu->trial_at = conn->now;
 }
 
-/* How many trials it counts as: 0 if it told nothing. */
-static void trial_failed(struct rusmi_quic_conn *conn, unsigned trials, rusm_time now)
+static void trial_failed(struct rusmi_quic_conn *conn)
 {
     struct quic_mtu *mtu = &conn->mtu;
 
-    mtu->trial = false;
-    mtu->watch.stream_id = -1;
-    mtu->trials += trials;
-    mtu->trial_at = now + ngtcp2_conn_get_pto(conn->ng);
-    if (mtu->trials >= TRIALS) {
+    mtu->trial_at = conn->now + ngtcp2_conn_get_pto(conn->ng);
+    if (++mtu->trials >= TRIALS) {
         mtu->trials = 0;
-        mtu->trial_at = now + RAISE_NS;
+        mtu->trial_at = conn->now + RAISE_NS;
         conn->stats.payload_shrunk += !mtu->settled;
         mtu->settled = true;
     }
 }
 
-/* ---- packets ---- */
+/* ---- marks ---- */
 
-/* Whether the packet to be begun would be one too many without a proof. */
-static bool is_hole(const struct quic_mtu *mtu, rusm_time now)
-{
-    return mtu->rounds >= (mtu->acked ? ROUNDS : ROUNDS_STALLED) && now >= mtu->round_until;
-}
-
-size_t rusmi_quic_mtu_room(struct rusmi_quic_conn *conn, rusm_time now)
+void rusmi_quic_mtu_mark_acked(struct rusmi_quic_conn *conn, uint64_t mark)
 {
     struct quic_mtu *mtu = &conn->mtu;
-    size_t size;
+    size_t size = mtu->mark_size;
 
-    mtu->packed_stream = -1;
+    mtu->acked = true;
+    if (size == 0 || mark != mtu->mark) {
+        return; /* of a small packet, or of before the fall */
+    }
+    mtu->mark_size = 0;
+    proven(mtu);
+    if (mtu->cap != 0 && size > mtu->cap) {
+        trial_passed(conn, size);
+    }
+}
+
+void rusmi_quic_mtu_mark_lost(struct rusmi_quic_conn *conn, uint64_t mark)
+{
+    struct quic_mtu *mtu = &conn->mtu;
+    size_t size = mtu->mark_size;
+
+    if (size == 0 || mark != mtu->mark) {
+        return;
+    }
+    mtu->mark_size = 0;
+    mtu->lost = true;
+    if (mtu->cap != 0 && size > mtu->cap) {
+        trial_failed(conn);
+    }
+}
+
+/* ---- packets ---- */
+
+/*
+ * Whether large packets have gone for too long without a proof. A mark that is neither acknowledged
+ * nor lost may be late; but packets that only repeat have no room for one.
+ */
+static bool is_hole(const struct quic_mtu *mtu, rusm_time now)
+{
+    if (now < mtu->round_until) {
+        return false;
+    }
+    return mtu->acked ? mtu->rounds >= ROUNDS && (mtu->lost || mtu->mark_size == 0)
+                      : mtu->rounds >= ROUNDS_STALLED;
+}
+
+size_t rusmi_quic_mtu_room(struct rusmi_quic_conn *conn, size_t fresh, rusm_time now,
+                           bool *out_mark)
+{
+    struct quic_mtu *mtu = &conn->mtu;
+    bool may_mark =
+        mtu->able && mtu->mark_size == 0 && fresh >= WORTH_A_MARK && now >= mtu->mark_at;
+
     if (is_hole(mtu, now)) {
         fall(conn, now);
     }
-    if (mtu->cap == 0) {
+    if (mtu->cap == 0 || next_size(conn) <= mtu->cap) {
+        mtu->cap = 0; /* the second: another path, for which ngtcp2 knows no larger size */
+        *out_mark =
+            may_mark && path_max(conn) > BASE && (mtu->rounds > 0 || now >= mtu->round_until);
         return conn->cfg.udp_payload_max;
     }
-    if (mtu->trial && now > mtu->watch.until) {
-        trial_failed(conn, 1, now);
+    *out_mark = may_mark && mtu->acked && now >= mtu->trial_at;
+    if (*out_mark) {
+        return next_size(conn);
     }
-    if (mtu->trial || !mtu->acked || now < mtu->trial_at) {
-        return mtu->cap;
-    }
-    size = next_size(conn);
-    if (size <= mtu->cap) {
-        mtu->cap = 0; /* another path, and ngtcp2 takes it for no larger */
-    }
-    return size;
+    *out_mark = may_mark && mtu->cap > BASE && (mtu->rounds > 0 || now >= mtu->round_until);
+    return mtu->cap;
 }
 
-void rusmi_quic_mtu_packed(struct rusmi_quic_conn *conn, int64_t stream_id, uint64_t end)
+ngtcp2_ssize rusmi_quic_mtu_put_mark(struct rusmi_quic_conn *conn, uint8_t *buf, size_t room,
+                                     rusm_time now)
 {
-    conn->mtu.packed_stream = stream_id;
-    conn->mtu.packed_end = end;
-}
+    int accepted = 0;
+    ngtcp2_ssize written = ngtcp2_conn_writev_datagram(
+        conn->ng, &conn->sent_path.path, NULL, buf, room, &accepted,
+        NGTCP2_WRITE_DATAGRAM_FLAG_MORE, conn->mtu.mark + 1, NULL, 0, now);
 
-static void watch(struct rusmi_quic_conn *conn, size_t len, rusm_time now)
-{
-    struct quic_mtu *mtu = &conn->mtu;
-
-    mtu->watch.stream_id = mtu->packed_stream;
-    mtu->watch.end = mtu->packed_end;
-    mtu->watch.losses = ngtcp2_conn_get_stream_loss_count(conn->ng, mtu->packed_stream);
-    mtu->watch.until = now + ngtcp2_conn_get_pto(conn->ng);
-    mtu->watch.size = len;
+    if (accepted) {
+        conn->mtu.mark++;
+        conn->mtu.marked = true;
+    }
+    return written;
 }
 
 void rusmi_quic_mtu_sent(struct rusmi_quic_conn *conn, size_t len, rusm_time now)
 {
     struct quic_mtu *mtu = &conn->mtu;
+    bool marked = mtu->marked;
 
+    mtu->marked = false;
     if (len <= BASE) {
-        mtu->surplus -= (int64_t)len;
-        return;
-    }
-    if (mtu->cap != 0 && len > mtu->cap) {
-        if (mtu->packed_stream >= 0) {
-            mtu->trial = true;
-            watch(conn, len, now);
-        } else {
-            trial_failed(conn, 0, now); /* it only repeats: nothing will tell that it arrived */
+        if (marked) {
+            mtu->mark_at = now + ngtcp2_conn_get_pto(conn->ng);
         }
         return;
     }
-    if (len > path_max(conn)) {
-        return; /* ngtcp2's own search */
+    if (marked) {
+        mtu->mark_size = len;
     }
-    if (mtu->rounds == 0 || now >= mtu->round_until) {
-        mtu->acked = mtu->rounds > 0 && mtu->acked;
-        mtu->rounds++;
-        mtu->round_until = now + ngtcp2_conn_get_pto(conn->ng);
+    if (!mtu->able || len > path_max(conn)) {
+        return; /* the second: ngtcp2's own search */
     }
-    if (mtu->packed_stream >= 0 && !mtu->trial &&
-        (mtu->watch.stream_id < 0 || now > mtu->watch.until)) {
-        watch(conn, len, now);
-    }
-}
-
-void rusmi_quic_mtu_acked(struct rusmi_quic_conn *conn, int64_t stream_id, uint64_t offset,
-                          uint64_t len)
-{
-    struct quic_mtu *mtu = &conn->mtu;
-    bool arrived;
-
-    mtu->acked = mtu->acked || len > 0;
-    mtu->surplus += (int64_t)len;
-    if (mtu->surplus > mtu->surplus_max) {
-        proven(mtu);
-    }
-    if (stream_id != mtu->watch.stream_id || offset + len < mtu->watch.end) {
+    if (mtu->cap != 0 && len > mtu->cap) {
+        /* A trial. One without a mark only repeats what was lost, and tells nothing. */
+        mtu->trial_at = marked ? mtu->trial_at : now + ngtcp2_conn_get_pto(conn->ng);
         return;
     }
-    arrived = conn->now <= mtu->watch.until &&
-              ngtcp2_conn_get_stream_loss_count(conn->ng, stream_id) == mtu->watch.losses;
-    mtu->watch.stream_id = -1;
-    if (arrived) {
-        proven(mtu);
-    }
-    if (mtu->trial && arrived) {
-        trial_passed(conn, mtu->watch.size);
-    } else if (mtu->trial) {
-        trial_failed(conn, 1, conn->now);
+    if (now >= mtu->round_until) {
+        mtu->acked = false;
+        mtu->rounds++;
+        mtu->round_until = now + ngtcp2_conn_get_pto(conn->ng);
     }
 }
 
@@ -236,9 +240,10 @@ void rusmi_quic_conn_too_large(struct rusmi_quic_conn *conn, size_t size, rusm_t
     if (conn->state != RUSMI_QUIC_UP || size <= BASE || size > path_max(conn)) {
         return; /* no size would do; or ngtcp2's own search, which notices */
     }
-    if (mtu->cap != 0 && size > mtu->cap) {
-        trial_failed(conn, 1, now); /* or an ICMP message about an earlier one says so: once more */
-    } else {
+    if (mtu->cap == 0 || size <= mtu->cap) {
         fall(conn, now);
+    } else if (size == mtu->mark_size) {
+        /* It may be an ICMP message about what was sent before: one trial of three. */
+        rusmi_quic_mtu_mark_lost(conn, mtu->mark);
     }
 }

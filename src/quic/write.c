@@ -302,12 +302,10 @@ static void account(struct rusmi_quic_conn *conn, const struct source *from, siz
 
     if (out == NULL) {
         rusmi_quic_control_sent(&conn->control, len);
-        rusmi_quic_mtu_packed(conn, from->stream_id, conn->control.sent);
         conn->control_greet = false;
         return;
     }
     rusmi_outbox_sent(conn->events.outbox, out, len);
-    rusmi_quic_mtu_packed(conn, from->stream_id, out->sent);
     if (!out->big) {
         conn->small_bytes -= len;
     }
@@ -337,17 +335,51 @@ static bool put_aside(struct rusmi_quic_conn *conn, const struct source *from, i
 }
 
 /*
+ * How large the packet may be, and the mark that tells whether such arrive. 0: go on with it; else
+ * as write_packet, for what ngtcp2 had to say fills it, or it has ended.
+ */
+static ngtcp2_ssize begin_packet(struct rusmi_quic_conn *conn, uint8_t *buf, size_t *out_room,
+                                 rusm_time now)
+{
+    size_t fresh = conn->small_bytes + (control_can_send(conn) ? conn->control.unsent : 0);
+    ngtcp2_ssize written;
+    bool mark;
+
+    if (big_may_send(conn)) {
+        fresh += rusmi_out_len(conn->big.first) - conn->big.first->sent;
+    }
+    *out_room = rusmi_quic_mtu_room(conn, fresh, now, &mark);
+    if (!mark) {
+        return 0;
+    }
+    written = rusmi_quic_mtu_put_mark(conn, buf, *out_room, now);
+    if (written > 0) {
+        rusmi_quic_mtu_sent(conn, (size_t)written, now);
+    } else if (written < 0 && written != NGTCP2_ERR_WRITE_MORE) {
+        rusmi_quic_ngtcp2_failed(conn, (int)written);
+        written = -1;
+    }
+    return written == NGTCP2_ERR_WRITE_MORE ? 0 : written;
+}
+
+/*
  * Write one packet. Returns its length; 0: there is nothing to send, or it may not be sent now;
  * negative: the connection has ended.
  */
 static ngtcp2_ssize write_packet(struct rusmi_quic_conn *conn, uint8_t *buf, rusm_time now)
 {
-    size_t room = rusmi_quic_mtu_room(conn, now);
+    size_t room = conn->cfg.udp_payload_max;
     bool big_first = false;
 
     if (conn->state == RUSMI_QUIC_UP) {
+        ngtcp2_ssize begun;
+
         if (open_streams(conn) != RUSM_OK) {
             return -1;
+        }
+        begun = begin_packet(conn, buf, &room, now);
+        if (begun != 0) {
+            return begun;
         }
         big_first = (conn->packets_packed++ & (BIG_TURN - 1)) == BIG_TURN - 1;
     }
