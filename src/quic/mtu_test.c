@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "quic/core.h"
 #include "support/certs.h"
 
 #define SECOND ((rusm_time)1000 * SUPPORT_MS)
@@ -33,6 +34,20 @@ static int teardown(void **state)
     rusm_identity_del(tokyo);
     rusm_ca_del(ca);
     return 0;
+}
+
+/* An implementation that takes no marks: it says so in its transport parameters. */
+static bool takes_no_marks;
+
+void __real_rusmi_quic_mtu_begin(struct quic_mtu *mtu, const ngtcp2_transport_params *peer);
+void __wrap_rusmi_quic_mtu_begin(struct quic_mtu *mtu, const ngtcp2_transport_params *peer);
+
+void __wrap_rusmi_quic_mtu_begin(struct quic_mtu *mtu, const ngtcp2_transport_params *peer)
+{
+    if (takes_no_marks) {
+        ((ngtcp2_transport_params *)(uintptr_t)peer)->max_datagram_frame_size = 0;
+    }
+    __real_rusmi_quic_mtu_begin(mtu, peer);
 }
 
 static struct rusmi_quic_stats stats_of(struct support_pair *pair, int which)
@@ -325,6 +340,25 @@ static void test_a_size_that_the_socket_refuses_is_given_up_at_once(void **state
     support_pair_fini(&pair);
 }
 
+static void test_a_peer_without_marks_is_sent_none(void **state)
+{
+    struct support_pair pair;
+
+    (void)state;
+    takes_no_marks = true;
+    open_pair(&pair, 1);
+    takes_no_marks = false;
+    for (unsigned i = 0; i < 2; i++) {
+        pair.ends[1].bulk = 0;
+        support_pair_send(&pair.ends[0], 2, 2, 1, 1000000);
+        assert_true(support_pair_run(&pair, bulk_arrived, 2 * SECOND));
+        assert_int_equal(stats_of(&pair, 0).payload_max, i == 0 ? 1452 : 1200);
+        rusmi_quic_conn_too_large(pair.ends[0].conn, 1452, pair.now);
+    }
+    assert_int_equal(rusmi_quic_conn_state(pair.ends[0].conn), RUSMI_QUIC_UP);
+    support_pair_fini(&pair);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +373,7 @@ int main(void)
         cmocka_unit_test(test_losses_by_chance_do_not_shrink_packets),
         cmocka_unit_test(test_a_cut_is_no_smaller_path),
         cmocka_unit_test(test_a_size_that_the_socket_refuses_is_given_up_at_once),
+        cmocka_unit_test(test_a_peer_without_marks_is_sent_none),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
