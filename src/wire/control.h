@@ -104,6 +104,7 @@ enum rusmi_frame_type {
     RUSMI_FRAME_NAMES_AGREE = 16, /* the answer */
     RUSMI_FRAME_NAMES_MORE = 17,  /* "list your names anew: there is room for more" */
     RUSMI_FRAME_CERTIFICATE = 18, /* "this is my certificate from now on" */
+    RUSMI_FRAME_GROUPS_MORE = 19, /* as NAMES_MORE, for memberships */
 };
 
 /* The values of rusm_role, which this folder must not include. */

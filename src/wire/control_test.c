@@ -438,6 +438,9 @@ static void test_names_asked_for(void **state)
     frame = (struct rusmi_frame){.type = RUSMI_FRAME_NAMES_MORE};
     back = there_and_back(&buf, &frame);
     done(&buf, &back);
+    frame = (struct rusmi_frame){.type = RUSMI_FRAME_GROUPS_MORE};
+    back = there_and_back(&buf, &frame);
+    done(&buf, &back);
 }
 
 /* What can not be printed in a label or a detail is replaced, and a cut never splits a character.
