@@ -68,7 +68,7 @@
     X(RUSMI_CLOSE_SELF, 12, RUSM_EINVAL, "a node does not link with itself")                       \
     X(RUSMI_CLOSE_FULL, 13, RUSM_EREFUSED, "the node has as many links as it may")                 \
     X(RUSMI_CLOSE_ABANDONED, 14, RUSM_ENOLINK, "the dialer gave up")                               \
-    X(RUSMI_CLOSE_SILENT, 15, RUSM_ETIMEOUT, "the peer was silent for too long")                   \
+    X(RUSMI_CLOSE_SILENT, 15, RUSM_ETIMEOUT, "time-out")                                           \
     X(RUSMI_CLOSE_REVOKED, 16, RUSM_EAUTH, "the certificate is no longer trusted")                 \
     X(RUSMI_CLOSE_INCARNATION, 17, RUSM_EREFUSED, "the incarnation is in use by another node")     \
     X(RUSMI_CLOSE_LEFT, 18, RUSM_EREFUSED, "the node has left the cluster")
