@@ -42,8 +42,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_stream_new(size_t capacity, rusm_stream *
  * out_written (may be NULL) says how many went in, also on an error.
  *
  * Threads: the process that owns the writing end.
- * Errors:  RUSM_ECLOSED   the reading end was closed, or its owner ended, or the link to its node was
- *                         lost
+ * Errors:  RUSM_ECLOSED   the reading end was closed, or its owner ended, or the link to its node
+ *                         was lost
  *          RUSM_ETIMEOUT
  *          RUSM_EINVAL    it is not a writing end of the caller
  *          RUSM_ENOMEM    to another node
