@@ -381,7 +381,7 @@ static uint64_t pick_type(struct world *world)
     case 253:
         return RUSMI_FRAME_EXTENSION + take(world);
     case 254:
-        return RUSMI_FRAME_CERTIFICATE + 1;
+        return RUSMI_FRAME_GROUPS_MORE;
     default:
         return type % RUSMI_FRAME_CERTIFICATE;
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Headers of messages: what decodes can be sent, encodes to no more bytes than it came from, and
- * decodes to the same again; any part of it asks for more.
+ * decodes to the same again; any part of it asks for more. The same of what a stream is offered
+ * with, at the front of a body.
  */
 #include <stdint.h>
 #include <string.h>
@@ -16,6 +17,31 @@ static void check_same(const struct rusmi_message_head *a, const struct rusmi_me
     rusmi_assert(a->prev == b->prev && a->sender == b->sender && a->serial == b->serial);
     rusmi_assert(a->kind == b->kind && a->name_len == b->name_len && a->body_len == b->body_len);
     rusmi_assert(a->name_len == 0 || memcmp(a->name, b->name, a->name_len) == 0);
+}
+
+static void check_offer(const uint8_t *body, size_t body_len)
+{
+    uint8_t bytes[RUSMI_STREAM_OFFER_MAX + RUSMI_MESSAGE_HEAD_MAX];
+    struct rusmi_stream_offer offer, again;
+    const char *why = NULL;
+    ptrdiff_t len = rusmi_stream_offer_decode(body, body_len, &offer, &why);
+    size_t encoded, used;
+
+    if (len < 0) {
+        rusmi_assert(len == RUSM_EPROTO && why != NULL);
+        return;
+    }
+    used = offer.writing ? 0 : (size_t)offer.used;
+    rusmi_assert((size_t)len <= body_len && used <= body_len - (size_t)len);
+    rusmi_assert(offer.capacity != 0 && offer.used <= offer.capacity);
+    encoded = rusmi_stream_offer_encode(bytes, &offer);
+    rusmi_assert(encoded <= (size_t)len);
+    if (used <= RUSMI_MESSAGE_HEAD_MAX) {
+        rusmi_assert(rusmi_stream_offer_decode(bytes, encoded + used, &again, &why) ==
+                     (ptrdiff_t)encoded);
+        rusmi_assert(again.writing == offer.writing && again.capacity == offer.capacity &&
+                     again.used == offer.used);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -47,5 +73,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     rusmi_assert(rusmi_message_head_decode(tail - prev_len, prev_len + tail_len, &again, &why) ==
                  (ptrdiff_t)(prev_len + tail_len));
     check_same(&head, &again);
+    if (head.kind == RUSMI_MESSAGE_STREAM_OFFER) {
+        check_offer(data + len, size - (size_t)len);
+    }
     return 0;
 }

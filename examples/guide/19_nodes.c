@@ -71,6 +71,58 @@ static void use_a_doubler(void)
 }
 /* guide end */
 
+/* guide: stream */
+/* On london: counts what comes out of a stream. */
+static void count_bytes(void *arg)
+{
+    unsigned char buf[8192];
+    unsigned long sum = 0;
+    rusm_stream *reader;
+    rusm_msg *msg;
+    size_t len;
+
+    (void)arg;
+    must(rusm_receive(&msg, RUSM_INFINITY), "receive");
+    reader = rusm_msg_take_stream(msg);
+    do { /* RUSM_ECLOSED: the writer or its node was lost, and this is not everything */
+        must(rusm_stream_read(reader, buf, sizeof(buf), RUSM_INFINITY, &len), "read");
+        sum += len;
+    } while (len != 0);
+    must(rusm_send(rusm_msg_sender(msg), &sum, sizeof(sum)), "answer");
+    rusm_msg_del(msg);
+}
+
+static rusm_err make_counter(void *arg, const void *args, size_t args_len, rusm_pid *out_pid)
+{
+    (void)arg;
+    (void)args;
+    (void)args_len;
+    return rusm_spawn(NULL, count_bytes, NULL, out_pid);
+}
+
+/* On tokyo: more than a message may hold, through a buffer of 256 KiB. */
+static void pour_into_london(void)
+{
+    static const char block[100000];
+    rusm_stream *writer, *reader;
+    unsigned long sum;
+    rusm_msg *msg;
+    rusm_pid pid;
+
+    must(rusm_spawn_remote(NULL, "london", "counter", NULL, 0, EXAMPLE_WAIT_MS, &pid), "spawn");
+    must(rusm_stream_new(256 * 1024, &writer, &reader), "make a stream");
+    must(rusm_stream_send(pid, reader, NULL, 0), "hand over the reading end");
+    for (int i = 0; i < 200; i++) {
+        must(rusm_stream_write(writer, block, sizeof(block), EXAMPLE_WAIT_MS, NULL), "write");
+    }
+    rusm_stream_close(writer);
+    must(rusm_receive(&msg, EXAMPLE_WAIT_MS), "receive");
+    memcpy(&sum, rusm_msg_data(msg), sizeof(sum));
+    printf("%lu bytes came to london\n", sum);
+    rusm_msg_del(msg);
+}
+/* guide end */
+
 /* guide: lost */
 static void lose_london(void)
 {
@@ -98,10 +150,12 @@ int main(void)
     must(rusm_node_bind(&tokyo, runtimes[1], "tokyo", "127.0.0.1:0", identity), "bind tokyo");
     rusm_identity_del(identity);
     must(rusm_factory_register(london, "doubler", make_doubler, NULL), "register the factory");
+    must(rusm_factory_register(london, "counter", make_counter, NULL), "register another");
 
     must(rusm_thread_enter(runtimes[1], "main"), "enter tokyo");
     must(rusm_node_connect(tokyo, rusm_node_address(london), EXAMPLE_WAIT_MS, NULL), "connect");
     use_a_doubler();
+    pour_into_london();
     lose_london();
     rusm_thread_leave();
 

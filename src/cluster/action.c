@@ -14,7 +14,7 @@ const char *rusmi_down_cause_text(enum rusmi_down_cause cause)
     case RUSMI_DOWN_BY_PEER:
         return "closed by the peer";
     case RUSMI_DOWN_SILENT:
-        return "the peer was silent for too long";
+        return "time-out";
     case RUSMI_DOWN_TLS:
         return "the TLS handshake failed";
     case RUSMI_DOWN_PROTOCOL:

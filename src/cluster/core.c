@@ -243,9 +243,15 @@ static void expire(struct rusmi_core *core, rusm_time now, struct rusmi_actions 
         case DEADLINE_ASK:
             rusmi_ask_expired(core, first, now, out);
             break;
-        case DEADLINE_MORE:
+        case DEADLINE_MORE_NAMES:
             rusmi_deadlines_set(&core->deadlines, first, RUSMI_TIME_NEVER);
-            rusmi_names_more(core, rusmi_container(first, struct conn, more), now, out);
+            rusmi_names_more(core, rusmi_container(first, struct conn, names_lack.deadline), now,
+                             out);
+            break;
+        case DEADLINE_MORE_GROUPS:
+            rusmi_deadlines_set(&core->deadlines, first, RUSMI_TIME_NEVER);
+            rusmi_groups_more(core, rusmi_container(first, struct conn, groups_lack.deadline), now,
+                              out);
             break;
         case DEADLINE_WANTED:
             rusmi_mesh_expired(core, rusmi_container(first, struct wanted, deadline), now, out);

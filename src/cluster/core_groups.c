@@ -4,8 +4,8 @@
  *
  * A node speaks only for its own processes: a groups_add or groups_del changes what the peer whose
  * link it came on holds, and nobody else's. A new peer gets all our memberships, oldest first, in
- * pages, with a ping after every few pages so that a slow peer is not flooded; memberships that
- * begin meanwhile are younger than the last one sent and so come along by themselves. What peers
+ * pages (core_listing.c); memberships that begin meanwhile are younger than the last one sent and
+ * so come along by themselves. What there was no room for is asked for when there is. What peers
  * say, as far as it is news, goes on to the caller in GROUPS actions; when a link is lost all that
  * came on it is gone with PEER_DOWN.
  */
@@ -36,7 +36,7 @@ static void broadcast(struct rusmi_core *core, const struct rusmi_frame *frame, 
 
         next = node->next; /* a failed send closes conn alone */
         /* Who is still being told of all will come to what was added, but not to what is gone. */
-        if (shares_groups(core, conn) && (!add || conn->groups_after == UINT64_MAX)) {
+        if (shares_groups(core, conn) && (!add || conn->groups_list.after == UINT64_MAX)) {
             (void)rusmi_conn_send(core, conn, frame, now, out);
         }
     }
@@ -137,46 +137,27 @@ static struct rusmi_group_entry entry_of(const struct rusmi_membership *membersh
                                       .serial = membership->key.serial};
 }
 
-void rusmi_groups_sync(struct rusmi_core *core, struct conn *conn, rusm_time now,
-                       struct rusmi_actions *out)
+uint64_t rusmi_groups_page(struct rusmi_core *core, struct conn *conn, uint64_t after,
+                           rusm_time now, struct rusmi_actions *out)
 {
+    struct rusmi_group_entry entries[RUSMI_GROUPS_MAX];
+    struct rusmi_frame frame = {.type = RUSMI_FRAME_GROUPS_ADD};
+    size_t place = SIZE_MAX, len = 0;
+    const struct rusmi_membership *membership = NULL;
+
     if (!shares_groups(core, conn)) {
-        conn->groups_after = UINT64_MAX;
+        return UINT64_MAX;
     }
-    for (unsigned frames = 0; conn->state == CONN_UP && conn->groups_after != UINT64_MAX;
-         frames++) {
-        struct rusmi_group_entry entries[RUSMI_GROUPS_MAX];
-        struct rusmi_frame frame = {.type = RUSMI_FRAME_GROUPS_ADD};
-        uint64_t after = conn->groups_after;
-        size_t place = SIZE_MAX, len = 0;
-        const struct rusmi_membership *membership = NULL;
-
-        if (frames == RUSMI_SYNC_FRAMES) {
-            frame.type = RUSMI_FRAME_PING;
-            frame.id = conn->groups_nonce = ++core->nonce_last;
-            (void)rusmi_conn_send(core, conn, &frame, now, out);
-            return;
-        }
-        while (len < RUSMI_GROUPS_MAX &&
-               (membership = rusmi_roster_next(&core->own_members, &after, &place)) != NULL) {
-            entries[len++] = entry_of(membership);
-        }
-        conn->groups_after = len < RUSMI_GROUPS_MAX ? UINT64_MAX : after;
-        if (len != 0) {
-            frame.u.groups.entries = entries;
-            frame.u.groups.len = len;
-            (void)rusmi_conn_send(core, conn, &frame, now, out);
-        }
+    while (len < RUSMI_GROUPS_MAX &&
+           (membership = rusmi_roster_next(&core->own_members, &after, &place)) != NULL) {
+        entries[len++] = entry_of(membership);
     }
-}
-
-void rusmi_groups_pong(struct rusmi_core *core, struct conn *conn, uint64_t nonce, rusm_time now,
-                       struct rusmi_actions *out)
-{
-    if (nonce != 0 && nonce == conn->groups_nonce) {
-        conn->groups_nonce = 0;
-        rusmi_groups_sync(core, conn, now, out);
+    if (len != 0) {
+        frame.u.groups.entries = entries;
+        frame.u.groups.len = len;
+        (void)rusmi_conn_send(core, conn, &frame, now, out);
     }
+    return len < RUSMI_GROUPS_MAX ? UINT64_MAX : after;
 }
 
 /* ---- what peers say -------------------------------------------------------------------------- */
@@ -229,6 +210,15 @@ static rusm_err apply(struct rusmi_core *core, struct conn *conn,
     return RUSM_OK;
 }
 
+void rusmi_groups_more(struct rusmi_core *core, struct conn *conn, rusm_time now,
+                       struct rusmi_actions *out)
+{
+    if (conn->state == CONN_UP && conn->groups_lack.refused &&
+        conn->holder.len < core->cfg.groups_max) {
+        rusmi_lack_ask(core, conn, &conn->groups_lack, now, out);
+    }
+}
+
 void rusmi_groups_frame(struct rusmi_core *core, struct conn *conn, const struct rusmi_frame *frame,
                         rusm_time now, struct rusmi_actions *out)
 {
@@ -241,6 +231,10 @@ void rusmi_groups_frame(struct rusmi_core *core, struct conn *conn, const struct
 
     if (!shares_groups(core, conn)) {
         core->stats.groups_refused += joined ? len : 0;
+        return;
+    }
+    if (frame->type == RUSMI_FRAME_GROUPS_MORE) {
+        rusmi_listing_again(core, conn, &conn->groups_list, now, out);
         return;
     }
     action = news_new(conn, frame);
@@ -256,6 +250,7 @@ void rusmi_groups_frame(struct rusmi_core *core, struct conn *conn, const struct
             news_push(action, changes, &text, &frame->u.groups.entries[i], joined);
         } else if (err == RUSM_EFULL) {
             core->stats.groups_refused++;
+            conn->groups_lack.refused = true;
         }
     }
     if (err == RUSM_ENOMEM) {
@@ -263,10 +258,15 @@ void rusmi_groups_frame(struct rusmi_core *core, struct conn *conn, const struct
         rusmi_action_del(action);
         rusmi_conn_close(core, conn, RUSMI_CLOSE_MEMORY, RUSMI_DOWN_MEMORY, now, out,
                          "no memory for members of groups on \"%s\"", conn->name);
-    } else if (action->len == 0) {
+        return;
+    }
+    if (action->len == 0) {
         rusmi_action_del(action);
     } else {
         rusmi_actions_push(out, action);
+    }
+    if (!joined) {
+        rusmi_groups_more(core, conn, now, out);
     }
 }
 

@@ -292,6 +292,75 @@ static void test_members_over_the_limit_are_refused_and_counted(void **state)
     assert_true(net_link(net, 3, "london") != 0);
 }
 
+/* What was refused comes in when its node makes room, at most once a second, and then leaves as
+ * any other. */
+static void test_refused_members_come_in_when_there_is_room(void **state)
+{
+    struct stage *stage = *state;
+    struct net *net = &stage->net;
+    struct rusmi_core_config cfg = net_config("small", 44, RUSMI_ROLE_MEMBER, "10.0.0.3:1");
+    struct view *view = &stage->views[3];
+    uint64_t bytes;
+
+    cfg.groups_max = 2;
+    start(stage, 3, &cfg);
+    for (uint64_t serial = 1; serial <= 4; serial++) {
+        change(net, 0, "room", serial, true);
+    }
+    net_join(net, 0, 3);
+    assert_true(knows(stage, 3, "room", 0, 1) && knows(stage, 3, "room", 0, 2));
+    change(net, 0, "room", 1, false);
+    net_run(net);
+    assert_true(knows(stage, 3, "room", 0, 3));
+    change(net, 0, "room", 2, false);
+    net_run(net);
+    assert_int_equal(view->len, 1); /* asked for a moment ago */
+    net_pass(net, 1001);
+    assert_true(knows(stage, 3, "room", 0, 4));
+    change(net, 0, "room", 4, false);
+    net_run(net);
+    assert_int_equal(view->joins, 4);
+    assert_int_equal(view->leaves, 3);
+    /* Nothing is lacking now. */
+    bytes = net->nodes[3].wire_bytes;
+    change(net, 0, "room", 3, false);
+    net_pass(net, 2000);
+    assert_int_equal(net->nodes[3].wire_bytes, bytes);
+    assert_int_equal(rusmi_core_deadline(net->nodes[3].core), RUSMI_TIME_NEVER);
+}
+
+/* Room that is taken by others when it is time to ask is none; and a link that is lost while there
+ * is something to ask for leaves nothing behind. */
+static void test_room_that_is_gone_when_it_is_time_asks_for_nothing(void **state)
+{
+    struct stage *stage = *state;
+    struct net *net = &stage->net;
+    struct rusmi_core_config cfg = net_config("small", 44, RUSMI_ROLE_MEMBER, "10.0.0.3:1");
+    uint64_t bytes;
+
+    cfg.groups_max = 1;
+    start(stage, 3, &cfg);
+    change(net, 0, "room", 1, true);
+    change(net, 0, "room", 2, true);
+    change(net, 0, "room", 3, true);
+    net_join(net, 0, 3);
+    change(net, 0, "room", 1, false);
+    net_run(net); /* 2 is in, 3 is refused */
+    change(net, 0, "room", 2, false);
+    change(net, 0, "room", 4, true);
+    net_run(net); /* takes the place before 3 is asked for */
+    bytes = net->nodes[3].wire_bytes;
+    net_pass(net, 2000);
+    assert_int_equal(net->nodes[3].wire_bytes, bytes);
+    assert_true(knows(stage, 3, "room", 0, 4));
+    change(net, 0, "room", 4, false);
+    change(net, 0, "room", 5, true);
+    net_run(net);
+    disconnect(net, 3, "london");
+    net_pass(net, 2000);
+    assert_int_equal(stage->views[3].len, 0);
+}
+
 /* Those who are no members of the cluster neither tell nor are told; nor are those who speak a
  * version without groups. */
 static void test_strangers_hear_nothing(void **state)
@@ -497,6 +566,8 @@ int main(void)
         TEST(test_order_of_changes_of_a_member_is_kept),
         TEST(test_long_sync_with_changes_on_the_way),
         TEST(test_members_over_the_limit_are_refused_and_counted),
+        TEST(test_refused_members_come_in_when_there_is_room),
+        TEST(test_room_that_is_gone_when_it_is_time_asks_for_nothing),
         TEST(test_strangers_hear_nothing),
         TEST(test_without_memory_nothing_is_forgotten),
         TEST(test_churn_converges_by_seed),

@@ -56,6 +56,19 @@ static void conn_move(struct rusmi_core *core, struct conn *conn, enum conn_stat
                         wait_ms == 0 ? RUSMI_TIME_NEVER : now + (rusm_time)wait_ms * NS_PER_MS);
 }
 
+#define CONN_DEADLINES 3u
+
+/* Release the first len of them. */
+static void release_deadlines(struct rusmi_core *core, struct conn *conn, size_t len)
+{
+    struct rusmi_deadline *const deadlines[CONN_DEADLINES] = {
+        &conn->deadline, &conn->names_lack.deadline, &conn->groups_lack.deadline};
+
+    for (size_t i = 0; i < len; i++) {
+        rusmi_deadlines_release(&core->deadlines, deadlines[i]);
+    }
+}
+
 struct conn *rusmi_conn_new(struct rusmi_core *core, uint64_t id)
 {
     struct conn *conn = rusmi_zalloc(sizeof(struct conn));
@@ -63,19 +76,22 @@ struct conn *rusmi_conn_new(struct rusmi_core *core, uint64_t id)
     if (conn == NULL) {
         return NULL;
     }
-    if (!rusmi_deadlines_reserve(&core->deadlines)) {
-        rusmi_free(conn);
-        return NULL;
-    }
-    if (!rusmi_deadlines_reserve(&core->deadlines)) {
-        rusmi_deadlines_release(&core->deadlines, &conn->deadline);
-        rusmi_free(conn);
-        return NULL;
+    for (size_t i = 0; i < CONN_DEADLINES; i++) {
+        if (!rusmi_deadlines_reserve(&core->deadlines)) {
+            release_deadlines(core, conn, i);
+            rusmi_free(conn);
+            return NULL;
+        }
     }
     conn->id = id;
     conn->state = CONN_DIALING;
     conn->deadline.kind = DEADLINE_CONN;
-    conn->more.kind = DEADLINE_MORE;
+    conn->names_lack.deadline.kind = DEADLINE_MORE_NAMES;
+    conn->names_lack.frame = RUSMI_FRAME_NAMES_MORE;
+    conn->names_list.page = rusmi_names_page;
+    conn->groups_lack.deadline.kind = DEADLINE_MORE_GROUPS;
+    conn->groups_lack.frame = RUSMI_FRAME_GROUPS_MORE;
+    conn->groups_list.page = rusmi_groups_page;
     rusmi_splitter_init(&conn->splitter);
     rusmi_list_init(&conn->in_state);
     rusmi_list_init(&conn->dials);
@@ -99,8 +115,7 @@ void rusmi_conn_del(struct rusmi_core *core, struct conn *conn)
 {
     rusmi_assert(rusmi_list_empty(&conn->dials) && rusmi_list_empty(&conn->requests) &&
                  conn->claimant.len == 0 && conn->holder.len == 0);
-    rusmi_deadlines_release(&core->deadlines, &conn->deadline);
-    rusmi_deadlines_release(&core->deadlines, &conn->more);
+    release_deadlines(core, conn, CONN_DEADLINES);
     rusmi_list_remove(&conn->in_state);
     rusmi_splitter_fini(&conn->splitter);
     rusmi_action_del(conn->close_action);
@@ -579,8 +594,8 @@ static void go_up(struct rusmi_core *core, struct conn *conn, rusm_time now,
     if (!conn->hidden) {
         core->settle = true;
         resolve_duplicates(core, conn, now, out);
-        rusmi_names_sync(core, conn, now, out);
-        rusmi_groups_sync(core, conn, now, out);
+        rusmi_listing_go(core, conn, &conn->names_list, now, out);
+        rusmi_listing_go(core, conn, &conn->groups_list, now, out);
         rusmi_mesh_up(core, conn, now, out);
     }
 }
@@ -661,11 +676,8 @@ static void on_pong(struct rusmi_core *core, struct conn *old, uint64_t nonce, r
 {
     struct rusmi_list *node = core->handshakes.next, *next;
 
-    if (nonce != 0 && nonce == old->sync_nonce) {
-        old->sync_nonce = 0;
-        rusmi_names_pong(core, old, now, out);
-    }
-    rusmi_groups_pong(core, old, nonce, now, out);
+    rusmi_listing_pong(core, old, &old->names_list, nonce, now, out);
+    rusmi_listing_pong(core, old, &old->groups_list, nonce, now, out);
     if (old->state != CONN_UP) {
         return;
     }
@@ -810,6 +822,7 @@ static void up_frame(struct rusmi_core *core, struct conn *conn, struct rusmi_fr
         return;
     case RUSMI_FRAME_GROUPS_ADD:
     case RUSMI_FRAME_GROUPS_DEL:
+    case RUSMI_FRAME_GROUPS_MORE:
         rusmi_groups_frame(core, conn, frame, now, out);
         return;
     case RUSMI_FRAME_MEMBERS:

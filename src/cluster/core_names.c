@@ -65,7 +65,7 @@ static void broadcast(struct rusmi_core *core, const struct rusmi_frame *frame, 
 
         next = node->next; /* a failed send closes conn alone */
         if (conn->cert.role == RUSMI_ROLE_MEMBER &&
-            (!only_synced || conn->sync_after == UINT64_MAX)) {
+            (!only_synced || conn->names_list.after == UINT64_MAX)) {
             (void)rusmi_conn_send(core, conn, frame, now, out);
         }
     }
@@ -265,93 +265,36 @@ void rusmi_names_forget_own(struct rusmi_core *core)
 
 /* ---- telling a peer, and hearing from it ----------------------------------------------------- */
 
-static void send_ping(struct rusmi_core *core, struct conn *conn, rusm_time now,
-                      struct rusmi_actions *out)
+uint64_t rusmi_names_page(struct rusmi_core *core, struct conn *conn, uint64_t after, rusm_time now,
+                          struct rusmi_actions *out)
 {
-    struct rusmi_frame ping = {.type = RUSMI_FRAME_PING};
+    struct rusmi_name_entry entries[RUSMI_NAMES_MAX];
+    struct rusmi_frame frame = {.type = RUSMI_FRAME_NAMES_ADD};
+    size_t place = SIZE_MAX, len = 0;
+    const struct rusmi_claim *claim = NULL;
 
-    ping.id = conn->sync_nonce = ++core->nonce_last;
-    (void)rusmi_conn_send(core, conn, &ping, now, out);
-}
-
-void rusmi_names_sync(struct rusmi_core *core, struct conn *conn, rusm_time now,
-                      struct rusmi_actions *out)
-{
     if (core->cfg.role != RUSMI_ROLE_MEMBER || conn->hidden) {
-        conn->sync_after = UINT64_MAX;
+        return UINT64_MAX;
     }
-    for (unsigned frames = 0; conn->state == CONN_UP && conn->sync_after != UINT64_MAX; frames++) {
-        struct rusmi_name_entry entries[RUSMI_NAMES_MAX];
-        struct rusmi_frame frame = {.type = RUSMI_FRAME_NAMES_ADD};
-        uint64_t after = conn->sync_after;
-        size_t place = SIZE_MAX, len = 0;
-        const struct rusmi_claim *claim = NULL;
-
-        if (frames == RUSMI_SYNC_FRAMES) {
-            send_ping(core, conn, now, out);
-            return;
-        }
-        while (len < RUSMI_NAMES_MAX &&
-               (claim = rusmi_roster_next(&core->own_claims, &after, &place)) != NULL) {
-            entries[len++] = entry_of(claim);
-        }
-        conn->sync_after = len < RUSMI_NAMES_MAX ? UINT64_MAX : after;
-        if (len != 0) {
-            frame.u.names.entries = entries;
-            frame.u.names.len = len;
-            (void)rusmi_conn_send(core, conn, &frame, now, out);
-        }
+    while (len < RUSMI_NAMES_MAX &&
+           (claim = rusmi_roster_next(&core->own_claims, &after, &place)) != NULL) {
+        entries[len++] = entry_of(claim);
     }
-    if (conn->relisting) {
-        send_ping(core, conn, now, out); /* the next listing waits until this one was read */
+    if (len != 0) {
+        frame.u.names.entries = entries;
+        frame.u.names.len = len;
+        (void)rusmi_conn_send(core, conn, &frame, now, out);
     }
-}
-
-/* The peer has room for names that it had to refuse: list them all anew. */
-static void relist(struct rusmi_core *core, struct conn *conn, rusm_time now,
-                   struct rusmi_actions *out)
-{
-    if (conn->relisting || conn->sync_after != UINT64_MAX) {
-        conn->relist_again = true;
-        return;
-    }
-    conn->relisting = true;
-    conn->sync_after = 0;
-    rusmi_names_sync(core, conn, now, out);
-}
-
-void rusmi_names_pong(struct rusmi_core *core, struct conn *conn, rusm_time now,
-                      struct rusmi_actions *out)
-{
-    if (conn->sync_after != UINT64_MAX) {
-        rusmi_names_sync(core, conn, now, out);
-    } else {
-        conn->relisting = false;
-    }
-    if (conn->state == CONN_UP && conn->relist_again && !conn->relisting &&
-        conn->sync_after == UINT64_MAX) {
-        conn->relist_again = false;
-        relist(core, conn, now, out);
-    }
+    return len < RUSMI_NAMES_MAX ? UINT64_MAX : after;
 }
 
 void rusmi_names_more(struct rusmi_core *core, struct conn *conn, rusm_time now,
                       struct rusmi_actions *out)
 {
-    struct rusmi_frame frame = {.type = RUSMI_FRAME_NAMES_MORE};
-
-    if (conn->state != CONN_UP || !conn->refused || conn->version < 2 ||
-        conn->claimant.len >= core->cfg.names_max) {
-        return;
+    if (conn->state == CONN_UP && conn->names_lack.refused && conn->version >= 2 &&
+        conn->claimant.len < core->cfg.names_max) {
+        rusmi_lack_ask(core, conn, &conn->names_lack, now, out);
     }
-    if (now < conn->more_at) {
-        rusmi_deadlines_set(&core->deadlines, &conn->more, conn->more_at);
-        return;
-    }
-    rusmi_deadlines_set(&core->deadlines, &conn->more, RUSMI_TIME_NEVER);
-    conn->refused = false;
-    conn->more_at = now + RUSMI_NAMES_MORE_NS;
-    (void)rusmi_conn_send(core, conn, &frame, now, out);
 }
 
 /* Tell the local process that had the name of `own` that the claim `winner` has it now. */
@@ -415,7 +358,7 @@ static void names_add(struct rusmi_core *core, struct conn *conn, const struct r
 
         if (err == RUSM_EFULL) {
             core->stats.names_refused++;
-            conn->refused = true;
+            conn->names_lack.refused = true;
         } else if (err != RUSM_OK) {
             /* A table that lacks a name for ever would be worse than a link that comes again. */
             rusmi_conn_close(core, conn, RUSMI_CLOSE_MEMORY, RUSMI_DOWN_MEMORY, now, out,
@@ -457,6 +400,6 @@ void rusmi_names_frame(struct rusmi_core *core, struct conn *conn, const struct 
     } else if (frame->type == RUSMI_FRAME_NAMES_DEL) {
         names_del(core, conn, frame, now, out);
     } else {
-        relist(core, conn, now, out);
+        rusmi_listing_again(core, conn, &conn->names_list, now, out);
     }
 }

@@ -44,10 +44,10 @@
 #define RUSMI_APART_MAX 256u
 /* A link that was up for less does not count as success: its loss goes on with the back-off. */
 #define RUSMI_PROVEN_MS 1000u
-/* Frames of names sent to a new peer before it must have answered a ping. */
+/* Frames of a listing sent before the peer must have answered a ping. */
 #define RUSMI_SYNC_FRAMES 8u
-/* A peer that had names refused is asked for them again at most so often. */
-#define RUSMI_NAMES_MORE_NS ((rusm_time)1000000000u)
+/* A peer that had names or memberships refused is asked for them again at most so often. */
+#define RUSMI_MORE_NS ((rusm_time)1000000000u)
 
 enum conn_state {
     CONN_DIALING,
@@ -66,9 +66,32 @@ enum deadline_kind {
     DEADLINE_DIAL,
     DEADLINE_REQUEST,
     DEADLINE_ASK,
-    DEADLINE_MORE,
+    DEADLINE_MORE_NAMES,
+    DEADLINE_MORE_GROUPS,
     DEADLINE_WANTED,
     DEADLINE_GOSSIP,
+};
+
+struct conn;
+
+/* Telling a peer all that is ours of one kind: core_listing.c. */
+struct listing {
+    /* Send the next page of what is younger than the id `after`; returns the last id sent,
+     * UINT64_MAX for all. */
+    uint64_t (*page)(struct rusmi_core *core, struct conn *conn, uint64_t after, rusm_time now,
+                     struct rusmi_actions *out);
+    uint64_t after; /* what was sent; UINT64_MAX: all */
+    uint64_t nonce; /* it goes on when this pong comes */
+    bool again;     /* all is being sent anew, and was not yet read */
+    bool once_more; /* it was asked for meanwhile */
+};
+
+/* What we do not know of a peer because we had no room. */
+struct lack {
+    enum rusmi_frame_type frame; /* that asks for it */
+    bool refused;                /* something was, and was not asked for again since */
+    rusm_time at;                /* when it may be */
+    struct rusmi_deadline deadline;
 };
 
 struct conn {
@@ -99,16 +122,9 @@ struct conn {
     uint64_t peer_id;                               /* in core->peers */
     rusm_time up_since;
     struct rusmi_claimant claimant;
-    uint64_t sync_after;        /* our names up to this id were sent; UINT64_MAX: all */
-    uint64_t sync_nonce;        /* the sync goes on when this pong comes */
-    struct rusmi_holder holder; /* its processes that are in groups */
-    uint64_t groups_after;      /* as sync_after and sync_nonce, for our memberships */
-    uint64_t groups_nonce;
-    bool relisting;    /* all our names are being sent anew, and were not yet read */
-    bool relist_again; /* it was asked for meanwhile */
-    bool refused;      /* names of it were, and it was not asked for them again since */
-    rusm_time more_at; /* when it may be asked for them */
-    struct rusmi_deadline more;
+    struct rusmi_holder holder;             /* its processes that are in groups */
+    struct listing names_list, groups_list; /* of ours, to it */
+    struct lack names_lack, groups_lack;    /* of its */
 
     uint64_t members_after; /* it was told of the peers up to this peer_id */
     size_t heard_len;       /* entries of core->mesh that only this peer told of */
@@ -317,15 +333,25 @@ void rusmi_mesh_listen_text(const char *says, const char *seen, char *buf, size_
 void rusmi_mesh_check(const struct rusmi_core *core);
 #endif
 
+/* core_listing.c */
+void rusmi_listing_go(struct rusmi_core *core, struct conn *conn, struct listing *listing,
+                      rusm_time now, struct rusmi_actions *out);
+/* The peer has room for what it had to refuse: tell it all anew. */
+void rusmi_listing_again(struct rusmi_core *core, struct conn *conn, struct listing *listing,
+                         rusm_time now, struct rusmi_actions *out);
+/* A pong has come, perhaps the one that the listing waits for. */
+void rusmi_listing_pong(struct rusmi_core *core, struct conn *conn, struct listing *listing,
+                        uint64_t nonce, rusm_time now, struct rusmi_actions *out);
+/* Something was refused and there is room now: ask for it, at once or when it is time. */
+void rusmi_lack_ask(struct rusmi_core *core, struct conn *conn, struct lack *lack, rusm_time now,
+                    struct rusmi_actions *out);
+
 /* core_names.c */
 void rusmi_names_frame(struct rusmi_core *core, struct conn *conn, const struct rusmi_frame *frame,
                        rusm_time now, struct rusmi_actions *out);
-/* Send a new peer more of our names. */
-void rusmi_names_sync(struct rusmi_core *core, struct conn *conn, rusm_time now,
-                      struct rusmi_actions *out);
-/* The pong to conn->sync_nonce has come. */
-void rusmi_names_pong(struct rusmi_core *core, struct conn *conn, rusm_time now,
-                      struct rusmi_actions *out);
+/* A page of conn->names_list. */
+uint64_t rusmi_names_page(struct rusmi_core *core, struct conn *conn, uint64_t after, rusm_time now,
+                          struct rusmi_actions *out);
 /* If there is room for names that were refused, ask conn for them, now or when it is time. */
 void rusmi_names_more(struct rusmi_core *core, struct conn *conn, rusm_time now,
                       struct rusmi_actions *out);
@@ -365,10 +391,11 @@ void rusmi_ask_ownerless(struct rusmi_core *core, const struct rusmi_claim *clai
 /* core_groups.c */
 void rusmi_groups_frame(struct rusmi_core *core, struct conn *conn, const struct rusmi_frame *frame,
                         rusm_time now, struct rusmi_actions *out);
-/* Send a new peer more of our memberships; and again when it has read what it got. */
-void rusmi_groups_sync(struct rusmi_core *core, struct conn *conn, rusm_time now,
-                       struct rusmi_actions *out);
-void rusmi_groups_pong(struct rusmi_core *core, struct conn *conn, uint64_t nonce, rusm_time now,
+/* A page of conn->groups_list. */
+uint64_t rusmi_groups_page(struct rusmi_core *core, struct conn *conn, uint64_t after,
+                           rusm_time now, struct rusmi_actions *out);
+/* If there is room for memberships that were refused, ask conn for them, now or when it is time. */
+void rusmi_groups_more(struct rusmi_core *core, struct conn *conn, rusm_time now,
                        struct rusmi_actions *out);
 /* The peer is lost, and with it its members. */
 void rusmi_groups_drop(struct rusmi_core *core, struct conn *conn);

@@ -779,6 +779,7 @@ static void test_reason_of_a_peer_is_checked(void **state)
     lost.u.closed.text = "\x1b[2J";
     net_event(net, LONDON, &lost);
     assert_string_equal(net->nodes[LONDON].last_text, "tokyo closed the link: closed by the peer");
+    assert_string_equal(rusmi_down_cause_text(RUSMI_DOWN_SILENT), "time-out");
 }
 
 static void test_peers_max_refuses_further_links(void **state)

@@ -2,11 +2,11 @@
 /*
  * Byte streams between two processes: see rusm/otp/stream.h and docs/design/io.md.
  *
- * Each end is used by one process at a time, its owner, so the bytes need no lock: what lies between
- * the counters is the reader's, the rest the writer's. Each end sleeps on a waiter of its own, and
- * is woken only when what it waits for may have begun: the first byte, the first room, the end of
- * the other. Counters and states are sequentially consistent: an end publishes, then looks at the
- * other's counter; whoever comes second sees the first.
+ * Each end is used by one process at a time, its owner, so the bytes need no lock: what lies
+ * between the counters is the reader's, the rest the writer's. Each end sleeps on a waiter of its
+ * own, and is woken only when what it waits for may have begun: the first byte, the first room, the
+ * end of the other. Counters and states are sequentially consistent: an end publishes, then looks
+ * at the other's counter; whoever comes second sees the first.
  *
  * An end belongs to its owner by an exit hook, or lies in a message that drops it. The record goes
  * with the second end. gen/stream.h has the picture, stream_far.c what passes between nodes.

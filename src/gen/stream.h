@@ -138,7 +138,8 @@ rusm_err rusmi_stream_offer(rusm_pid to, rusm_stream *end, const void *data, siz
 /* Send bytes to a reader at the other node, as far as there is credit; 0: there is none. */
 rusm_err rusmi_stream_far_write(struct rusmi_stream *stream, const unsigned char *data, size_t len,
                                 rusm_time deadline, size_t *out_written);
-/* Tell the writer at the other node what was taken, if that is enough to be worth it. The reader. */
+/* Tell the writer at the other node what was taken, if that is enough to be worth it. The
+ * reader. */
 void rusmi_stream_give_credit(struct rusmi_stream *stream);
 /* The end here has got its state: tell the other node. */
 void rusmi_stream_say_end(struct rusmi_stream *stream);

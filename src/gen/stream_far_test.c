@@ -3,7 +3,8 @@
  * Streams between two runtimes on one deterministic pool. Routers of the test queue what passes and
  * deliver it in an order drawn from the seed (that of each pair, and of each stream, is kept), let
  * senders wait, lose the connection on each side at a moment of its own and make it again, while
- * writers and readers use their ends, hand them over and on, close them, are killed, or do not care.
+ * writers and readers use their ends, hand them over and on, close them, are killed, or do not
+ * care.
  *
  * Whatever happens: what is read is what was written, in order; a stream ends cleanly only after
  * everything that was written before its writer closed it; no side says what the other takes for a

@@ -61,7 +61,6 @@ struct quic_mtu {
     unsigned rounds;       /* probe timeouts since the last proof in which such were sent */
     rusm_time round_until; /* end of the latest of them */
     bool acked;            /* anything was acknowledged since the latest began, or the fall */
-    bool lost;             /* a marked packet was, since the last proof */
 
     /* the mark under way */
     uint64_t mark;     /* its number: the last one given */

@@ -279,6 +279,44 @@ static void test_end_of_the_control_stream(void **state)
     support_pair_fini(&pair);
 }
 
+/* Write a DATAGRAM frame with the dialer's ngtcp2, and give the packet to the listener. */
+static void raw_datagram(struct support_pair *pair, const void *data, size_t len)
+{
+    struct rusmi_quic_conn *conn = pair->ends[0].conn;
+    ngtcp2_vec vec = {.base = (uint8_t *)(uintptr_t)data, .len = len};
+    uint8_t packet[1500];
+    int accepted = 0;
+    ngtcp2_ssize written =
+        ngtcp2_conn_writev_datagram(conn->ng, NULL, NULL, packet, sizeof(packet), &accepted,
+                                    NGTCP2_WRITE_DATAGRAM_FLAG_NONE, 0, &vec, len > 0, pair->now);
+
+    assert_true(written > 0 && accepted);
+    (void)support_pair_inject(&pair->ends[1], packet, (size_t)written);
+}
+
+/* Marks are empty, and nothing is kept of them. */
+static void test_marks_with_something_in_them_are_refused(void **state)
+{
+    ngtcp2_transport_params *told;
+    struct support_pair pair;
+
+    (void)state;
+    pair_up(&pair);
+    for (unsigned i = 0; i < 1000; i++) {
+        raw_datagram(&pair, "", 0);
+        support_pair_run(&pair, NULL, SUPPORT_MS);
+    }
+    assert_true(support_pair_up(&pair));
+    assert_int_equal(rusmi_quic_conn_state(pair.ends[1].conn), RUSMI_QUIC_UP);
+    told = (ngtcp2_transport_params *)(uintptr_t)ngtcp2_conn_get_remote_transport_params(
+        pair.ends[0].conn->ng);
+    assert_int_equal(told->max_datagram_frame_size, QUIC_MARK_LEN);
+    told->max_datagram_frame_size = 1000;
+    raw_datagram(&pair, "x", 1);
+    check_protocol_error(&pair, 1, "");
+    support_pair_fini(&pair);
+}
+
 /* A message stream that ends within its header. */
 static void test_truncated_message(void **state)
 {
@@ -479,6 +517,7 @@ int main(void)
         cmocka_unit_test(test_reset_of_the_control_stream),
         cmocka_unit_test(test_stop_of_the_control_stream),
         cmocka_unit_test(test_end_of_the_control_stream),
+        cmocka_unit_test(test_marks_with_something_in_them_are_refused),
         cmocka_unit_test(test_truncated_message),
         cmocka_unit_test(test_reset_message_stream),
         cmocka_unit_test(test_stopped_message_is_lost_alone),

@@ -58,12 +58,6 @@ void rusmi_quic_mtu_begin(struct quic_mtu *mtu, const ngtcp2_transport_params *p
     mtu->able = peer->max_datagram_frame_size >= QUIC_MARK_LEN;
 }
 
-static void proven(struct quic_mtu *mtu)
-{
-    mtu->rounds = 0;
-    mtu->lost = false;
-}
-
 static void fall(struct rusmi_quic_conn *conn, rusm_time now)
 {
     struct quic_mtu *mtu = &conn->mtu;
@@ -74,7 +68,7 @@ static void fall(struct rusmi_quic_conn *conn, rusm_time now)
     mtu->settled = false;
     mtu->acked = false;
     mtu->trial_at = now + ngtcp2_conn_get_pto(conn->ng);
-    proven(mtu);
+    mtu->rounds = 0;
 }
 
 /* ---- trials ---- */
@@ -127,7 +121,7 @@ void rusmi_quic_mtu_mark_acked(struct rusmi_quic_conn *conn, uint64_t mark)
         return; /* of a small packet, or of before the fall */
     }
     mtu->mark_size = 0;
-    proven(mtu);
+    mtu->rounds = 0;
     if (mtu->cap != 0 && size > mtu->cap) {
         trial_passed(conn, size);
     }
@@ -142,7 +136,6 @@ void rusmi_quic_mtu_mark_lost(struct rusmi_quic_conn *conn, uint64_t mark)
         return;
     }
     mtu->mark_size = 0;
-    mtu->lost = true;
     if (mtu->cap != 0 && size > mtu->cap) {
         trial_failed(conn);
     }
@@ -150,17 +143,11 @@ void rusmi_quic_mtu_mark_lost(struct rusmi_quic_conn *conn, uint64_t mark)
 
 /* ---- packets ---- */
 
-/*
- * Whether large packets have gone for too long without a proof. A mark that is neither acknowledged
- * nor lost may be late; but packets that only repeat have no room for one.
- */
+/* Whether large packets have gone for too long without a proof: marked ones, or some that had no
+ * room for a mark because they only repeat. */
 static bool is_hole(const struct quic_mtu *mtu, rusm_time now)
 {
-    if (now < mtu->round_until) {
-        return false;
-    }
-    return mtu->acked ? mtu->rounds >= ROUNDS && (mtu->lost || mtu->mark_size == 0)
-                      : mtu->rounds >= ROUNDS_STALLED;
+    return now >= mtu->round_until && mtu->rounds >= (mtu->acked ? ROUNDS : ROUNDS_STALLED);
 }
 
 size_t rusmi_quic_mtu_room(struct rusmi_quic_conn *conn, size_t fresh, rusm_time now,

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "quic/core.h"
 #include "support/certs.h"
 
 #define SECOND ((rusm_time)1000 * SUPPORT_MS)
@@ -33,6 +34,20 @@ static int teardown(void **state)
     rusm_identity_del(tokyo);
     rusm_ca_del(ca);
     return 0;
+}
+
+/* An implementation that takes no marks: it says so in its transport parameters. */
+static bool takes_no_marks;
+
+void __real_rusmi_quic_mtu_begin(struct quic_mtu *mtu, const ngtcp2_transport_params *peer);
+void __wrap_rusmi_quic_mtu_begin(struct quic_mtu *mtu, const ngtcp2_transport_params *peer);
+
+void __wrap_rusmi_quic_mtu_begin(struct quic_mtu *mtu, const ngtcp2_transport_params *peer)
+{
+    if (takes_no_marks) {
+        ((ngtcp2_transport_params *)(uintptr_t)peer)->max_datagram_frame_size = 0;
+    }
+    __real_rusmi_quic_mtu_begin(mtu, peer);
 }
 
 static struct rusmi_quic_stats stats_of(struct support_pair *pair, int which)
@@ -143,6 +158,38 @@ static void test_a_rare_large_packet_passes_among_small_ones(void **state)
     support_pair_send(&pair.ends[0], 2, 2, 1, 1300);
     assert_true(run_with_numbers(&pair, bulk_arrived, SECOND));
     check_numbers(&pair);
+    support_pair_fini(&pair);
+}
+
+/* The large packets that went just before are all that there is to repeat, and leave no room for a
+ * mark. */
+static void test_repeated_bytes_pass_among_small_ones(void **state)
+{
+    struct support_pair pair;
+
+    (void)state;
+    open_pair(&pair, 1);
+    support_pair_send(&pair.ends[0], 2, 2, 1, 5000);
+    assert_true(run_with_numbers(&pair, bulk_arrived, SECOND));
+    pair.ends[1].bulk = 0;
+    pair.mtu = 1250;
+    support_pair_send(&pair.ends[0], 2, 2, 1, 5000);
+    assert_true(run_with_numbers(&pair, bulk_arrived, SECOND));
+    check_numbers(&pair);
+    support_pair_fini(&pair);
+}
+
+/* Trials that tell nothing, because they only repeat what was lost, do not follow one another. */
+static void test_lost_bytes_are_not_lost_in_trials(void **state)
+{
+    struct support_pair pair;
+
+    (void)state;
+    open_pair(&pair, 1);
+    pair.mtu = 1250;
+    pair.loss_percent = 1;
+    support_pair_send(&pair.ends[0], 2, 2, 1, 1000000);
+    assert_true(run_with_numbers(&pair, bulk_arrived, SECOND * 12 / 10));
     support_pair_fini(&pair);
 }
 
@@ -266,6 +313,41 @@ static void test_losses_by_chance_do_not_shrink_packets(void **state)
     }
 }
 
+/* Acknowledgements come, but those of the packets that wait in a queue come late. */
+static void test_a_queue_is_no_smaller_path(void **state)
+{
+    struct support_pair pair;
+
+    (void)state;
+    open_pair(&pair, 1);
+    support_pair_send(&pair.ends[0], 2, 2, 1, BIG);
+    assert_false(support_pair_run(&pair, bulk_arrived, SECOND / 4));
+    pair.rate = 250000;
+    for (unsigned i = 0; i < 2000; i++) {
+        assert_false(support_pair_run(&pair, bulk_arrived, SUPPORT_MS));
+        assert_int_equal(stats_of(&pair, 0).payload_max, 1452);
+    }
+    support_pair_fini(&pair);
+}
+
+/* Packets that are never large cost no more than a mark now and then. */
+static void test_marks_are_few(void **state)
+{
+    struct support_pair pair;
+    uint64_t before;
+
+    (void)state;
+    open_pair(&pair, 1);
+    before = pair.ends[0].conn->mtu.mark;
+    for (unsigned i = 0; i < 1000; i++) {
+        support_pair_send(&pair.ends[0], 2, 2, 1, i < 500 ? 1000 : 5000);
+        support_pair_run(&pair, NULL, SUPPORT_MS);
+    }
+    /* A probe timeout is more than the 25 ms that the peer may hold an acknowledgement back. */
+    assert_in_range(pair.ends[0].conn->mtu.mark - before, 2, 1000 / 25);
+    support_pair_fini(&pair);
+}
+
 /* While nothing passes nobody can tell; once something does, packets have their size again. */
 static void test_a_cut_is_no_smaller_path(void **state)
 {
@@ -325,20 +407,44 @@ static void test_a_size_that_the_socket_refuses_is_given_up_at_once(void **state
     support_pair_fini(&pair);
 }
 
+static void test_a_peer_without_marks_is_sent_none(void **state)
+{
+    struct support_pair pair;
+
+    (void)state;
+    takes_no_marks = true;
+    open_pair(&pair, 1);
+    takes_no_marks = false;
+    for (unsigned i = 0; i < 2; i++) {
+        pair.ends[1].bulk = 0;
+        support_pair_send(&pair.ends[0], 2, 2, 1, 1000000);
+        assert_true(support_pair_run(&pair, bulk_arrived, 2 * SECOND));
+        assert_int_equal(stats_of(&pair, 0).payload_max, i == 0 ? 1452 : 1200);
+        rusmi_quic_conn_too_large(pair.ends[0].conn, 1452, pair.now);
+    }
+    assert_int_equal(rusmi_quic_conn_state(pair.ends[0].conn), RUSMI_QUIC_UP);
+    support_pair_fini(&pair);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_big_and_small_go_on_when_the_mtu_shrinks),
         cmocka_unit_test(test_a_lone_message_passes_after_the_mtu_shrank),
         cmocka_unit_test(test_a_rare_large_packet_passes_among_small_ones),
+        cmocka_unit_test(test_repeated_bytes_pass_among_small_ones),
+        cmocka_unit_test(test_lost_bytes_are_not_lost_in_trials),
         cmocka_unit_test(test_control_bytes_pass_after_the_mtu_shrank),
         cmocka_unit_test(test_it_shrinks_twice),
         cmocka_unit_test(test_fixed_packets_become_smaller_too),
         cmocka_unit_test(test_it_grows_again),
         cmocka_unit_test(test_a_search_in_vain_is_counted_once),
         cmocka_unit_test(test_losses_by_chance_do_not_shrink_packets),
+        cmocka_unit_test(test_a_queue_is_no_smaller_path),
+        cmocka_unit_test(test_marks_are_few),
         cmocka_unit_test(test_a_cut_is_no_smaller_path),
         cmocka_unit_test(test_a_size_that_the_socket_refuses_is_given_up_at_once),
+        cmocka_unit_test(test_a_peer_without_marks_is_sent_none),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -68,7 +68,7 @@
     X(RUSMI_CLOSE_SELF, 12, RUSM_EINVAL, "a node does not link with itself")                       \
     X(RUSMI_CLOSE_FULL, 13, RUSM_EREFUSED, "the node has as many links as it may")                 \
     X(RUSMI_CLOSE_ABANDONED, 14, RUSM_ENOLINK, "the dialer gave up")                               \
-    X(RUSMI_CLOSE_SILENT, 15, RUSM_ETIMEOUT, "the peer was silent for too long")                   \
+    X(RUSMI_CLOSE_SILENT, 15, RUSM_ETIMEOUT, "time-out")                                           \
     X(RUSMI_CLOSE_REVOKED, 16, RUSM_EAUTH, "the certificate is no longer trusted")                 \
     X(RUSMI_CLOSE_INCARNATION, 17, RUSM_EREFUSED, "the incarnation is in use by another node")     \
     X(RUSMI_CLOSE_LEFT, 18, RUSM_EREFUSED, "the node has left the cluster")
@@ -104,6 +104,7 @@ enum rusmi_frame_type {
     RUSMI_FRAME_NAMES_AGREE = 16, /* the answer */
     RUSMI_FRAME_NAMES_MORE = 17,  /* "list your names anew: there is room for more" */
     RUSMI_FRAME_CERTIFICATE = 18, /* "this is my certificate from now on" */
+    RUSMI_FRAME_GROUPS_MORE = 19, /* as NAMES_MORE, for memberships */
 };
 
 /* The values of rusm_role, which this folder must not include. */

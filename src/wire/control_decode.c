@@ -760,6 +760,7 @@ static bool decode_body(struct decoder *decoder, uint64_t pairs)
     case RUSMI_FRAME_READY:
     case RUSMI_FRAME_LEAVE:
     case RUSMI_FRAME_NAMES_MORE:
+    case RUSMI_FRAME_GROUPS_MORE:
         return get_pairs(decoder, pairs, 0, nothing_field, NULL, &seen);
     case RUSMI_FRAME_PING:
     case RUSMI_FRAME_PONG:

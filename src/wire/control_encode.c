@@ -482,6 +482,7 @@ static void encode_body(struct encoder *encoder, const struct rusmi_frame *frame
     case RUSMI_FRAME_READY:
     case RUSMI_FRAME_LEAVE:
     case RUSMI_FRAME_NAMES_MORE:
+    case RUSMI_FRAME_GROUPS_MORE:
         begin(encoder, frame->type, 0);
         return;
     case RUSMI_FRAME_PING:

@@ -438,6 +438,9 @@ static void test_names_asked_for(void **state)
     frame = (struct rusmi_frame){.type = RUSMI_FRAME_NAMES_MORE};
     back = there_and_back(&buf, &frame);
     done(&buf, &back);
+    frame = (struct rusmi_frame){.type = RUSMI_FRAME_GROUPS_MORE};
+    back = there_and_back(&buf, &frame);
+    done(&buf, &back);
 }
 
 /* What can not be printed in a label or a detail is replaced, and a cut never splits a character.
@@ -702,6 +705,7 @@ static void test_close_codes_have_texts(void **state)
 {
     (void)state;
     assert_string_equal(rusmi_close_text(RUSMI_CLOSE_CLUSTER), "another cluster");
+    assert_string_equal(rusmi_close_text(RUSMI_CLOSE_SILENT), "time-out");
     assert_int_equal(rusmi_close_err(RUSMI_CLOSE_CLUSTER), RUSM_EAUTH);
     assert_string_equal(rusmi_close_text(UINT64_MAX), "closed with an unknown code");
     assert_int_equal(rusmi_close_err(UINT64_MAX), RUSM_ENOLINK);

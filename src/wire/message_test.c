@@ -89,6 +89,10 @@ static void test_head_comes_back(void **state)
          .number = RUSMI_VARINT_MAX,
          .body_len = 90},
         {.kind = RUSMI_MESSAGE_EXIT, .sender = 5, .serial = 6, .body_len = 3},
+        {.kind = RUSMI_MESSAGE_STREAM_OFFER, .sender = 5, .serial = 6, .number = 7, .body_len = 9},
+        {.kind = RUSMI_MESSAGE_STREAM_DATA, .serial = 3, .body_len = 70000},
+        {.kind = RUSMI_MESSAGE_STREAM_CREDIT, .serial = 3, .number = 65536},
+        {.kind = RUSMI_MESSAGE_STREAM_END, .serial = 2, .number = 1},
         {.kind = RUSMI_MESSAGE_TO_GROUP, .sender = 5, .name = "g", .name_len = 1},
         {.kind = RUSMI_MESSAGE_TO_NAME,
          .prev = RUSMI_VARINT_MAX,
@@ -150,7 +154,7 @@ static void test_malformed_head_is_refused(void **state)
         const char *why;
     } cases[] = {
         {{0, 0}, 2, 1, "unknown kind"},
-        {{0, 19}, 2, 1, "unknown kind"},
+        {{0, 22}, 2, 1, "unknown kind"},
         {{0, 7, 0}, 3, 2, "comes from no process"},
         {{0, 10, 3, 4, 0}, 5, 4, "the number 0"},
         {{0, 6, 3, 0}, 4, 3, "empty name"},
@@ -223,6 +227,46 @@ static void test_head_that_can_not_be_sent_is_refused(void **state)
     assert_int_equal(rusmi_message_head_check(&head), RUSM_EINVAL);
 }
 
+/* What a stream is offered with comes back, and what can not be is refused. */
+static void test_offer_of_a_stream_comes_back(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t len;
+        const char *why;
+    } broken[] = {
+        {"", 0, "cut"},
+        {"\0\x40", 2, "cut"},
+        {"\0\5\x80\0", 4, "cut"},
+        {"\2\5\0", 3, "no sense"},
+        {"\0\0\0", 3, "no sense"},
+        {"\1\5\6", 3, "no sense"},
+        {"\0\5\2x", 4, "shorter"},
+    };
+    const struct rusmi_stream_offer offers[] = {
+        {.writing = true, .capacity = RUSMI_VARINT_MAX, .used = RUSMI_VARINT_MAX},
+        {.writing = false, .capacity = 65536, .used = 3},
+    };
+    struct rusmi_stream_offer offer;
+    const char *why = NULL;
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        uint8_t bytes[RUSMI_STREAM_OFFER_MAX + 3];
+        size_t len = rusmi_stream_offer_encode(bytes, &offers[i]);
+
+        assert_int_equal(rusmi_stream_offer_decode(bytes, len + 3, &offer, &why), len);
+        assert_true(offer.writing == offers[i].writing && offer.capacity == offers[i].capacity);
+        assert_true(offer.used == offers[i].used);
+    }
+    for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+        assert_int_equal(rusmi_stream_offer_decode((const uint8_t *)broken[i].bytes, broken[i].len,
+                                                   &offer, &why),
+                         RUSM_EPROTO);
+        assert_non_null(strstr(why, broken[i].why));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +274,7 @@ int main(void)
         cmocka_unit_test(test_head_comes_back),
         cmocka_unit_test(test_head_has_the_documented_bytes),
         cmocka_unit_test(test_malformed_head_is_refused),
+        cmocka_unit_test(test_offer_of_a_stream_comes_back),
         cmocka_unit_test(test_long_form_of_a_number_is_read),
         cmocka_unit_test(test_head_that_can_not_be_sent_is_refused),
     };

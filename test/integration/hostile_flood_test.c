@@ -380,17 +380,19 @@ static void names_asked_for_without_end_are_bounded(void **state)
     support_expect_harm(scene, (struct support_harm){0});
 }
 
-/* Have the target list all its names, without end. */
+/* Have the target list all its names and memberships, without end. */
 static void say_more(struct support_scene *scene, struct support_liar *liar,
                      struct support_raw *raw)
 {
-    struct rusmi_frame frame = {.type = RUSMI_FRAME_NAMES_MORE};
+    struct rusmi_frame names = {.type = RUSMI_FRAME_NAMES_MORE};
+    struct rusmi_frame groups = {.type = RUSMI_FRAME_GROUPS_MORE};
 
     (void)liar;
-    support_say(scene, raw, &frame, 1000);
+    support_say(scene, raw, &names, 500);
+    support_say(scene, raw, &groups, 500);
 }
 
-static void names_wanted_again_without_end_are_bounded(void **state)
+static void listings_wanted_again_without_end_are_bounded(void **state)
 {
     struct support_scene *scene = *state;
     struct support_liar liar = {.say = say_more};
@@ -402,8 +404,9 @@ static void names_wanted_again_without_end_are_bounded(void **state)
 
         (void)snprintf(name, sizeof(name), "own %u", i);
         assert_int_equal(rusm_register_global(scene->target->node, name, pid), RUSM_OK);
+        assert_int_equal(rusm_group_join(scene->target->runtime, name, pid), RUSM_OK);
     }
-    support_lie(scene, "names wanted again", &liar, 200000, (size_t)32 << 20);
+    support_lie(scene, "listings wanted again", &liar, 200000, (size_t)32 << 20);
     assert_int_equal(liar.links_lost, 0);
     support_expect_harm(scene, (struct support_harm){0});
 }
@@ -627,7 +630,7 @@ int main(void)
         CASE(a_million_memberships_are_bounded),
         CASE(members_that_come_and_go_are_bounded),
         CASE(names_asked_for_without_end_are_bounded),
-        CASE(names_wanted_again_without_end_are_bounded),
+        CASE(listings_wanted_again_without_end_are_bounded),
         CASE(name_stolen_again_and_again_fills_no_mailbox),
         CASE(messages_to_nobody_are_dropped),
         CASE(one_mailbox_flooded_with_small_messages_is_bounded),

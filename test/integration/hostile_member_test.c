@@ -513,7 +513,8 @@ static void messages_of_unknown_kinds_lose_the_link(void **state)
 /* Kinds and frames of version 2 on a link of version 1. */
 static void what_an_old_version_does_not_have_loses_the_link(void **state)
 {
-    static const uint8_t types[] = {RUSMI_FRAME_LEAVE, RUSMI_FRAME_NAMES_MORE};
+    static const uint8_t types[] = {RUSMI_FRAME_LEAVE, RUSMI_FRAME_NAMES_MORE,
+                                    RUSMI_FRAME_GROUPS_MORE};
     struct support_scene *scene = *state;
     uint64_t lost = 0;
 

@@ -42,9 +42,11 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_stream_new(size_t capacity, rusm_stream *
  * out_written (may be NULL) says how many went in, also on an error.
  *
  * Threads: the process that owns the writing end.
- * Errors:  RUSM_ECLOSED   the reading end was closed, or its owner ended
+ * Errors:  RUSM_ECLOSED   the reading end was closed, or its owner ended, or the link to its node
+ *                         was lost
  *          RUSM_ETIMEOUT
  *          RUSM_EINVAL    it is not a writing end of the caller
+ *          RUSM_ENOMEM    to another node
  *          RUSM_ENOCONTEXT, RUSM_EKILLED
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_stream_write(rusm_stream *writer, const void *data,
@@ -57,7 +59,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_stream_write(rusm_stream *writer, const v
  * *out_len 0 with RUSM_OK is the end: the writer has closed, and everything was read.
  *
  * Threads: the process that owns the reading end.
- * Errors:  RUSM_ECLOSED   the writer ended without closing: what it wrote was read first
+ * Errors:  RUSM_ECLOSED   the writer ended without closing, or the link to its node was lost: what
+ *                         has come from it was read first
  *          RUSM_ETIMEOUT, RUSM_EINVAL, RUSM_ENOCONTEXT, RUSM_EKILLED
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_stream_read(rusm_stream *reader, void *buf, size_t len,
@@ -73,14 +76,29 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_stream_read(rusm_stream *reader, void *bu
 RUSM_API void rusm_stream_close(rusm_stream *end);
 
 /**
- * Hand an end over to another process of this OS process, in a message with len bytes of data.
+ * Hand an end over to another process, here or on another node, in a message with len bytes of
+ * data.
  *
  * Who receives the message takes the end out with rusm_msg_take_stream(). If the message is freed
- * with the end in it, unread or not, the end is closed as if its owner had ended.
+ * with the end in it, unread or not, or never arrives, the end is closed as if its owner had ended.
+ *
+ * Between two nodes a stream is what it is within one: bytes that were written before the reading
+ * end went come first, and the buffer, at the node of the reader, bounds what is under way. The
+ * first write after an end went waits for an answer. When the link between the nodes is lost, both
+ * ends fail with RUSM_ECLOSED; only a writer that closes its end makes the reader come to the end.
+ * An end whose other end is at another node can be handed on to processes of its own node only.
+ * Both nodes must speak version 2 of the protocol.
  *
  * Owns:    takes the end on RUSM_OK; on any error the caller still owns it.
- * Threads: the process that owns the end.
- * Errors:  as rusm_send(); RUSM_EINVAL for a process of another node
+ * Threads: the process that owns the end. To another node it waits for room as rusm_send() does.
+ * Limits:  to another node: RUSM_STREAM_FAR_MAX for the buffer; RUSM_MESSAGE_MAX for data and what
+ *          is in the buffer together; RUSM_FAR_STREAMS_MAX
+ * Errors:  as rusm_send(); and to another node:
+ *          RUSM_EINVAL    the other end is at another node already, or of another runtime
+ *          RUSM_EMSGSIZE  the buffer or the message is too large
+ *          RUSM_EFULL     there are too many streams with that node
+ *          RUSM_EPROTO    that node speaks version 1
+ *          RUSM_ENONODE, RUSM_ENOLINK, RUSM_EPERM (of an observer)
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_stream_send(rusm_pid to, rusm_stream *end, const void *data,
                                                    size_t len);
