@@ -2,8 +2,8 @@
 /*
  * The queue in front of a link: senders of any thread on one side, the link's owner on the other.
  * Bounded in bytes, which count until the message starts: here, and in the outbox, to which the
- * owner passes on everything at once. A sender that finds it full, or its destination crowded, waits
- * outside the lock and tries again.
+ * owner passes on everything at once. A sender that finds it full, or its destination crowded,
+ * waits outside the lock and tries again.
  *
  * Big messages have a room of their own, of the same size: who sends small ones does not wait for
  * theirs.
