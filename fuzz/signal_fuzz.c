@@ -227,6 +227,7 @@ static rusm_signal_kind signal_of(uint8_t kind)
         [RUSMI_MESSAGE_ASK_EXIT] = RUSM_SIGNAL_ASK_EXIT,
         [RUSMI_MESSAGE_BORN_LINKED] = RUSM_SIGNAL_BORN_LINKED,
         [RUSMI_MESSAGE_BORN_WATCHED] = RUSM_SIGNAL_BORN_WATCHED,
+        [RUSMI_MESSAGE_STOP] = RUSM_SIGNAL_STOP,
     };
 
     return kind < sizeof(kinds) / sizeof(kinds[0]) ? kinds[kind] : (rusm_signal_kind)0;
@@ -251,7 +252,7 @@ static void on_deliver(void *arg, const struct rusmi_message_head *head, rusm_ms
         }
         if (signal.reason != NULL ||
             (signal.kind != RUSM_SIGNAL_EXIT && signal.kind != RUSM_SIGNAL_DOWN &&
-             signal.kind != RUSM_SIGNAL_ASK_EXIT)) {
+             signal.kind != RUSM_SIGNAL_ASK_EXIT && signal.kind != RUSM_SIGNAL_STOP)) {
             if (signal.kind == RUSM_SIGNAL_MONITOR && signal.number < NUMBERS) {
                 world.asked[signal.number]++;
             }
@@ -339,7 +340,8 @@ static void stream(void)
         bytes[0] = what;
         bytes[1] = n;
         head.body_len = 2;
-    } else if (head.kind >= RUSMI_MESSAGE_EXIT && head.kind <= RUSMI_MESSAGE_ASK_EXIT) {
+    } else if (head.kind == RUSMI_MESSAGE_STOP ||
+               (head.kind >= RUSMI_MESSAGE_EXIT && head.kind <= RUSMI_MESSAGE_ASK_EXIT)) {
         head.body_len = (uint32_t)rusmi_reason_encode(reason, &why);
         memcpy(bytes, reason, head.body_len);
     }

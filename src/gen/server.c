@@ -12,7 +12,8 @@
  *
  * rusm_server_stop() sends an exit message with reason normal and a reference that no other exit
  * has. Exits pass a full mailbox, and what a user sends is never of this kind; it does not matter
- * whether the server traps exits, as it is no signal.
+ * whether the server traps exits, as it is no signal. Between nodes the order travels as one (RUSM_SIGNAL_STOP) and
+ * becomes that message there.
  *
  * Design note: docs/design/calls.md.
  */
@@ -29,7 +30,6 @@
 
 #include <stdio.h>
 
-#define STOP_REF UINT64_MAX
 /* How long a server that was killed, because its init took too long, is given to end. Only one that
  * computes without a rusm call needs more than microseconds. */
 #define KILL_WAIT_MS 1000
@@ -70,7 +70,7 @@ static void before_exit(void *arg, const rusm_reason *reason)
 /* An exit message that asks the server to end: a stop, or the end of its parent. */
 static bool is_order(const struct server *server, const rusm_msg *msg)
 {
-    return msg->ref == STOP_REF || rusm_pid_equal(msg->sender, server->parent);
+    return msg->ref == RUSMI_STOP_REF || rusm_pid_equal(msg->sender, server->parent);
 }
 
 static void dispatch(const struct server *server, rusm_msg *msg)
@@ -328,12 +328,16 @@ rusm_err rusm_server_start(const rusm_server_ops *ops, void *arg, const rusm_spa
 static rusm_err send_stop(struct rusmi_process *self, rusm_pid server)
 {
     const rusm_reason normal = rusm_reason_make(RUSM_REASON_NORMAL);
-    rusm_msg *msg = rusmi_msg_with_cause(RUSM_MSG_EXIT, rusmi_cause_new(&normal), 0);
+    rusm_msg *msg;
 
+    if (rusmi_is_far(self, server)) {
+        return rusmi_far_ask(self, RUSM_SIGNAL_STOP, server, &normal);
+    }
+    msg = rusmi_msg_with_cause(RUSM_MSG_EXIT, rusmi_cause_new(&normal), 0);
     if (msg == NULL) {
         return rusm_set_err_detail(RUSM_ENOMEM, "out of memory");
     }
-    msg->ref = STOP_REF;
+    msg->ref = RUSMI_STOP_REF;
     return rusmi_call_deliver(self, server, msg, RUSM_INFINITY);
 }
 
@@ -344,7 +348,9 @@ static rusm_err await_end(rusm_mark mark, rusm_ref ref, int64_t timeout_ms)
     rusm_err err = rusmi_receive_reply(mark, ref.number, timeout_ms, &msg);
 
     if (err == RUSM_OK) {
-        if (rusm_msg_reason(msg)->kind == RUSM_REASON_NOPROC) {
+        rusm_reason_kind kind = rusm_msg_reason(msg)->kind;
+
+        if (kind == RUSM_REASON_NOPROC || kind == RUSM_REASON_NOCONNECTION) {
             err = rusmi_ended("the server", rusm_msg_reason(msg));
         }
         rusm_msg_del(msg);

@@ -133,9 +133,12 @@ static bool unlist(struct rusmi_stream *stream)
 static void stand_in_over(struct rusmi_stream *stream)
 {
     struct rusm_stream *stand_in = rusmi_stream_stand_in(stream);
-    uint32_t open = RUSMI_END_OPEN;
+    uint32_t open = RUSMI_END_OPEN, lost = RUSMI_END_LOST;
 
-    (void)atomic_compare_exchange_strong(&stand_in->state, &open, RUSMI_END_LOST);
+#ifdef RUSMI_PLANT_STREAM_CUT
+    lost = RUSMI_END_CLOSED;
+#endif
+    (void)atomic_compare_exchange_strong(&stand_in->state, &open, lost);
     rusmi_stream_wake(rusmi_stream_end_here(stream));
     rusmi_stream_drop(stream);
 }
@@ -218,6 +221,12 @@ void rusmi_stream_give_credit(struct rusmi_stream *stream)
         taken - atomic_load(&stream->credited) < (step == 0 ? 1 : step)) {
         return;
     }
+#ifdef RUSMI_PLANT_STREAM_CREDIT
+    if (taken % 8 == 1) {
+        atomic_store(&stream->credited, taken);
+        return;
+    }
+#endif
     /* Before it is said: what comes for it must be allowed. */
     atomic_store(&stream->credited, taken);
     say(stream, RUSM_STREAM_CREDIT, taken - stream->base + stream->capacity);

@@ -20,13 +20,17 @@
 /* Tries to answer when there is no memory for an answer; who asked may wait for ever. */
 #define ANSWER_TRIES 1000
 
+/*
+ * Requests have addresses in them, of functions too. So they are taken from processes of this node alone,
+ * whose pids nobody else can stamp: from another node these bytes would run what a peer likes.
+ */
 const struct rusmi_sup_request *rusmi_sup_request_of(const rusm_msg *msg)
 {
     const struct rusmi_sup_request *request = rusm_msg_data(msg);
     size_t len = rusm_msg_len(msg);
 
-    return len >= sizeof(*request) && request->magic == RUSMI_SUP_MAGIC &&
-                   request->body_len == len - sizeof(*request)
+    return rusm_msg_sender(msg).incarnation == rusm_self().incarnation && len >= sizeof(*request) &&
+                   request->magic == RUSMI_SUP_MAGIC && request->body_len == len - sizeof(*request)
                ? request
                : NULL;
 }

@@ -166,6 +166,18 @@ static void spec_put(struct rusmi_sup_spec *out, const rusm_child_spec *spec, bo
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
+/* Requests and answers are records with addresses in them: see rusmi_sup_request_of(). */
+static rusm_err check_here(rusm_pid supervisor)
+{
+    rusm_pid self = rusm_self();
+
+    return rusm_pid_is_none(self) || rusm_pid_is_none(supervisor) ||
+                   supervisor.incarnation == self.incarnation
+               ? RUSM_OK
+               : rusm_set_err_detail(RUSM_EINVAL, "a supervisor is asked by processes of its own "
+                                                  "node alone: ask one of them to do it");
+}
+
 /* Call a supervisor; *out_answer is in *out_reply, which is the caller's on RUSM_OK. */
 static rusm_err call(rusm_pid supervisor, const struct rusmi_sup_request *request,
                      int64_t timeout_ms, rusm_msg **out_reply,
@@ -173,9 +185,12 @@ static rusm_err call(rusm_pid supervisor, const struct rusmi_sup_request *reques
 {
     const struct rusmi_sup_answer *answer;
     rusm_msg *reply;
-    rusm_err err =
-        rusm_call(supervisor, request, sizeof(*request) + request->body_len, timeout_ms, &reply);
+    rusm_err err = check_here(supervisor);
 
+    if (err == RUSM_OK) {
+        err = rusm_call(supervisor, request, sizeof(*request) + request->body_len, timeout_ms,
+                        &reply);
+    }
     if (err != RUSM_OK) {
         return err;
     }
@@ -478,7 +493,10 @@ rusm_err rusm_supervisor_stop(rusm_pid supervisor, int64_t timeout_ms)
         return rusm_set_err_detail(rusm_pid_is_none(supervisor) ? RUSM_ENOCONTEXT : RUSM_EINVAL,
                                    "a supervisor does not stop itself");
     }
-    err = rusm_monitor(supervisor, &ref);
+    err = check_here(supervisor);
+    if (err == RUSM_OK) {
+        err = rusm_monitor(supervisor, &ref);
+    }
     if (err != RUSM_OK) {
         return err;
     }

@@ -340,7 +340,8 @@ static void endpoint_run(void *arg, rusm_time now)
         (void)!rusm_driver_set_fd(node->endpoint, node->fd, 0); /* taking out can not fail */
         rusmi_udp_close(node->fd);
         node->fd = -1;
-        rusm_driver_close(node->endpoint);
+        atomic_store(&node->endpoint_done, true);
+        rusm_waiter_wake(node->gone); /* which lives until this driver is closed */
         return;
     }
     rusmi_crowd_drain(node);

@@ -621,6 +621,18 @@ static void fail_begin(struct rusmi_link *link, rusm_err err)
     end(link);
 }
 
+/* The node goes: nobody will be there to repeat a CONNECTION_CLOSE that was lost. So it is said
+ * now as often as it would be. */
+static void say_again(struct rusmi_link *link)
+{
+    while (rusmi_quic_conn_state(link->conn) == RUSMI_QUIC_CLOSING && link->unsent == NULL) {
+        rusm_time at = rusmi_quic_conn_deadline(link->conn);
+
+        (void)rusmi_quic_conn_timer(link->conn, at); /* how it ended is known */
+        rusmi_link_write(link, at);
+    }
+}
+
 void rusmi_link_run(void *arg, rusm_time now)
 {
     struct rusmi_link *link = arg;
@@ -654,6 +666,9 @@ void rusmi_link_run(void *arg, rusm_time now)
     publish_stats(link, now);
     why = rusmi_quic_conn_end(link->conn);
     if (why->cause != RUSMI_QUIC_NONE) {
+        if (link->node->hurry) {
+            say_again(link);
+        }
         tell_end(link, why);
         if (rusmi_quic_conn_state(link->conn) == RUSMI_QUIC_CLOSED || link->node->hurry) {
             end(link);

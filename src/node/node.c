@@ -289,15 +289,21 @@ static rusm_err quic_init(rusm_node *node)
                : rusm_set_err_detail(RUSM_ESYS, "the system gives no random numbers");
 }
 
-/* Wait until no driver of the node is left. The endpoint closes itself when it is the last
- * (endpoint.c). */
+/*
+ * Wait until no driver of the node is left. When the endpoint is the last it closes its socket
+ * (endpoint.c), but the driver is closed here: who posts it must know that it is still there.
+ */
 static void wait_gone(rusm_node *node)
 {
-    while (atomic_load(&node->links_alive) > 0) {
+    while (!atomic_load(&node->endpoint_done)) {
         if (atomic_load(&node->links_alive) == 1) {
             rusmi_endpoint_post(node);
         }
         (void)!rusm_waiter_wait(node->gone, 50); /* a time-out looks again */
+    }
+    rusm_driver_close(node->endpoint);
+    while (atomic_load(&node->links_alive) > 0) {
+        (void)!rusm_waiter_wait(node->gone, 50);
     }
 }
 

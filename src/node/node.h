@@ -112,6 +112,7 @@ struct rusm_node {
 
     _Atomic bool hurry;           /* closing: a link ends as soon as its CONNECTION_CLOSE is out */
     _Atomic uint32_t links_alive; /* drivers not yet closed, the endpoint's too */
+    atomic_bool endpoint_done;    /* it was the last, has closed its socket and does nothing more */
     struct rusmi_sources sources; /* accepted and not yet authenticated */
     struct rusmi_group_news groups;
     struct rusmi_node_counters counters;

@@ -26,6 +26,7 @@ static const uint8_t message_kind[] = {
     [RUSM_SIGNAL_ASK_EXIT] = RUSMI_MESSAGE_ASK_EXIT,
     [RUSM_SIGNAL_BORN_LINKED] = RUSMI_MESSAGE_BORN_LINKED,
     [RUSM_SIGNAL_BORN_WATCHED] = RUSMI_MESSAGE_BORN_WATCHED,
+    [RUSM_SIGNAL_STOP] = RUSMI_MESSAGE_STOP,
 };
 
 /* The other way round; 0: none. */
@@ -40,6 +41,7 @@ static const uint8_t signal_kind[] = {
     [RUSMI_MESSAGE_ASK_EXIT] = RUSM_SIGNAL_ASK_EXIT,
     [RUSMI_MESSAGE_BORN_LINKED] = RUSM_SIGNAL_BORN_LINKED,
     [RUSMI_MESSAGE_BORN_WATCHED] = RUSM_SIGNAL_BORN_WATCHED,
+    [RUSMI_MESSAGE_STOP] = RUSM_SIGNAL_STOP,
 };
 
 bool rusmi_signal_is(uint8_t kind)
@@ -97,7 +99,7 @@ rusm_err rusmi_signal_take(struct rusmi_link *link, const struct rusmi_message_h
                           .to = {node->incarnation, head->serial},
                           .number = head->number};
     bool reasoned = signal.kind == RUSM_SIGNAL_EXIT || signal.kind == RUSM_SIGNAL_DOWN ||
-                    signal.kind == RUSM_SIGNAL_ASK_EXIT;
+                    signal.kind == RUSM_SIGNAL_ASK_EXIT || signal.kind == RUSM_SIGNAL_STOP;
     rusm_err err;
 
     if (reasoned) {

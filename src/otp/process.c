@@ -573,7 +573,7 @@ rusm_err rusm_kill(rusm_pid pid)
     if (rusmi_is_far(self, pid)) {
         const rusm_reason killed = {.kind = RUSM_REASON_KILLED};
 
-        return rusmi_far_ask_exit(self, pid, &killed);
+        return rusmi_far_ask(self, RUSM_SIGNAL_ASK_EXIT, pid, &killed);
     }
     rusmi_runtimes_hold();
     rt = rusmi_runtime_find(pid.incarnation);

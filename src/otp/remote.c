@@ -190,10 +190,11 @@ void rusmi_far_unlink(struct rusmi_process *self, rusm_pid pid)
     }
 }
 
-rusm_err rusmi_far_ask_exit(struct rusmi_process *self, rusm_pid pid, const rusm_reason *reason)
+rusm_err rusmi_far_ask(struct rusmi_process *self, rusm_signal_kind kind, rusm_pid pid,
+                       const rusm_reason *reason)
 {
     const rusm_signal signal = {
-        .kind = RUSM_SIGNAL_ASK_EXIT, .from = rusmi_process_pid(self), .to = pid, .reason = reason};
+        .kind = kind, .from = rusmi_process_pid(self), .to = pid, .reason = reason};
     rusm_err err = rusmi_route_signal(self->runtime, &signal);
 
     if (err == RUSM_ENONODE && rusmi_is_past(self->runtime, pid.incarnation)) {

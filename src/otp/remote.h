@@ -80,6 +80,9 @@ void rusmi_fars_init(struct rusmi_fars *fars, uint64_t seed0, uint64_t seed1);
 /* No process of the runtime is left. */
 void rusmi_fars_fini(struct rusmi_fars *fars);
 
+/* The reference of the exit message that rusm_server_stop() is; no other exit has one. */
+#define RUSMI_STOP_REF UINT64_MAX
+
 /* Whether pid is of another node (and self of one). */
 bool rusmi_is_far(const struct rusmi_process *self, rusm_pid pid);
 /* Whether that incarnation is known to be past. */
@@ -88,7 +91,9 @@ bool rusmi_is_past(rusm_runtime *rt, uint64_t incarnation);
 /* What the calls of rusm/otp/link.h do when the other process is far. */
 rusm_err rusmi_far_link(struct rusmi_process *self, rusm_pid pid);
 void rusmi_far_unlink(struct rusmi_process *self, rusm_pid pid);
-rusm_err rusmi_far_ask_exit(struct rusmi_process *self, rusm_pid pid, const rusm_reason *reason);
+/* Send RUSM_SIGNAL_ASK_EXIT or RUSM_SIGNAL_STOP, for which no tie is needed. */
+rusm_err rusmi_far_ask(struct rusmi_process *self, rusm_signal_kind kind, rusm_pid pid,
+                       const rusm_reason *reason);
 rusm_err rusmi_far_monitor(struct rusmi_process *self, rusm_pid pid, uint64_t ref_number);
 /* False: there is no such monitor any more. */
 bool rusmi_far_demonitor(struct rusmi_process *self, uint64_t ref_number);

@@ -263,6 +263,36 @@ static rusm_err take_ask_exit(rusm_runtime *rt, const rusm_signal *signal)
     return RUSM_OK;
 }
 
+/* An order for a server is a message for it, as one from here (gen/server.c): it waits its turn, and
+ * neither kills nor is lost if the server does not trap exits. */
+static rusm_err take_stop(rusm_runtime *rt, const rusm_signal *signal)
+{
+    enum rusmi_signalled signalled = RUSMI_SIGNALLED_NOTHING;
+    struct rusm_msg *msg = rusmi_msg_with_cause(RUSM_MSG_EXIT, rusmi_cause_new(signal->reason), 0);
+    struct rusmi_process *proc;
+
+    if (msg == NULL) {
+        return RUSM_ENOMEM;
+    }
+    msg->sender = signal->from;
+    msg->ref = RUSMI_STOP_REF;
+    proc = rusmi_signal_target(rt, signal->to);
+    if (proc == NULL) {
+        rusm_msg_del(msg); /* who asks has a monitor */
+        return RUSM_OK;
+    }
+    if (rusmi_is_flooded(proc)) {
+        (void)atomic_fetch_add(&rt->full, 1);
+        rusm_msg_del(msg);
+    } else {
+        msg->flags |= RUSMI_MSG_FAR;
+        signalled = rusmi_push_signal(proc, signal->to.serial, msg);
+    }
+    rusmi_lock_give(rusmi_stripe_of(proc));
+    rusmi_finish_signal(proc, signalled);
+    return RUSM_OK;
+}
+
 static rusm_err take_signal(rusm_runtime *rt, struct rusmi_far *far, const rusm_signal *signal)
 {
     switch (signal->kind) {
@@ -285,6 +315,8 @@ static rusm_err take_signal(rusm_runtime *rt, struct rusmi_far *far, const rusm_
         return RUSM_OK;
     case RUSM_SIGNAL_ASK_EXIT:
         return take_ask_exit(rt, signal);
+    case RUSM_SIGNAL_STOP:
+        return take_stop(rt, signal);
     case RUSM_SIGNAL_BORN_LINKED:
     case RUSM_SIGNAL_BORN_WATCHED:
         rusmi_signal_born(rt, far, signal);

@@ -730,7 +730,7 @@ rusm_err rusm_exit_process(rusm_pid pid, const rusm_reason *reason)
     }
     rusmi_checkpoint();
     if (rusmi_is_far(self, pid)) {
-        return rusmi_far_ask_exit(self, pid, reason);
+        return rusmi_far_ask(self, RUSM_SIGNAL_ASK_EXIT, pid, reason);
     }
     msg = rusmi_msg_with_cause(RUSM_MSG_EXIT, NULL, 0);
     if (msg == NULL) {

@@ -271,8 +271,8 @@ rusm_err rusmi_quic_conn_new_server(struct rusmi_quic_conn **out_conn,
     if (proof) {
         cid_fill(&params.retry_scid, &proof->retry_scid);
         params.retry_scid_present = 1;
-        settings.token = first->token;
-        settings.tokenlen = first->token_len;
+        settings.token = proof->token;
+        settings.tokenlen = proof->token_len;
         settings.token_type = NGTCP2_TOKEN_TYPE_RETRY;
     }
     params.stateless_reset_token_present = 1;
@@ -353,6 +353,7 @@ void rusmi_quic_stop(struct rusmi_quic_conn *conn, const struct rusmi_quic_end *
         return;
     }
     conn->end = *end;
+    conn->close_again = conn->state == RUSMI_QUIC_UP;
     /* A text that QUIC would not fit into one packet beside the rest is cut. */
     text_len = tell_text ? rusmi_utf8_cut(conn->end.text, strlen(conn->end.text), 512) : 0;
     if (type == NGTCP2_CCERR_TYPE_APPLICATION) {
@@ -438,7 +439,9 @@ void rusmi_quic_conn_close(struct rusmi_quic_conn *conn, uint64_t code, const ch
     rusmi_quic_end_set(&end, RUSMI_QUIC_CLOSED_LOCAL, code, "%s", text ? text : "");
     if (conn->state == RUSMI_QUIC_HANDSHAKE && code == RUSMI_CLOSE_FULL) {
         /* An application's code and text are not said before both sides have keys for them (RFC
-         * 9000 10.2.3); QUIC has a code for this, and its text is. */
+         * 9000 10.2.3); QUIC has a code for this, and its text is. The memory is wanted for others
+         * at once, and if the peer does not hear it, it asks anew. */
+        conn->close_brief = true;
         rusmi_quic_stop(conn, &end, NGTCP2_CCERR_TYPE_TRANSPORT, NGTCP2_CONNECTION_REFUSED, true);
         return;
     }
@@ -546,9 +549,13 @@ rusm_time rusmi_quic_conn_deadline(const struct rusmi_quic_conn *conn)
         at = at < silent ? at : silent;
         break;
     case RUSMI_QUIC_CLOSING:
+        if (!conn->close_written) {
+            return conn->now;
+        }
+        return conn->close_again && conn->close_again_at < conn->drain_until ? conn->close_again_at
+                                                                             : conn->drain_until;
     case RUSMI_QUIC_DRAINING:
-        return conn->state == RUSMI_QUIC_CLOSING && !conn->close_written ? conn->now
-                                                                         : conn->drain_until;
+        return conn->drain_until;
     case RUSMI_QUIC_CLOSED:
     default:
         return QUIC_NEVER;
@@ -567,15 +574,33 @@ static void timer_silence(struct rusmi_quic_conn *conn)
     rusmi_quic_stop(conn, &end, NGTCP2_CCERR_TYPE_APPLICATION, RUSMI_CLOSE_SILENT, true);
 }
 
+/*
+ * Closing, or closed by the peer. A peer that has nothing to say is not answered, and if it missed
+ * our word it would wait out the silence: so that is said again while we are there, once in each
+ * probe timeout.
+ */
+static void timer_ended(struct rusmi_quic_conn *conn)
+{
+    if (conn->state == RUSMI_QUIC_CLOSED ||
+        (conn->state == RUSMI_QUIC_CLOSING && !conn->close_written)) {
+        return;
+    }
+    if (conn->now >= conn->drain_until) {
+        rusmi_quic_move(conn, RUSMI_QUIC_CLOSED);
+    } else if (conn->state == RUSMI_QUIC_CLOSING && conn->close_again &&
+               conn->now >= conn->close_again_at) {
+        conn->close_repeat = true;
+        conn->close_again_at += conn->close_again_for;
+    }
+}
+
 rusm_err rusmi_quic_conn_timer(struct rusmi_quic_conn *conn, rusm_time now)
 {
     int result;
 
     now = rusmi_quic_clamp(conn, now);
     if (conn->state > RUSMI_QUIC_UP) {
-        if (conn->state != RUSMI_QUIC_CLOSED && now >= conn->drain_until) {
-            rusmi_quic_move(conn, RUSMI_QUIC_CLOSED);
-        }
+        timer_ended(conn);
         return conn->end.err;
     }
     if (conn->state == RUSMI_QUIC_UP && now >= silent_at(conn)) {

@@ -414,6 +414,11 @@ static void test_close_reaches_the_other_side(void **state)
     check_close(SUPPORT_LISTENER);
 }
 
+static bool listener_has_one(struct support_pair *pair)
+{
+    return pair->ends[SUPPORT_LISTENER].conn != NULL;
+}
+
 static void test_lost_close_is_repeated_when_the_peer_speaks(void **state)
 {
     struct support_pair pair;
@@ -430,6 +435,91 @@ static void test_lost_close_is_repeated_when_the_peer_speaks(void **state)
     assert_true(support_pair_run(&pair, support_pair_ended, 20 * SUPPORT_MS));
     assert_int_equal(end_of(&pair, 1)->cause, RUSMI_QUIC_CLOSED_PEER);
     support_pair_fini(&pair);
+}
+
+/* An idle peer says nothing that would be answered, and the closing one is not there for long. */
+static void test_lost_close_is_said_again(void **state)
+{
+    (void)state;
+    for (int closer = 0; closer < 2; closer++) {
+        struct support_pair pair;
+        uint64_t sent;
+
+        support_pair_init(&pair, london, tokyo, 5);
+        assert_true(support_pair_connect(&pair));
+        support_pair_run(&pair, NULL, 1000 * SUPPORT_MS);
+        sent = pair.ends[closer].datagrams_sent;
+        rusmi_quic_conn_close(pair.ends[closer].conn, 7, NULL);
+        pair.loss_percent = 100;
+        support_pair_run(&pair, NULL, SUPPORT_MS);
+        assert_int_equal(pair.ends[closer].datagrams_sent, sent + 1);
+        pair.loss_percent = 0;
+        assert_true(support_pair_run(&pair, support_pair_ended, 1000 * SUPPORT_MS));
+        assert_int_equal(end_of(&pair, !closer)->cause, RUSMI_QUIC_CLOSED_PEER);
+        support_pair_run(&pair, NULL, 5000 * SUPPORT_MS);
+        assert_int_equal(rusmi_quic_conn_state(pair.ends[closer].conn), RUSMI_QUIC_CLOSED);
+        assert_int_equal(pair.ends[closer].datagrams_sent, sent + 3); /* in three timeouts */
+        support_pair_fini(&pair);
+    }
+}
+
+/* A stranger could have us send more than it did. */
+static void test_close_of_a_handshake_is_not_said_again(void **state)
+{
+    struct support_pair pair;
+    uint64_t sent;
+
+    (void)state;
+    support_pair_init(&pair, london, tokyo, 5);
+    support_pair_dial(&pair);
+    assert_true(support_pair_run(&pair, listener_has_one, 1000 * SUPPORT_MS));
+    pair.ends[SUPPORT_DIALER].frozen = true;
+    support_pair_run(&pair, NULL, SUPPORT_MS);
+    sent = pair.ends[SUPPORT_LISTENER].datagrams_sent;
+    rusmi_quic_conn_close(pair.ends[SUPPORT_LISTENER].conn, RUSMI_CLOSE_FULL, "no place");
+    support_pair_run(&pair, NULL, 5000 * SUPPORT_MS);
+    assert_int_equal(rusmi_quic_conn_state(pair.ends[SUPPORT_LISTENER].conn), RUSMI_QUIC_CLOSED);
+    assert_int_equal(pair.ends[SUPPORT_LISTENER].datagrams_sent, sent + 1);
+    support_pair_fini(&pair);
+}
+
+/* Its code is none that QUIC says so early, but QUIC has one of its own for it. */
+static void test_refusal_of_a_handshake_says_why(void **state)
+{
+    struct support_pair pair;
+
+    (void)state;
+    support_pair_init(&pair, london, tokyo, 5);
+    support_pair_dial(&pair);
+    assert_true(support_pair_run(&pair, listener_has_one, 1000 * SUPPORT_MS));
+    rusmi_quic_conn_close(pair.ends[SUPPORT_LISTENER].conn, RUSMI_CLOSE_FULL, "no place");
+    assert_true(support_pair_run(&pair, support_pair_ended, 3000 * SUPPORT_MS));
+    assert_int_equal(end_of(&pair, SUPPORT_DIALER)->err, RUSM_EREFUSED);
+    assert_non_null(strstr(end_of(&pair, SUPPORT_DIALER)->text, "no place"));
+    support_pair_fini(&pair);
+}
+
+/* Who has shown that it owns its address is not held to three times what it sent (RFC 9000 8.1): an
+ * answer that was lost can be repeated as often as it takes. */
+static void test_proof_of_the_address_lifts_the_limit_of_amplification(void **state)
+{
+    uint64_t sent[2];
+
+    (void)state;
+    for (int retry = 0; retry < 2; retry++) {
+        struct support_pair pair;
+
+        support_pair_init(&pair, london, tokyo, 5);
+        pair.retry = retry != 0;
+        support_pair_dial(&pair);
+        assert_true(support_pair_run(&pair, listener_has_one, 1000 * SUPPORT_MS));
+        pair.ends[SUPPORT_DIALER].frozen = true;
+        support_pair_run(&pair, NULL, 4000 * SUPPORT_MS);
+        sent[retry] = pair.ends[SUPPORT_LISTENER].bytes_sent;
+        support_pair_fini(&pair);
+    }
+    assert_in_range(sent[0], 1, 3 * 1200); /* it sent one datagram of 1,200 bytes */
+    assert_true(sent[1] > 3 * 1200);
 }
 
 static void test_close_before_anything_was_sent(void **state)
@@ -662,6 +752,10 @@ int main(void)
         cmocka_unit_test(test_listener_may_speak_first),
         cmocka_unit_test(test_close_reaches_the_other_side),
         cmocka_unit_test(test_lost_close_is_repeated_when_the_peer_speaks),
+        cmocka_unit_test(test_lost_close_is_said_again),
+        cmocka_unit_test(test_close_of_a_handshake_is_not_said_again),
+        cmocka_unit_test(test_refusal_of_a_handshake_says_why),
+        cmocka_unit_test(test_proof_of_the_address_lifts_the_limit_of_amplification),
         cmocka_unit_test(test_close_before_anything_was_sent),
         cmocka_unit_test(test_text_of_the_peer_is_cleaned),
         cmocka_unit_test(test_stateless_reset_ends_the_peer_of_a_lost_connection),

@@ -122,6 +122,10 @@ struct rusmi_quic_conn {
     bool close_written;       /* close_data is set */
     uint64_t close_heard;     /* datagrams since; the close is repeated at each power of two */
     bool close_repeat;
+    bool close_brief;          /* a handshake that is refused: said once, and over */
+    bool close_again;          /* the link was up: say it again without being asked */
+    rusm_time close_again_at;  /* when next, once it was written */
+    rusm_time close_again_for; /* how long that takes, a probe timeout */
     size_t close_len;
     rusm_time drain_until;
 

@@ -126,6 +126,8 @@ rusm_err rusmi_quic_check_token(const struct rusmi_quic_route *initial, const ui
     }
     cid_copy(&out_proof->original_dcid, original.data, original.datalen);
     out_proof->retry_scid = initial->dcid;
+    memcpy(out_proof->token, initial->token, initial->token_len);
+    out_proof->token_len = initial->token_len;
     return RUSM_OK;
 }
 

@@ -57,6 +57,10 @@ void rusmi_quic_route(const uint8_t *data, size_t len, struct rusmi_quic_route *
 struct rusmi_quic_proof {
     struct rusmi_quic_cid original_dcid; /* that the client chose before the Retry */
     struct rusmi_quic_cid retry_scid;    /* that the Retry gave it */
+    /* The connection is shown it: what it may send is bounded by a multiple of what the client
+     * sent (RFC 9000 8.1) until it knows of the proof. */
+    uint8_t token[RUSMI_QUIC_TOKEN_MAX];
+    size_t token_len;
 };
 
 /* The answers write into buf (RUSMI_QUIC_ANSWER_MAX bytes) and return how many bytes to send back;

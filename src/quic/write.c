@@ -467,7 +467,9 @@ static size_t write_close(struct rusmi_quic_conn *conn, uint8_t *buf, size_t buf
         memcpy(buf, conn->close_data, conn->close_len);
         return batch_done(conn, batch, conn->close_len, conn->close_len, 1);
     }
-    conn->drain_until = now + 3 * ngtcp2_conn_get_pto(conn->ng);
+    conn->close_again_for = ngtcp2_conn_get_pto(conn->ng);
+    conn->close_again_at = now + conn->close_again_for;
+    conn->drain_until = conn->close_brief ? now : now + 3 * conn->close_again_for;
     len =
         ngtcp2_conn_write_connection_close(conn->ng, &conn->sent_path.path, NULL, conn->close_data,
                                            sizeof(conn->close_data), &conn->close_error, now);

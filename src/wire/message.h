@@ -52,6 +52,7 @@ enum rusmi_message_kind {
     RUSMI_MESSAGE_STREAM_DATA = 16,   /* these three are for a stream, not for a process */
     RUSMI_MESSAGE_STREAM_CREDIT = 17, /* number: position up to which may be written */
     RUSMI_MESSAGE_STREAM_END = 18,    /* number: 1 closed, 2 lost */
+    RUSMI_MESSAGE_STOP = 19,          /* rusm_server_stop(); body: a reason */
     RUSMI_MESSAGE_BORN_LINKED = 20,   /* the sender was spawned for the receiver and is linked with
                                         it; number: the receiver's reference */
     RUSMI_MESSAGE_BORN_WATCHED = 21,  /* the same, but it is monitored */
@@ -63,8 +64,8 @@ bool rusmi_message_kind_known(uint8_t kind);
 bool rusmi_message_by_name(uint8_t kind);
 /* Whether it carries a number. */
 bool rusmi_message_numbered(uint8_t kind);
-/* Whether its destination is a stream in place of a process: twice the number of the stream, and one
- * more if the stream was offered by who sends this. */
+/* Whether its destination is a stream in place of a process: twice the number of the stream, and
+ * one more if the stream was offered by who sends this. */
 bool rusmi_message_of_stream(uint8_t kind);
 /* The protocol version that has it. */
 unsigned rusmi_message_version(uint8_t kind);
@@ -108,7 +109,8 @@ struct rusmi_stream_offer {
 size_t rusmi_stream_offer_encode(uint8_t out[RUSMI_STREAM_OFFER_MAX],
                                  const struct rusmi_stream_offer *offer);
 /* Decode one at the front of a body; returns the bytes it took, or RUSM_EPROTO with the reason
- * (static text): it is cut, of no known end, its buffer is of 0 bytes, or holds less than it says. */
+ * (static text): it is cut, of no known end, its buffer is of 0 bytes or too small for what is
+ * used, or what is used is not there. */
 ptrdiff_t rusmi_stream_offer_decode(const uint8_t *data, size_t len,
                                     struct rusmi_stream_offer *out_offer, const char **out_why);
 

@@ -166,8 +166,10 @@ static void expect_gave_way(struct support_scene *scene, size_t i)
 {
     const struct rusmi_quic_end *end = support_raw_end(scene->raws[i]);
 
-    assert_int_equal(end->err, RUSM_EREFUSED);
-    assert_non_null(strstr(end->text, "the node is busy with other handshakes"));
+    /* The words are the promise: if it went on just then, they come as a close of the link. */
+    if (strstr(end->text, "the node is busy with other handshakes") == NULL) {
+        fail_msg("%zu ended with %s: %s", i, rusm_err_name(end->err), end->text);
+    }
 }
 
 static void expect_goes_on(struct support_scene *scene, size_t i)

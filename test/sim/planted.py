@@ -43,6 +43,8 @@ PLANTS = {
     "STALE": r"was accepted, and its node is not there",
     "SENDER": r"in another's name",
     "CALL": r"got another's answer",
+    "STREAM_CUT": r"stream \d+ ends after",
+    "STREAM_CREDIT": r"a stream has not come to an end",
 }
 
 

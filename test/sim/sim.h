@@ -107,7 +107,7 @@ struct sim_world {
     /* What there was: printed when many seeds have passed. */
     struct sim_totals {
         uint64_t messages, lost, links, crashes, faults, processes, downs, exits, calls, conflicts,
-            node_events, group_events, datagrams;
+            node_events, group_events, streams, datagrams;
     } totals;
 };
 
@@ -316,6 +316,15 @@ void sim_group_watch(struct sim_proc *me);
 /* A message of kind JOIN or LEAVE. */
 void sim_group_event(struct sim_proc *me, const rusm_msg *msg);
 const char *sim_check_groups(void);
+
+/* ---- sim_streams.c --------------------------------------------------------------------------- */
+
+void sim_streams_stop(void);
+/* me makes a stream, and gives an end to a process. */
+void sim_stream_open(struct sim_proc *me, struct sim_proc *to);
+/* A message of bytes: whether it brings an end. */
+bool sim_stream_taken(struct sim_proc *me, rusm_msg *msg);
+const char *sim_check_streams(void);
 
 /* ---- sim_events.c: nodes that come up and go down -------------------------------------------- */
 

@@ -674,6 +674,7 @@ const char *sim_check_missing(void)
         }
     }
     why = sim_check_ties();
+    why = why != NULL ? why : sim_check_streams();
     return why != NULL ? why : sim_check_events();
 }
 
@@ -707,6 +708,7 @@ void sim_check_stop(void)
     sim_live_stop();
     sim_groups_stop();
     sim_ties_stop();
+    sim_streams_stop();
     rusmi_free(ledger.keys);
     rusmi_free(ledger.by_id);
     rusmi_free(ledger.alive);

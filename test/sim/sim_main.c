@@ -88,7 +88,7 @@ static void print(const struct sim_totals *totals)
 {
     static const char *const names[] = {
         "messages", "lost",  "links",      "crashes",     "faults",       "processes", "downs",
-        "exits",    "calls", "names lost", "node events", "group events", "datagrams"};
+        "exits",    "calls", "names lost", "node events", "group events", "streams", "datagrams"};
 
     _Static_assert(sizeof(names) / sizeof(names[0]) == sizeof(*totals) / sizeof(uint64_t),
                    "each has a name");

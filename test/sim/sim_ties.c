@@ -87,6 +87,7 @@ static void trace_signal(const char *what, const rusm_signal *signal)
         [RUSM_SIGNAL_ASK_EXIT] = "ask exit",
         [RUSM_SIGNAL_BORN_LINKED] = "born linked",
         [RUSM_SIGNAL_BORN_WATCHED] = "born watched",
+        [RUSM_SIGNAL_STOP] = "stop",
     };
     const struct sim_proc *from = sim_proc_find(signal->from), *to = sim_proc_find(signal->to);
 

@@ -235,6 +235,15 @@ static void group(struct sim_proc *me)
     }
 }
 
+static void stream(struct sim_proc *me)
+{
+    struct sim_proc *to = sim_proc_draw(draw(12) == 0);
+
+    if (to != NULL && to != me) {
+        sim_stream_open(me, to);
+    }
+}
+
 static void kill_somebody(struct sim_proc *me)
 {
     struct sim_proc *to = sim_proc_draw(false);
@@ -313,7 +322,7 @@ static const struct act acts[] = {
     {8, register_now}, {5, register_sync}, {6, unregister_name}, {12, call},
     {3, cast},         {20, tie},          {2, be_slow},         {3, kill_somebody},
     {1, disconnect},   {3, ask_somebody},  {5, spawn},           {14, group},
-    {2, crash},        {2, leave},
+    {2, crash},        {2, leave},         {4, stream},
 };
 
 static void act(struct sim_proc *me)
@@ -339,6 +348,9 @@ static void handle(struct sim_proc *me, rusm_msg *msg)
 {
     switch (rusm_msg_get_kind(msg)) {
     case RUSM_MSG_DATA:
+        if (sim_stream_taken(me, msg)) {
+            break;
+        }
         if (rusm_msg_len(msg) != 1) {
             sim_received(me, msg);
         } else if (!sim->quiet && !me->life->cut) {

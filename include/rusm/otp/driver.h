@@ -209,6 +209,7 @@ typedef enum rusm_signal_kind {
     RUSM_SIGNAL_BORN_LINKED = 9,   /**< `from` was spawned for `to`, linked; number: of its
                                         reference */
     RUSM_SIGNAL_BORN_WATCHED = 10, /**< the same, but monitored */
+    RUSM_SIGNAL_STOP = 11,         /**< rusm_server_stop(); reason */
 } rusm_signal_kind;
 
 /** A signal. */

@@ -62,12 +62,18 @@ RUSM_API RUSM_NORETURN void rusm_server_run(const rusm_server_ops *ops, void *ar
 RUSM_API RUSM_NORETURN void rusm_server_exit(const rusm_reason *reason);
 
 /**
- * Ask a server to end with reason normal, and wait until it has. It ends when it has handled the
- * messages that came before; neither a full mailbox nor what it traps matters.
+ * Ask a server, here or on another node, to end with reason normal, and wait until it has (OTP,
+ * gen_server:stop/3). It ends when it has handled the messages that came before; neither a full
+ * mailbox nor what it traps matters. On another node the request is dropped, and counted there, if
+ * its mailbox holds twice mailbox_bytes_max.
  *
  * Threads: in context; not the server itself.
  * Errors:  RUSM_ENOPROC   it had ended before
  *          RUSM_ETIMEOUT  it has not ended yet; it goes on trying
+ *          RUSM_ENONODE   there is no link to its node
+ *          RUSM_ENOLINK   the link was lost; whether it has ended is not known
+ *          RUSM_EPERM     this node is an observer
+ *          RUSM_EPROTO    its node speaks an older protocol
  *          RUSM_EINVAL, RUSM_ENOCONTEXT, RUSM_ENOMEM
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_server_stop(rusm_pid server, int64_t timeout_ms);

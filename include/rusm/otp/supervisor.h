@@ -90,7 +90,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_supervisor_start(const rusm_supervisor_co
  * that. From a process that is linked to it the link is taken away first.
  *
  * Threads: in context; not from one of its children.
- * Errors:  RUSM_ENOPROC, RUSM_ETIMEOUT (it goes on), RUSM_EINVAL, RUSM_ENOCONTEXT, RUSM_ENOMEM
+ * Errors:  RUSM_ENOPROC, RUSM_ETIMEOUT (it goes on), RUSM_EINVAL (also: it is of another node),
+ *          RUSM_ENOCONTEXT, RUSM_ENOMEM
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_supervisor_stop(rusm_pid supervisor, int64_t timeout_ms);
 
@@ -104,7 +105,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_supervisor_stop(rusm_pid supervisor, int6
  *
  * Threads: in context; not from the supervisor itself.
  * Errors:  RUSM_EEXIST    a child has the id
- *          RUSM_EINVAL    the spec is not valid, or does not fit the strategy
+ *          RUSM_EINVAL    the spec is not valid, or does not fit the strategy; the supervisor is of
+ *                         another node, where addresses of functions mean nothing
  *          RUSM_ENOPROC   the supervisor has ended
  *          RUSM_ETIMEOUT, RUSM_ENOMEM, and the error of a child that did not start
  */
