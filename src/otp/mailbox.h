@@ -215,6 +215,8 @@ rusm_err rusmi_msg_attach(rusm_msg **out_msg, rusm_msg_kind kind, const void *da
                           void *object, void (*drop)(void *object));
 /* The object that hangs on a message and is dropped by `drop`; NULL if there is none. */
 void *rusmi_msg_object(const rusm_msg *msg, void (*drop)(void *object));
+/* Whether an object hangs on it. */
+bool rusmi_msg_carries(const rusm_msg *msg);
 /* Take the object off without dropping it. */
 void rusmi_msg_detach(rusm_msg *msg);
 /* Bytes to be shared, with one reference; NULL without memory. */

@@ -210,6 +210,13 @@ void *rusmi_msg_object(const rusm_msg *msg, void (*drop)(void *object))
     return (msg->flags & RUSMI_MSG_OBJECT) != 0 && attached->drop == drop ? attached->object : NULL;
 }
 
+bool rusmi_msg_carries(const rusm_msg *msg)
+{
+    const struct rusmi_attached *attached = (const void *)msg->data;
+
+    return (msg->flags & RUSMI_MSG_OBJECT) != 0 && attached->object != NULL;
+}
+
 void rusmi_msg_detach(rusm_msg *msg)
 {
     struct rusmi_attached *attached = (struct rusmi_attached *)(void *)msg->data;

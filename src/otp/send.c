@@ -347,6 +347,11 @@ static rusm_err route_send(struct rusmi_process *self, rusm_pid to, rusm_msg *ms
         return RUSM_ENONODE;
     }
     rt = self->runtime;
+    if (rusmi_msg_carries(msg)) {
+        router_drop(rt);
+        return rusm_set_err_detail(RUSM_EINVAL,
+                                   "what the message carries does not go to another node with it");
+    }
     rusmi_msg_let(msg);
     err = router->send(rt->router_arg, rusmi_process_pid(self), to, msg, timeout_ms);
     router_drop(rt);

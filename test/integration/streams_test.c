@@ -581,6 +581,25 @@ static void an_end_goes_over_one_link_at_most(void **state)
     write_bytes(0, 100, 100); /* it is still ours */
 }
 
+/* A message is sent on with its bytes alone, so one with an end in it is not sent on. */
+static void an_end_does_not_go_with_a_message_that_is_sent_on(void **state)
+{
+    struct pair pair = enter_pair(state);
+    struct actor *there = start(0, pair.b, ORDER_READ);
+    rusm_msg *msg;
+
+    open_stream(CAPACITY);
+    assert_int_equal(rusm_stream_send(rusm_self(), reader, "x", 1), RUSM_OK);
+    assert_int_equal(rusm_receive(&msg, 0), RUSM_OK);
+    assert_int_equal(rusm_send_msg(there->pid, msg), RUSM_EINVAL);
+    reader = rusm_msg_take_stream(msg);
+    assert_non_null(reader);
+    assert_int_equal(rusm_send_msg(there->pid, msg), RUSM_OK);
+    assert_true(support_wait(is_done, there));
+    assert_string_equal(there->text, "x");
+    assert_false(atomic_load(&there->has_end));
+}
+
 static void what_can_not_go_stays_with_its_owner(void **state)
 {
     struct pair pair = enter_pair(state);
@@ -631,6 +650,7 @@ int main(void)
         CASE(an_end_that_nobody_takes_is_lost),
         CASE(an_end_is_handed_on_within_its_node),
         CASE(an_end_goes_over_one_link_at_most),
+        CASE(an_end_does_not_go_with_a_message_that_is_sent_on),
         CASE(what_can_not_go_stays_with_its_owner),
     };
 

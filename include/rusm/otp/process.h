@@ -124,7 +124,8 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_send(rusm_pid to, const void *data, size_
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_try_send(rusm_pid to, const void *data, size_t len);
 
 /** Like rusm_send(), handing over msg. Owns: takes msg on RUSM_OK; on any error the caller still
- * owns it. */
+ * owns it. Errors: also RUSM_EINVAL: there is an end of a stream in it, and the process is on
+ * another node (take it out, and use rusm_stream_send()). */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_send_msg(rusm_pid to, rusm_msg *msg);
 
 /**
