@@ -666,11 +666,14 @@ void rusmi_link_run(void *arg, rusm_time now)
     publish_stats(link, now);
     why = rusmi_quic_conn_end(link->conn);
     if (why->cause != RUSMI_QUIC_NONE) {
-        if (link->node->hurry) {
+        /* Before it is told: who deletes the node waits for just that. */
+        bool hurry = atomic_load(&link->node->hurry);
+
+        if (hurry) {
             say_again(link);
         }
         tell_end(link, why);
-        if (rusmi_quic_conn_state(link->conn) == RUSMI_QUIC_CLOSED || link->node->hurry) {
+        if (hurry || rusmi_quic_conn_state(link->conn) == RUSMI_QUIC_CLOSED) {
             end(link);
             return;
         }

@@ -259,6 +259,33 @@ static void deleted_node_is_missed_at_once(void **state)
     assert_int_equal(support_stats(a).protocol_errors, 0);
 }
 
+/* Each second datagram of the dialer is lost, now its last word and now what was before it. That
+ * word is said again, by a link as by a node that goes: nobody waits out a silence. */
+static void lost_last_word_is_said_again(void **state)
+{
+    const struct support_proxy_faults faults = {.lose_every = 2};
+    struct support_node *b = start_tick(state, "b", TICK_NEVER);
+
+    for (int i = 0; i < 12; i++) {
+        struct support_node *a = start_tick(state, "a", TICK_NEVER);
+        struct support_proxy *proxy = connect_through_proxy(a, b);
+
+        support_proxy_set(proxy, SUPPORT_PROXY_TO, &faults);
+        if (i % 2 == 0) {
+            assert_int_equal(rusm_node_send(a->node, "b", "nobody", "x", 1), RUSM_OK);
+            support_wait_stat(b, offsetof(rusm_node_stats, dropped_noname), (uint64_t)i / 2 + 1);
+        }
+        if (i % 4 < 2) {
+            assert_int_equal(rusm_node_disconnect(a->node, "b"), RUSM_OK);
+            support_wait_peers(b, 0);
+        }
+        support_node_stop(a);
+        support_wait_peers(b, 0);
+        support_proxy_del(proxy);
+    }
+    assert_int_equal(support_stats(b).timeouts, 0);
+}
+
 /* ---- links that fall silent -------------------------------------------------- */
 
 static bool is_up_for_ticks(void *arg)
@@ -645,6 +672,7 @@ int main(void)
         CASE(other_links_go_on_when_a_node_is_deleted),
         CASE(messages_accepted_before_the_end_are_delivered),
         CASE(deleted_node_is_missed_at_once),
+        CASE(lost_last_word_is_said_again),
         CASE(silent_peer_is_down_by_its_tick),
         CASE(short_silence_loses_nothing),
         CASE(node_is_deleted_while_its_peer_is_silent),
