@@ -2,8 +2,9 @@
 /*
  * What comes from another node into real processes: the input is cut into message streams, which an
  * inbox orders, and what it delivers goes to processes on a deterministic pool as signals (links,
- * monitors, exits, downs, births) and as messages of every kind; between them processes run, make
- * ties of their own with that node, die and are spawned again, and the node goes and comes.
+ * monitors, exits, downs, births), as messages of every kind, and as what passes for streams;
+ * between them processes run, make ties of their own with that node, offer it streams and use those
+ * that they have, die and are spawned again, and the node goes and comes.
  *
  * Checked, whatever comes:
  *
@@ -20,6 +21,7 @@
 #include "cluster/reason.h"
 
 #include <rusm/otp/driver.h>
+#include <rusm/otp/stream.h>
 
 #include <stdint.h>
 #include <string.h>
@@ -28,6 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define WORKERS  4
 #define WATCHES  8
+#define ENDS     4
 #define FAR      ((uint64_t)0x7777)
 #define NUMBERS  32
 #define STEPS    200
@@ -40,6 +43,7 @@ struct worker {
         rusm_ref ref;
         rusm_pid pid;
     } watches[WATCHES];
+    rusm_stream *ends[ENDS]; /* what it is the end of, it may find out */
 };
 
 static struct world {
@@ -55,6 +59,8 @@ static struct world {
     unsigned asked[NUMBERS];    /* its monitors by number, and our downs */
     unsigned told[NUMBERS];
     bool up;
+    bool lied;                        /* what it said of a stream is to end the link */
+    uint64_t streams[8], streams_len; /* that we spoke of */
 } world;
 
 static uint8_t take(void)
@@ -96,12 +102,57 @@ static void unwatch(struct worker *worker, uint8_t n)
     }
 }
 
+static void keep_end(struct worker *worker, rusm_stream *end, uint8_t n)
+{
+    if (worker->ends[n % ENDS] != NULL) {
+        rusm_stream_close(worker->ends[n % ENDS]);
+    }
+    worker->ends[n % ENDS] = end;
+}
+
+static void open_stream(struct worker *worker, uint8_t n)
+{
+    rusm_stream *writer, *reader, *goes;
+
+    if (rusm_stream_new(1 + n % 40, &writer, &reader) != RUSM_OK) {
+        return;
+    }
+    (void)!rusm_stream_write(writer, "some bytes", 1 + n % 10, 0, NULL);
+    goes = n % 2 == 0 ? writer : reader;
+    keep_end(worker, n % 2 == 0 ? reader : writer, n);
+    if (rusm_stream_send(far_pid(n), goes, "end", 3) != RUSM_OK) {
+        rusm_stream_close(goes);
+    }
+}
+
+/* Write, read, close, or hand on; of a wrong end it is refused. */
+static void use_end(struct worker *worker, uint8_t n)
+{
+    rusm_stream **end = &worker->ends[n % ENDS];
+    uint8_t buf[100] = {0};
+    size_t len;
+
+    if (*end == NULL) {
+        open_stream(worker, n);
+    } else if (n < 100) {
+        (void)!rusm_stream_write(*end, buf, 1 + n, 0, NULL);
+    } else if (n < 200) {
+        (void)!rusm_stream_read(*end, buf, n - 99u, 0, &len);
+    } else if (n < 220) {
+        rusm_stream_close(*end);
+        *end = NULL;
+    } else if (rusm_stream_send(n < 250 ? world.workers[n / ENDS % WORKERS].pid : far_pid(n), *end,
+                                NULL, 0) == RUSM_OK) {
+        *end = NULL;
+    }
+}
+
 static void obey(struct worker *worker, uint8_t what, uint8_t n)
 {
     const rusm_reason reason = {.kind = RUSM_REASON_SHUTDOWN};
     rusm_pid pid = n >= 128 ? world.workers[n % WORKERS].pid : far_pid(n);
 
-    switch (what % 10) {
+    switch (what % 14) {
     case 0:
     case 1:
         watch(worker, pid);
@@ -125,6 +176,14 @@ static void obey(struct worker *worker, uint8_t what, uint8_t n)
     case 8:
         worker->trap = !worker->trap;
         (void)rusm_trap_exit(worker->trap);
+        break;
+    case 9:
+        open_stream(worker, n);
+        break;
+    case 10:
+    case 11:
+    case 12:
+        use_end(worker, n);
         break;
     default:
         rusm_exit(n % 2 == 0 ? RUSM_REASON_NORMAL : RUSM_REASON_SHUTDOWN);
@@ -158,8 +217,13 @@ static void run_worker(void *arg)
         size_t len = rusm_msg_len(msg);
         uint8_t what = len > 0 ? data[0] : 0, n = len > 1 ? data[1] : 0;
 
+        rusm_stream *end = rusm_msg_take_stream(msg);
+
         if (kind == RUSM_MSG_DOWN) {
             hear_down(worker, msg);
+        }
+        if (end != NULL) {
+            keep_end(worker, end, n);
         }
         rusm_msg_del(msg);
         if (kind == RUSM_MSG_DATA || kind == RUSM_MSG_CALL || kind == RUSM_MSG_CAST) {
@@ -204,6 +268,20 @@ static rusm_err route_signal(void *arg, const rusm_signal *signal)
     return RUSM_OK;
 }
 
+static rusm_err route_stream(void *arg, const rusm_stream_signal *signal, int64_t timeout_ms)
+{
+    (void)arg, (void)timeout_ms;
+    if (!world.up || signal->to.incarnation != world.incarnation ||
+        rusm_stream_signal_is_late(signal)) {
+        return RUSM_ENONODE;
+    }
+    world.streams[world.streams_len++ % 8] =
+        signal->kind == RUSM_STREAM_OFFER ? signal->stream * 2 : signal->stream ^ 1;
+    rusmi_assert(signal->kind != RUSM_STREAM_OFFER ||
+                 (signal->used <= signal->capacity && signal->capacity <= RUSM_STREAM_FAR_MAX));
+    return RUSM_OK;
+}
+
 static bool node_name(void *arg, uint64_t incarnation, char *buf, size_t buf_len)
 {
     (void)arg;
@@ -233,6 +311,45 @@ static rusm_signal_kind signal_of(uint8_t kind)
     return kind < sizeof(kinds) / sizeof(kinds[0]) ? kinds[kind] : (rusm_signal_kind)0;
 }
 
+static rusm_stream_signal_kind stream_kind(uint8_t kind)
+{
+    return kind < RUSMI_MESSAGE_STREAM_OFFER || kind > RUSMI_MESSAGE_STREAM_END
+               ? (rusm_stream_signal_kind)0
+               : (rusm_stream_signal_kind)(RUSM_STREAM_OFFER + kind - RUSMI_MESSAGE_STREAM_OFFER);
+}
+
+static void deliver_stream(const struct rusmi_message_head *head, const rusm_msg *msg)
+{
+    rusm_stream_signal signal = {.kind = stream_kind(head->kind),
+                                 .from = {world.incarnation, 0},
+                                 .to = {rusm_runtime_incarnation(world.rt), 0},
+                                 .stream = head->serial,
+                                 .number = head->number,
+                                 .data = rusm_msg_data(msg),
+                                 .len = rusm_msg_len(msg)};
+    struct rusmi_stream_offer offer;
+    const char *why;
+    ptrdiff_t len;
+
+    if (signal.kind == RUSM_STREAM_OFFER) {
+        len = rusmi_stream_offer_decode(signal.data, signal.len, &offer, &why);
+        if (len < 0) {
+            return;
+        }
+        signal.from.serial = head->sender;
+        signal.to.serial = head->serial;
+        signal.stream = head->number;
+        signal.writing = offer.writing;
+        signal.capacity = (size_t)offer.capacity;
+        signal.used = (size_t)offer.used;
+        signal.data = (const uint8_t *)signal.data + len;
+        signal.len -= (size_t)len;
+    }
+    if (!world.lied && rusm_stream_deliver(world.rt, &signal) == RUSM_EPROTO) {
+        world.lied = true;
+    }
+}
+
 /* As a node does with what its inbox delivers. */
 static void on_deliver(void *arg, const struct rusmi_message_head *head, rusm_msg *msg)
 {
@@ -258,6 +375,11 @@ static void on_deliver(void *arg, const struct rusmi_message_head *head, rusm_ms
             }
             (void)!rusm_signal_deliver(world.rt, &signal);
         }
+        rusm_msg_del(msg);
+        return;
+    }
+    if (stream_kind(head->kind) != 0) {
+        deliver_stream(head, msg);
         rusm_msg_del(msg);
         return;
     }
@@ -292,6 +414,7 @@ static void node_up(uint64_t incarnation)
     rusmi_assert(rusmi_inbox_init(&world.inbox, &cfg) == RUSM_OK);
     rusmi_assert(rusm_runtime_node_up(world.rt, incarnation, 16) == RUSM_OK);
     world.up = true;
+    world.lied = false;
 }
 
 static void node_down(void)
@@ -316,7 +439,8 @@ static void node_down(void)
 
 static void stream(void)
 {
-    static const uint8_t kinds[] = {1, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 2, 6};
+    static const uint8_t kinds[] = {1,  3,  4,  5,  7, 8, 9,  10, 11, 12,
+                                    13, 14, 20, 21, 2, 6, 15, 16, 17, 18};
     uint8_t bytes[RUSMI_MESSAGE_HEAD_MAX + 64], reason[RUSMI_REASON_BYTES_MAX];
     uint8_t prev_room[RUSMI_VARINT_LEN_MAX + sizeof(bytes)];
     uint8_t how = take(), who = take(), number = take(), what = take(), n = take();
@@ -336,7 +460,18 @@ static void stream(void)
     if (head.kind == RUSMI_MESSAGE_MONITOR) {
         head.number = 1 + number % (NUMBERS - 1);
     }
-    if (signal_of(head.kind) == 0) {
+    if (head.kind == RUSMI_MESSAGE_STREAM_OFFER) {
+        const struct rusmi_stream_offer offer = {what % 2 != 0, 1 + n % 50,
+                                                 (uint64_t)what % (2 + n % 50)};
+
+        memset(bytes, 0, sizeof(bytes));
+        head.body_len = (uint32_t)rusmi_stream_offer_encode(bytes, &offer) + what % 60;
+    } else if (stream_kind(head.kind) != 0) {
+        head.serial = who % 4 == 0 ? 2u + number % 16 : world.streams[who % 8];
+        head.number = 1 + (uint64_t)what % 100;
+        head.body_len = head.kind == RUSMI_MESSAGE_STREAM_DATA ? n % 50 : 0;
+        memset(bytes, n, sizeof(bytes));
+    } else if (signal_of(head.kind) == 0) {
         bytes[0] = what;
         bytes[1] = n;
         head.body_len = 2;
@@ -392,7 +527,7 @@ static void one(void)
 {
     uint8_t what = take();
 
-    if (world.inbox.failed != RUSM_OK || what == 255) {
+    if (world.inbox.failed != RUSM_OK || world.lied || what == 255) {
         node_down();
         node_up(world.incarnation + 1);
     } else if (what < 130) {
@@ -419,8 +554,10 @@ static void one(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const rusm_router router = {
-        .send = route_message, .signal = route_signal, .node_name = node_name};
+    static const rusm_router router = {.send = route_message,
+                                       .signal = route_signal,
+                                       .node_name = node_name,
+                                       .stream = route_stream};
     rusm_pool_config pool_cfg;
     rusm_runtime_config cfg;
 
