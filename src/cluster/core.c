@@ -80,11 +80,28 @@ rusm_err rusmi_core_new(struct rusmi_core **out_core, const struct rusmi_core_co
     return RUSM_OK;
 }
 
+/* Free the conns that are closed, but for those whose members are still being forgotten. */
 static void reap(struct rusmi_core *core)
 {
-    while (!rusmi_list_empty(&core->dead)) {
-        rusmi_conn_del(core, rusmi_container(core->dead.next, struct conn, in_state));
+    struct rusmi_list *node = core->dead.next, *next;
+
+    for (; node != &core->dead; node = next) {
+        struct conn *conn = rusmi_container(node, struct conn, in_state);
+
+        next = node->next;
+        if (conn->holder.len == 0) {
+            rusmi_conn_del(core, conn);
+        }
     }
+}
+
+static void reap_all(struct rusmi_core *core)
+{
+    for (struct rusmi_list *node = core->dead.next; node != &core->dead; node = node->next) {
+        rusmi_memberships_drop(&core->memberships,
+                               &rusmi_container(node, struct conn, in_state)->holder);
+    }
+    reap(core);
 }
 
 static struct conn *any_conn(struct rusmi_core *core)
@@ -136,7 +153,7 @@ void rusmi_core_del(struct rusmi_core *core)
     rusmi_actions_init(&unwanted);
     close_all(core, 0, &unwanted);
     rusmi_actions_fini(&unwanted);
-    reap(core);
+    reap_all(core);
     rusmi_names_forget_own(core);
     rusmi_map_fini(&core->mesh.by_address);
     rusmi_names_fini(&core->names);
@@ -199,7 +216,12 @@ static void check(const struct rusmi_core *core)
         members += conn->hidden ? 0 : 1;
         hidden += conn->hidden ? 1 : 0;
     }
-    rusmi_assert(rusmi_list_empty(&core->dead) && !core->settle);
+    for (const struct rusmi_list *node = core->dead.next; node != &core->dead; node = node->next) {
+        const struct conn *conn = rusmi_container(node, struct conn, in_state);
+
+        rusmi_assert(conn->holder.len != 0 && conn->groups_lack.deadline.place != 0);
+    }
+    rusmi_assert(!core->settle);
     rusmi_assert(core->conns.len == conns && core->stats.hidden == hidden);
     rusmi_assert(core->peers.live == members && core->peers_by_name.len == members &&
                  core->peers_by_incarnation.len == members);

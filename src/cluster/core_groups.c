@@ -15,6 +15,9 @@
 
 #include <string.h>
 
+/* Memberships of a lost peer that one step forgets. */
+#define DROP_STEP 1024u
+
 /* Whether the two tell each other of members: both are members of the cluster, of a version that
  * has the frames. */
 static bool shares_groups(const struct rusmi_core *core, const struct conn *conn)
@@ -213,8 +216,10 @@ static rusm_err apply(struct rusmi_core *core, struct conn *conn,
 void rusmi_groups_more(struct rusmi_core *core, struct conn *conn, rusm_time now,
                        struct rusmi_actions *out)
 {
-    if (conn->state == CONN_UP && conn->groups_lack.refused &&
-        conn->holder.len < core->cfg.groups_max) {
+    if (conn->state == CONN_CLOSED) {
+        rusmi_groups_drop(core, conn, now);
+    } else if (conn->state == CONN_UP && conn->groups_lack.refused &&
+               conn->holder.len < core->cfg.groups_max) {
         rusmi_lack_ask(core, conn, &conn->groups_lack, now, out);
     }
 }
@@ -270,7 +275,10 @@ void rusmi_groups_frame(struct rusmi_core *core, struct conn *conn, const struct
     }
 }
 
-void rusmi_groups_drop(struct rusmi_core *core, struct conn *conn)
+void rusmi_groups_drop(struct rusmi_core *core, struct conn *conn, rusm_time now)
 {
-    rusmi_memberships_drop(&core->memberships, &conn->holder);
+    rusmi_memberships_drop_some(&core->memberships, &conn->holder, DROP_STEP);
+    /* The next step is at the next timer, so that a step does not take long. */
+    rusmi_deadlines_set(&core->deadlines, &conn->groups_lack.deadline,
+                        conn->holder.len == 0 ? RUSMI_TIME_NEVER : now + 1);
 }

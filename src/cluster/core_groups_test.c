@@ -263,6 +263,17 @@ static void test_long_sync_with_changes_on_the_way(void **state)
     assert_false(knows(stage, 1, "a group with a long name", 0, 5000));
     assert_int_equal(view->joins, 5000);
     assert_int_equal(view->leaves, 1);
+    /* Lost: forgotten in slices, which are of no concern to the link that comes next. */
+    disconnect(net, 1, "london");
+    assert_int_equal(view->len, 0);
+    net_join(net, 1, 0);
+    assert_int_equal(view->joins, 9999);
+    net_pass(net, 100);
+    assert_int_equal(net_stats(net, 1).groups, 4999);
+    assert_int_equal(rusmi_core_deadline(net->nodes[1].core), RUSMI_TIME_NEVER);
+    /* A node may end in the middle. */
+    disconnect(net, 1, "london");
+    assert_true(net_stats(net, 1).groups != 0);
 }
 
 static void test_members_over_the_limit_are_refused_and_counted(void **state)

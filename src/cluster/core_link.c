@@ -173,7 +173,7 @@ static void link_down(struct rusmi_core *core, struct conn *conn, enum rusmi_dow
         rusmi_map_remove(&core->peers_by_incarnation, &conn->by_incarnation);
         rusmi_roster_remove(&core->peers, conn->peer_id);
         rusmi_names_drop(&core->names, &conn->claimant);
-        rusmi_groups_drop(core, conn);
+        rusmi_groups_drop(core, conn, now);
         rusmi_asks_lost(core, conn);
         rusmi_mesh_down(core, conn, now, out);
         core->settle = true;

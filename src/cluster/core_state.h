@@ -397,8 +397,9 @@ uint64_t rusmi_groups_page(struct rusmi_core *core, struct conn *conn, uint64_t 
 /* If there is room for memberships that were refused, ask conn for them, now or when it is time. */
 void rusmi_groups_more(struct rusmi_core *core, struct conn *conn, rusm_time now,
                        struct rusmi_actions *out);
-/* The peer is lost, and with it its members. */
-void rusmi_groups_drop(struct rusmi_core *core, struct conn *conn);
+/* The peer is lost, and with it its members: forget some, and more at coming timers, until which
+ * the conn stays. */
+void rusmi_groups_drop(struct rusmi_core *core, struct conn *conn, rusm_time now);
 void rusmi_groups_forget_own(struct rusmi_core *core);
 
 /* core_request.c */

@@ -136,7 +136,13 @@ void rusmi_membership_del(struct rusmi_memberships *table, struct rusmi_holder *
 
 void rusmi_memberships_drop(struct rusmi_memberships *table, struct rusmi_holder *holder)
 {
-    while (!rusmi_list_empty(&holder->memberships)) {
+    rusmi_memberships_drop_some(table, holder, SIZE_MAX);
+}
+
+void rusmi_memberships_drop_some(struct rusmi_memberships *table, struct rusmi_holder *holder,
+                                 size_t len_max)
+{
+    for (size_t i = 0; i < len_max && !rusmi_list_empty(&holder->memberships); i++) {
         rusmi_membership_del(
             table, holder,
             rusmi_container(holder->memberships.next, struct rusmi_membership, in_holder));

@@ -49,7 +49,10 @@ void rusmi_memberships_init(struct rusmi_memberships *table, const uint64_t seed
 void rusmi_memberships_fini(struct rusmi_memberships *table);
 
 void rusmi_holder_init(struct rusmi_holder *holder);
-/* Drop all memberships of a holder. */
+/* Drop at most len_max memberships of a holder. */
+void rusmi_memberships_drop_some(struct rusmi_memberships *table, struct rusmi_holder *holder,
+                                 size_t len_max);
+/* Drop all of them. */
 void rusmi_memberships_drop(struct rusmi_memberships *table, struct rusmi_holder *holder);
 
 /* NULL: there is none. */

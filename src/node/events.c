@@ -2,7 +2,8 @@
 /*
  * Telling processes of nodes that come and go (rusm/cluster/events.h). Who wants to know is in
  * node->listeners, by serial, until its process ends. Everything is under node->lock, in which
- * links go up and down, so the messages of all listeners are in that order.
+ * links go up and down, so the messages of all listeners are in that order. A loss that is told
+ * later (groups.c) is not told to who began to listen meanwhile: for it that node never was up.
  */
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -18,6 +19,7 @@ struct listener {
     rusm_node *node;
     rusm_exit_watch watch;
     uint64_t serial;
+    uint64_t since; /* in the order of node->told_last */
 };
 
 _Static_assert((int)RUSM_DOWN_TRANSPORT == (int)RUSMI_DOWN_TRANSPORT, "one list of causes");
@@ -61,6 +63,7 @@ static rusm_err listener_add(rusm_node *node, rusm_pid self)
     }
     listener->node = node;
     listener->serial = self.serial;
+    listener->since = ++node->told_last;
     listener->watch.fn = listener_exited;
     listener->watch.arg = listener;
     if (!rusmi_map_insert(&node->listeners, &listener->entry, &listener->serial,
@@ -140,11 +143,16 @@ static void tell(rusm_node *node, const struct listener *listener, const rusm_no
     }
 }
 
-static void tell_all(rusm_node *node, const rusm_node_event *event)
+/* Tell those who listen since then or longer. */
+static void tell_all(rusm_node *node, const rusm_node_event *event, uint64_t since)
 {
     rusmi_map_each(&node->listeners, entry, position, following)
     {
-        tell(node, rusmi_container(entry, struct listener, entry), event);
+        const struct listener *listener = rusmi_container(entry, struct listener, entry);
+
+        if (listener->since <= since) {
+            tell(node, listener, event);
+        }
     }
 }
 
@@ -157,7 +165,7 @@ void rusmi_events_up(struct rusmi_link *link)
     }
     memcpy(event.node, link->name, sizeof(event.node));
     link->announced = true;
-    tell_all(link->node, &event);
+    tell_all(link->node, &event, UINT64_MAX);
 }
 
 void rusmi_events_down(struct rusmi_link *link, enum rusmi_down_cause cause, const char *text)
@@ -170,5 +178,5 @@ void rusmi_events_down(struct rusmi_link *link, enum rusmi_down_cause cause, con
     link->announced = false;
     memcpy(event.node, link->name, sizeof(event.node));
     memcpy(event.text, text, rusmi_utf8_cut(text, strlen(text), sizeof(event.text) - 1));
-    tell_all(link->node, &event);
+    tell_all(link->node, &event, link->leaving.since == 0 ? UINT64_MAX : link->leaving.since);
 }

@@ -5,7 +5,8 @@
  * Ours: the runtime says that there is news, on any thread and perhaps while a process ends; the
  * endpoint's driver then takes it in order and gives it to the core, which tells the peers. Theirs:
  * what the core heard is entered into the runtime's groups under node->lock, and goes with the
- * link.
+ * link: a slice of them at a time under node->lock, because a million take seconds; who listens for nodes
+ * is told when the last has left, or, if the node is back before, all leave at once then.
  *
  * Lock order: node->lock, then the groups' lock of the runtime, which is why news is not told where
  * it is made. A message to a group is handed to the members here by the thread that runs the link,
@@ -14,11 +15,16 @@
 #include "node/groups.h"
 
 #include "node/link.h"
+#include "node/signal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Pieces of news that one run of the driver tells; then others have their turn. */
 #define PIECES_MAX 32u
+
+/* Members of a lost node that leave while node->lock is held: some 0.3 ms, then others have it. */
+#define SLICE 256u
 
 /* Without memory for news, it is tried again after so long. */
 #define AGAIN_NS ((rusm_time)100 * 1000 * 1000)
@@ -32,7 +38,13 @@ void rusmi_groups_open(rusm_node *node)
 
 void rusmi_groups_close(rusm_node *node)
 {
+    struct rusmi_list *first;
+
     rusm_runtime_group_follow(node->runtime, false);
+    while ((first = rusmi_list_pop(&node->leaving)) != NULL) {
+        /* There is nobody left to be told. */
+        rusmi_link_drop(rusmi_container(first, struct rusmi_link, leaving.in_node));
+    }
 }
 
 void rusmi_groups_news(void *arg)
@@ -66,7 +78,8 @@ static bool tell_core(rusm_node *node)
     return news->told == news->len;
 }
 
-rusm_time rusmi_groups_drain(rusm_node *node, rusm_time now)
+/* Tell the core what is new. Returns when to come again at the latest. */
+static rusm_time tell_news(rusm_node *node, rusm_time now)
 {
     struct rusmi_group_news *news = &node->groups;
 
@@ -114,12 +127,73 @@ void rusmi_groups_carry_out(rusm_node *node, const struct rusmi_action *action,
     }
 }
 
-void rusmi_groups_peer_down(rusm_node *node, uint64_t incarnation)
+/* The members of a lost node have left: nobody is to hear of the loss before. */
+static void left(struct rusmi_link *link)
 {
+    rusmi_list_remove(&link->leaving.in_node);
+    rusmi_events_down(link, link->leaving.cause, link->leaving.text);
+    rusmi_link_drop(link);
+}
+
+void rusmi_groups_peer_down(struct rusmi_link *link, enum rusmi_down_cause cause, const char *text)
+{
+    rusm_node *node = link->node;
+
 #ifdef RUSMI_PLANT_GROUPS
+    rusmi_events_down(link, cause, text);
     return;
 #endif
-    rusm_runtime_group_remote_drop(node->runtime, incarnation);
+    if (rusm_runtime_group_remote_drop_some(node->runtime, link->incarnation, SLICE)) {
+        rusmi_events_down(link, cause, text);
+        return;
+    }
+    link->leaving.since = ++node->told_last;
+    link->leaving.cause = cause;
+    (void)snprintf(link->leaving.text, sizeof(link->leaving.text), "%s", text);
+    rusmi_list_push(&node->leaving, &rusmi_link_hold(link)->leaving.in_node);
+    rusmi_endpoint_post(node);
+}
+
+void rusmi_groups_peer_up(const struct rusmi_link *link)
+{
+    struct rusmi_list *at = link->node->leaving.next, *next;
+
+    for (; at != &link->node->leaving; at = next) {
+        struct rusmi_link *old = rusmi_container(at, struct rusmi_link, leaving.in_node);
+
+        next = at->next;
+        if (old->incarnation == link->incarnation || strcmp(old->name, link->name) == 0) {
+            rusm_runtime_group_remote_drop(link->node->runtime, old->incarnation);
+            left(old);
+        }
+    }
+}
+
+/* Let some members of lost nodes leave. True: there are more. */
+static bool leave_some(rusm_node *node)
+{
+    bool more;
+
+    rusmi_lock_take(&node->lock);
+    if (!rusmi_list_empty(&node->leaving)) {
+        struct rusmi_link *link =
+            rusmi_container(node->leaving.next, struct rusmi_link, leaving.in_node);
+
+        if (rusm_runtime_group_remote_drop_some(node->runtime, link->incarnation, SLICE)) {
+            left(link);
+        }
+    }
+    more = !rusmi_list_empty(&node->leaving);
+    rusmi_lock_give(&node->lock);
+    return more;
+}
+
+rusm_time rusmi_groups_drain(rusm_node *node, rusm_time now)
+{
+    if (leave_some(node)) {
+        rusmi_endpoint_post(node);
+    }
+    return tell_news(node, now);
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */

@@ -102,6 +102,7 @@ rusm_err rusmi_link_new(struct rusmi_link **out_link, rusm_node *node, uint64_t 
     rusmi_list_init(&link->busy_blocked);
     rusmi_list_init(&link->datagrams);
     rusmi_list_init(&link->early);
+    rusmi_list_init(&link->leaving.in_node);
     rusmi_buf_init(&link->control);
     rusmi_map_init(&link->busy, node->links.seed[0], node->links.seed[1]);
     if (first != NULL) {

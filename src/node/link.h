@@ -78,6 +78,12 @@ struct rusmi_link {
     uint32_t version;     /* of the protocol, which both speak */
     bool tied, announced; /* under node->lock: the runtime, the listeners know of the node */
     struct rusmi_link_trust trust; /* under node->lock, see reload.h */
+    struct {
+        struct rusmi_list in_node; /* in node->leaving, which holds a reference */
+        uint64_t since;            /* who listens only since later does not hear; 0: all hear */
+        enum rusmi_down_cause cause;
+        char text[RUSMI_TEXT_MAX];
+    } leaving; /* under node->lock, see groups.c: its node is lost, its members are leaving */
     rusm_time up_since;
     int64_t cert_not_after;
 

@@ -187,6 +187,7 @@ static void maps_init(rusm_node *node, const uint64_t seed[2])
     rusmi_list_init(&node->todo);
     rusmi_list_init(&node->uncrowded);
     rusmi_list_init(&node->joins);
+    rusmi_list_init(&node->leaving);
     rusmi_list_init(&node->strays);
     rusmi_trust_init(&node->trust);
     rusmi_lock_init(&node->lock);

@@ -100,6 +100,7 @@ static void peer_up(struct rusmi_link *link, const struct rusmi_action *action)
         rusmi_link_close(link, RUSMI_CLOSE_MEMORY, "no room in the tables of peers", 0);
         return;
     }
+    rusmi_groups_peer_up(link);
     rusmi_events_up(link);
     rusmi_link_begin(link);
 }
@@ -114,8 +115,7 @@ static void peer_down(struct rusmi_link *link, const struct rusmi_action *action
     rusmi_events_down(link, action->cause, action->text);
 #endif
     rusmi_signals_down(link, action->text);
-    rusmi_groups_peer_down(link->node, action->incarnation);
-    rusmi_events_down(link, action->cause, action->text);
+    rusmi_groups_peer_down(link, action->cause, action->text);
 }
 
 static rusm_time flush_time(const rusm_node *node, enum rusmi_close_code code)
@@ -163,8 +163,9 @@ static bool carry_out(rusm_node *node, struct rusmi_action *action, struct rusmi
     case RUSMI_ACTION_PEER_DOWN:
         if (link != NULL) {
             peer_down(link, action);
+        } else {
+            rusm_runtime_group_remote_drop(node->runtime, action->incarnation);
         }
-        rusmi_groups_peer_down(node, action->incarnation);
         break;
     case RUSMI_ACTION_DIALED:
     case RUSMI_ACTION_REPLY:

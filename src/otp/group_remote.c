@@ -381,23 +381,36 @@ void rusm_runtime_group_remote_del(rusm_runtime *rt, const char *group, size_t g
     rusmi_luggage_fini(&bag, rt);
 }
 
-void rusm_runtime_group_remote_drop(rusm_runtime *rt, uint64_t incarnation)
+/* True: there is none left. */
+static bool drop_one(struct rusmi_groups *groups, uint64_t incarnation, struct rusmi_luggage *bag)
+{
+    struct rusmi_group_node *node = find_node(groups, incarnation);
+
+    if (node == NULL) {
+        return true;
+    }
+    rusmi_group_remove(groups, rusmi_container(node->members.next, struct rusmi_member, in_owner),
+                       bag);
+    return bag->node != NULL; /* it goes with its last member */
+}
+
+bool rusm_runtime_group_remote_drop_some(rusm_runtime *rt, uint64_t incarnation, size_t members_max)
 {
     struct rusmi_groups *groups = &rt->groups;
-    bool more = true;
+    bool done = false;
 
-    while (more) {
+    for (size_t i = 0; i < members_max && !done; i++) {
         struct rusmi_luggage bag = {.wanted = 0};
-        struct rusmi_group_node *node;
 
         rusmi_lock_take(&groups->lock);
-        node = find_node(groups, incarnation); /* there as long as it has members */
-        if (node != NULL) {
-            rusmi_group_remove(
-                groups, rusmi_container(node->members.next, struct rusmi_member, in_owner), &bag);
-        }
+        done = drop_one(groups, incarnation, &bag);
         rusmi_lock_give(&groups->lock);
         rusmi_luggage_fini(&bag, rt);
-        more = node != NULL;
     }
+    return done;
+}
+
+void rusm_runtime_group_remote_drop(rusm_runtime *rt, uint64_t incarnation)
+{
+    (void)rusm_runtime_group_remote_drop_some(rt, incarnation, SIZE_MAX);
 }

@@ -285,6 +285,66 @@ static void members_of_a_lost_node_leave_before_it_is_down(void **state)
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
+/* Of so many members that they leave in slices: they have left when the node is told down; who asks
+ * for node events only then does not hear of it; and a node that is back at once is told down first,
+ * and has its members again. */
+static void thousands_of_members_leave_before_their_node_is_down(void **state)
+{
+    enum {
+        MANY = 3000,
+        ROUNDS = 5
+    };
+    struct support_node *a = support_node_start(*state, "a"), *b = support_node_start(*state, "b");
+    rusm_pid pid = support_idle_start(b, NULL);
+    char name[32];
+
+    for (unsigned i = 0; i < MANY; i++) {
+        (void)snprintf(name, sizeof(name), "group %u", i);
+        join(b, name, pid);
+    }
+    join(b, ROOM, pid);
+    assert_int_equal(rusm_thread_enter(a->runtime, "test"), RUSM_OK);
+    for (int round = 0; round < ROUNDS; round++) {
+        const bool back = round % 2 == 1, late = round % 3 == 2;
+        rusm_msg *msg;
+
+        support_connect(a, b);
+        wait_members(a, ROOM, 1); /* it joined that last */
+        assert_int_equal(rusm_monitor_nodes(!late), RUSM_OK);
+        assert_int_equal(rusm_node_disconnect(a->node, "b"), RUSM_OK);
+        assert_int_equal(rusm_monitor_nodes(true), RUSM_OK);
+        if (back) {
+            support_connect(a, b);
+        }
+        if (late) {
+            wait_members(a, ROOM, 0);
+            assert_int_equal(rusm_monitor_nodes(false), RUSM_OK); /* after who took the last out */
+            assert_int_equal(rusm_receive(&msg, 0), RUSM_ETIMEOUT);
+            continue;
+        }
+        assert_int_equal(rusm_receive(&msg, SUPPORT_DEADLINE_MS), RUSM_OK);
+        assert_int_equal(rusm_msg_get_kind(msg), RUSM_MSG_NODE_DOWN);
+        rusm_msg_del(msg);
+        if (back) {
+            assert_int_equal(rusm_receive(&msg, SUPPORT_DEADLINE_MS), RUSM_OK);
+            assert_int_equal(rusm_msg_get_kind(msg), RUSM_MSG_NODE_UP);
+            rusm_msg_del(msg);
+            wait_members(a, ROOM, 1);
+            wait_members(a, "group 0", 1);
+            assert_int_equal(rusm_monitor_nodes(false), RUSM_OK);
+            assert_int_equal(rusm_node_disconnect(a->node, "b"), RUSM_OK);
+            wait_members(a, ROOM, 0);
+            continue;
+        }
+        for (unsigned i = 0; i < MANY; i++) {
+            (void)snprintf(name, sizeof(name), "group %u", i);
+            assert_int_equal(rusm_group_members(a->runtime, name, NULL, 0), 0);
+        }
+        assert_int_equal(rusm_monitor_nodes(false), RUSM_OK);
+    }
+    rusm_thread_leave();
+}
+
 static void each_node_gets_one_copy(void **state)
 {
     enum {
@@ -633,8 +693,16 @@ static void liar_changes_only_what_is_its_own(void **state)
     assert_int_equal(rusm_group_members(b->runtime, ROOM, NULL, 0), 2);
 }
 
-#define CASE(name)                                                                                 \
-    cmocka_unit_test_setup_teardown(name, support_world_setup, support_world_teardown)
+/* A test that fails leaves its thread in the runtime, which could not end then. */
+static int teardown(void **state)
+{
+    if (!rusm_pid_is_none(rusm_self())) {
+        rusm_thread_leave();
+    }
+    return support_world_teardown(state);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, support_world_setup, teardown)
 
 int main(void)
 {
@@ -643,6 +711,7 @@ int main(void)
         CASE(late_node_hears_of_thousands),
         CASE(comings_and_goings_are_events_on_other_nodes),
         CASE(members_of_a_lost_node_leave_before_it_is_down),
+        CASE(thousands_of_members_leave_before_their_node_is_down),
         CASE(each_node_gets_one_copy),
         CASE(sender_waits_for_full_links_and_nothing_is_lost),
         CASE(who_does_not_wait_skips_full_links_and_counts),

@@ -49,7 +49,8 @@ typedef struct rusm_node_event {
  *
  * The message about a node that came up is in the mailbox before anything that comes from that
  * node, and the one about its loss after all that came from it, and after the downs and exits with
- * reason *noconnection* that the loss caused. For each node the two alternate. Nodes that are up
+ * reason *noconnection* that the loss caused, and after its processes have left all groups (which
+ * takes seconds if they were in a million). For each node the two alternate. Nodes that are up
  * already are not told of: rusm_peer_list() has them.
  *
  * Threads: in context of a process that belongs to the node.

@@ -417,6 +417,10 @@ RUSM_API RUSM_MUST_CHECK rusm_err rusm_runtime_group_remote_add(rusm_runtime *rt
 /** Take it out again; no effect if it is none. Threads: any. Never blocks, never fails. */
 RUSM_API void rusm_runtime_group_remote_del(rusm_runtime *rt, const char *group, size_t group_len,
                                             rusm_pid pid);
+/** Take at most members_max members of that node out of their groups; true: none is left. Threads:
+ * any. Never blocks, never fails. */
+RUSM_API bool rusm_runtime_group_remote_drop_some(rusm_runtime *rt, uint64_t incarnation,
+                                                  size_t members_max);
 /** Take all members of that node out of their groups. Threads: any. Never blocks, never fails. */
 RUSM_API void rusm_runtime_group_remote_drop(rusm_runtime *rt, uint64_t incarnation);
 
