@@ -26,11 +26,14 @@ typedef struct rusm_node_config {
     uint32_t hello_ms;       /**< time from the first packet to an accepted hello (5,000) */
     uint32_t peers_max;      /**< links at a time, hidden ones too (4,096) */
     uint32_t
-        handshakes_max; /**< handshakes that peers began and have not finished, at a time (1,024) */
-    uint32_t handshakes_retry;  /**< above so many, a peer must prove its address first: RFC
-                                  9000 8.1.2 (128) */
+        handshakes_max; /**< handshakes that peers began and have not finished, at a time; above
+                           that, the oldest of the host with most gives way (1,024) */
+    uint32_t handshakes_retry;  /**< above so many, at a time or of those that began within hello_ms
+                                  and did not succeed, a peer must prove its address first: RFC 9000
+                                  8.1.2 (128) */
     uint32_t handshakes_source; /**< of handshakes_max, for one IPv4 address or one /64 of IPv6 that
-                                   has proven itself (256) */
+                                   has proven itself; the same within hello_ms, but for those that
+                                   succeed (256) */
     size_t queue_bytes_max;     /**< waiting messages per peer, with their overhead (1 MiB); as much
                                    again for messages above 64 KiB, apart from the others */
     size_t signal_bytes_max;    /**< the same with signals, which do not wait for room: a link for
