@@ -12,8 +12,8 @@
  *
  * rusm_server_stop() sends an exit message with reason normal and a reference that no other exit
  * has. Exits pass a full mailbox, and what a user sends is never of this kind; it does not matter
- * whether the server traps exits, as it is no signal. Between nodes the order travels as one (RUSM_SIGNAL_STOP) and
- * becomes that message there.
+ * whether the server traps exits, as it is no signal. Between nodes the order travels as one
+ * (RUSM_SIGNAL_STOP) and becomes that message there.
  *
  * Design note: docs/design/calls.md.
  */

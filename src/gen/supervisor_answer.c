@@ -21,8 +21,9 @@
 #define ANSWER_TRIES 1000
 
 /*
- * Requests have addresses in them, of functions too. So they are taken from processes of this node alone,
- * whose pids nobody else can stamp: from another node these bytes would run what a peer likes.
+ * Requests have addresses in them, of functions too. So they are taken from processes of this node
+ * alone, whose pids nobody else can stamp: from another node these bytes would run what a peer
+ * likes.
  */
 const struct rusmi_sup_request *rusmi_sup_request_of(const rusm_msg *msg)
 {

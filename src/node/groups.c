@@ -5,8 +5,8 @@
  * Ours: the runtime says that there is news, on any thread and perhaps while a process ends; the
  * endpoint's driver then takes it in order and gives it to the core, which tells the peers. Theirs:
  * what the core heard is entered into the runtime's groups under node->lock, and goes with the
- * link: a slice of them at a time under node->lock, because a million take seconds; who listens for nodes
- * is told when the last has left, or, if the node is back before, all leave at once then.
+ * link: a slice of them at a time under node->lock, because a million take seconds; who listens for
+ * nodes is told when the last has left, or, if the node is back before, all leave at once then.
  *
  * Lock order: node->lock, then the groups' lock of the runtime, which is why news is not told where
  * it is made. A message to a group is handed to the members here by the thread that runs the link,

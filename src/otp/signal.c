@@ -263,8 +263,8 @@ static rusm_err take_ask_exit(rusm_runtime *rt, const rusm_signal *signal)
     return RUSM_OK;
 }
 
-/* An order for a server is a message for it, as one from here (gen/server.c): it waits its turn, and
- * neither kills nor is lost if the server does not trap exits. */
+/* An order for a server is a message for it, as one from here (gen/server.c): it waits its turn,
+ * and neither kills nor is lost if the server does not trap exits. */
 static rusm_err take_stop(rusm_runtime *rt, const rusm_signal *signal)
 {
     enum rusmi_signalled signalled = RUSMI_SIGNALLED_NOTHING;

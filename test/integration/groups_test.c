@@ -286,8 +286,8 @@ static void members_of_a_lost_node_leave_before_it_is_down(void **state)
 /* ---- sending --------------------------------------------------------------------------------- */
 
 /* Of so many members that they leave in slices: they have left when the node is told down; who asks
- * for node events only then does not hear of it; and a node that is back at once is told down first,
- * and has its members again. */
+ * for node events only then does not hear of it; and a node that is back at once is told down
+ * first, and has its members again. */
 static void thousands_of_members_leave_before_their_node_is_down(void **state)
 {
     enum {

@@ -27,8 +27,9 @@ typedef enum rusm_down_cause {
     RUSM_DOWN_LEFT = 11,        /**< the node left the cluster in good order */
 } rusm_down_cause;
 
-/** A cause in words, such as "time-out" for RUSM_DOWN_SILENT; what began it, as "london: time-out,
- * last heard 10.2 s ago", is in rusm_node_event.text. Owns: nothing; the text is constant. Threads: any. */
+/** A cause in words, such as "time-out" for RUSM_DOWN_SILENT; what it came from, as "london:
+ * time-out, last heard 10.2 s ago", is in rusm_node_event.text. Owns: nothing; the text is
+ * constant. Threads: any. */
 RUSM_API const char *rusm_down_cause_name(rusm_down_cause cause);
 
 /** Bytes of the text of a node event, with the final NUL. */
