@@ -69,18 +69,6 @@ static rusm_err call_send(struct rusmi_process *self, rusm_pid server, uint64_t 
     return err == RUSM_OK ? rusmi_call_deliver(self, server, msg, timeout_ms) : err;
 }
 
-/* What is left of the time allowed: a request to another node may have waited for room. */
-static int64_t time_left(rusm_time until, int64_t timeout_ms)
-{
-    rusm_time now;
-
-    if (timeout_ms < 0) {
-        return timeout_ms;
-    }
-    now = rusm_now();
-    return until <= now ? 0 : (int64_t)((until - now + 999999) / 1000000);
-}
-
 /*
  * Whether an answer may be one to a call of that server: any process of its node or of ours may
  * answer, but another node has not been asked, and a number is soon guessed.
@@ -95,12 +83,12 @@ static bool is_asked(const rusm_msg *reply, rusm_pid server)
 
 /* Wait for the answer or the down. */
 static rusm_err call_wait(rusm_pid server, rusm_mark mark, rusm_ref ref, rusm_time until,
-                          int64_t timeout_ms, rusm_msg **out_reply)
+                          rusm_msg **out_reply)
 {
     rusm_msg *msg;
 
     for (;;) {
-        rusm_err err = rusmi_receive_reply(mark, ref.number, time_left(until, timeout_ms), &msg);
+        rusm_err err = rusmi_receive_reply(mark, ref.number, rusmi_time_left(until), &msg);
 
         if (err != RUSM_OK) {
             return err;
@@ -152,10 +140,10 @@ rusm_err rusm_call(rusm_pid server, const void *data, size_t len, int64_t timeou
     until = rusmi_deadline(timeout_ms);
     err = call_send(self, server, ref.number, data, len, timeout_ms);
     if (err == RUSM_OK) {
-        err = call_wait(server, mark, ref, until, timeout_ms, out_reply);
+        err = call_wait(server, mark, ref, until, out_reply);
     } else if (err == RUSM_ENOPROC) {
         /* It ends just now: its down says why, if it comes in time. */
-        rusm_err down = call_wait(server, mark, ref, until, timeout_ms, NULL);
+        rusm_err down = call_wait(server, mark, ref, until, NULL);
 
         if (down != RUSM_ENOPROC) {
             (void)rusm_set_err_detail(err, "%s", rusm_err_text(err));

@@ -658,6 +658,11 @@ void rusmi_link_run(void *arg, rusm_time now)
     if (rusmi_quic_conn_deadline(link->conn) <= now) {
         (void)rusmi_quic_conn_timer(link->conn, now); /* how it ended is read below */
     }
+#ifdef RUSMI_PLANT_SILENT
+    if (link->listed && now - link->up_since > 3 * link->node->quic.tick_ns) {
+        rusmi_quic_conn_fail(link->conn, RUSMI_QUIC_TIMEOUT, RUSMI_CLOSE_SILENT, "planted");
+    }
+#endif
     take_asked(link, now); /* reading may have led to control frames */
     rusmi_gate_leave(link);
     rusmi_link_fill_outbox(link);

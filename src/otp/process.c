@@ -71,6 +71,17 @@ rusm_time rusmi_deadline(int64_t timeout_ms)
     return now + (rusm_time)timeout_ms * NS_PER_MS;
 }
 
+int64_t rusmi_time_left(rusm_time deadline)
+{
+    rusm_time now;
+
+    if (deadline == RUSMI_NEVER) {
+        return RUSM_INFINITY;
+    }
+    now = rusm_now();
+    return now >= deadline ? 0 : (int64_t)((deadline - now + NS_PER_MS - 1) / NS_PER_MS);
+}
+
 struct rusmi_process *rusmi_process_self(void)
 {
     struct rusmi_worker *worker = rusmi_worker_self();

@@ -144,6 +144,9 @@ _Noreturn void rusmi_process_end(struct rusmi_process *proc, const rusm_reason *
 void rusmi_process_finish(struct rusmi_process *proc);
 /* The absolute time of a timeout; RUSMI_NEVER for RUSM_INFINITY. */
 rusm_time rusmi_deadline(int64_t timeout_ms);
+/* The time that is left until such a deadline, rounded up to milliseconds, as the timeout of a call
+ * that waits for a part of what was allowed. */
+int64_t rusmi_time_left(rusm_time deadline);
 /* The full pid of a process. */
 rusm_pid rusmi_process_pid(const struct rusmi_process *proc);
 

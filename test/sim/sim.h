@@ -60,6 +60,8 @@ struct sim_profile {
     uint32_t fault_ppm; /* of steps */
     uint32_t crash_ppm; /* of faults */
     bool mesh;          /* nodes find each other by themselves; else they are told to dial */
+    uint32_t old_ppm;   /* of lives: they speak version 1 of the protocol only */
+    bool dated;         /* certificates last for seconds */
 };
 
 struct sim_life {
@@ -69,10 +71,15 @@ struct sim_life {
     rusm_runtime *rt;
     rusm_node *node;
     uint64_t incarnation;
-    rusm_time offset; /* of its clock */
-    bool cut;         /* crashed: what it sends vanishes, and what it does no longer counts */
-    bool paused;
-    bool left; /* the cluster, in peace or not */
+    rusm_time offset;    /* of its clock */
+    bool cut;            /* crashed: what it sends vanishes, and what it does no longer counts */
+    bool paused;         /* the whole OS process: drivers and processes */
+    rusm_time hogged;    /* none of its processes gives way until then, but its drivers run */
+    rusm_time hog_until; /* so does this one alone */
+    const struct sim_proc *hog;
+    bool old;           /* speaks version 1 of the protocol only */
+    int64_t cert_until; /* its certificate in seconds since 1970; 0: it has shown none yet */
+    bool left;          /* the cluster, in peace or not */
     rusm_time paused_until;
     struct rusmi_list drivers;
     struct sim_worker *workers; /* profile.workers of them */
@@ -153,6 +160,10 @@ struct sim_life *sim_here(void);
 /* For what the simulator's thread does in the name of a life; returns what was set before. */
 struct sim_life *sim_set_here(struct sim_life *life);
 struct sim_life *sim_life_of(const rusm_runtime *rt);
+/* Let those processes go on that were kept from running, and may again. */
+void sim_procs_free(void);
+/* Whether processes of a life may have to be kept from running, from now on. */
+void sim_procs_watch(bool on);
 /* Let all drivers of a life run: after a pause, or a jump of its clock. */
 void sim_drivers_post(struct sim_life *life);
 
@@ -196,6 +207,9 @@ void sim_udp_again(const struct sim_life *life, rusm_driver *driver);
 
 /* The life of that incarnation, or NULL. */
 struct sim_life *sim_life_by_incarnation(uint64_t incarnation);
+/* Whether what two lives say to each other is version 2 of the protocol: a life also has it with
+ * itself. */
+bool sim_is_modern(const struct sim_life *a, const struct sim_life *b);
 /* Some life that is up; NULL if there is none. */
 struct sim_life *sim_life_draw(struct rusmi_prng *rng);
 /* Let a process of that life dial another node. */
@@ -227,6 +241,7 @@ struct sim_proc {
     struct sim_life *life;
     struct sim_worker *worker; /* or NULL: spawned by a factory */
     bool ended, listens;
+    bool busy;            /* with what it was told to do */
     bool births;          /* it has asked for processes that are linked to it */
     bool bereft;          /* spawned so, it has heard of the end of who asked */
     rusm_time gave_up_at; /* when it last gave up waiting for such a process */
@@ -259,6 +274,8 @@ struct sim_proc *sim_proc_begin(rusm_pid pid, struct sim_life *life, struct sim_
 struct sim_proc *sim_proc_find(rusm_pid pid);
 /* Some process that lives, or (dead) any that ever was; NULL if there is none. */
 struct sim_proc *sim_proc_draw(bool dead);
+/* Some process of that life that lives; NULL if there is none. */
+struct sim_proc *sim_proc_of(const struct sim_life *life);
 /* A message from me is about to be sent; fills data with what it is to say. */
 struct sim_ticket sim_sending(struct sim_proc *me, enum sim_way way, const struct sim_proc *to,
                               const char *node, const char *name, uint8_t *data, size_t len);
@@ -299,6 +316,8 @@ void sim_disturbed(unsigned a, unsigned b);
 void sim_disturbed_node(unsigned index);
 /* Whether nothing was wrong between two nodes since then, and for a tick before. */
 bool sim_was_calm(unsigned a, unsigned b, rusm_time since);
+/* A link with the node of that name is given up, because its certificate has expired. */
+void sim_cert_expired(const char *name);
 /* A node has crashed. */
 void sim_live_crashed(const struct sim_life *gone);
 /* A node gave a link up because the peer was silent. */

@@ -13,6 +13,7 @@
  * does, as that node sees it.
  */
 #include "sim/sim.h"
+#include "sim/sim_cover.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -190,6 +191,20 @@ struct sim_proc *sim_proc_draw(bool dead)
     return ledger.alive_len == 0 ? NULL : ledger.alive[sim_below(&sim->work, ledger.alive_len)];
 }
 
+struct sim_proc *sim_proc_of(const struct sim_life *life)
+{
+    size_t first = ledger.alive_len == 0 ? 0 : sim_below(&sim->rng, ledger.alive_len);
+
+    for (size_t i = 0; i < ledger.alive_len; i++) {
+        struct sim_proc *proc = ledger.alive[(first + i) % ledger.alive_len];
+
+        if (proc->life == life) {
+            return proc;
+        }
+    }
+    return NULL;
+}
+
 /* ---- sessions -------------------------------------------------------------------------------- */
 
 void __real_rusmi_peers_add(struct rusmi_link *link);
@@ -232,6 +247,7 @@ void __wrap_rusmi_peers_add(struct rusmi_link *link)
         ledger.seen[life->index][peer->index] = peer;
         sim_event_up(life, peer, session);
         sim->totals.links++;
+        sim_seen(SIM_SEEN_UP);
         sim_trace("%s: link %llu to %s is up", link->node->name, (unsigned long long)session,
                   link->name);
     }
@@ -266,6 +282,9 @@ void __wrap_rusmi_events_down(struct rusmi_link *link, enum rusmi_down_cause cau
     if (life != NULL && peer != NULL && !life->cut) {
         sim_trace("%s: lost %s: %s (%s)", link->node->name, link->name,
                   rusmi_down_cause_text(cause), text);
+        if (cause == RUSMI_DOWN_SILENT || cause == RUSMI_DOWN_REVOKED) {
+            sim_seen(cause == RUSMI_DOWN_SILENT ? SIM_SEEN_SILENT : SIM_SEEN_REVOKED);
+        }
         /* The other side may have ended it long ago, and its word been lost. */
         if (cause == RUSMI_DOWN_SILENT && link->conn != NULL &&
             sim_session(peer, life) == number_of(sim_conn_key(link->conn))) {
@@ -370,6 +389,9 @@ void sim_sent(struct sim_proc *me, struct sim_ticket ticket, rusm_err err)
 
     record->last_session = session_now(pair);
     record->fate = err == RUSM_OK ? ACCEPTED : FAILED;
+    if (err != RUSM_OK) {
+        sim_seen(SIM_SEEN_SEND_FAILED);
+    }
     sim_check(err == RUSM_OK || !record->received,
               "process %u: a send that failed (%s) arrived at process %u", me->id,
               rusm_err_name(err), pair->to == NULL ? 0 : pair->to->id);
@@ -503,6 +525,10 @@ void sim_arrived(struct sim_proc *me, rusm_pid sender, uint32_t id, uint64_t num
     receiver->last = number + 1;
     pair->records[number].received = true;
     sim->totals.messages++;
+    sim_seen((enum sim_class)(SIM_SEEN_BY_PID + (int)pair->way));
+    if (sim->profile.big_ppm != 0 && pair->records[number].len >= sim->profile.big_len / 2) {
+        sim_seen(SIM_SEEN_BIG);
+    }
 }
 
 void sim_received(struct sim_proc *me, const rusm_msg *msg)

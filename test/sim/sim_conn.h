@@ -97,7 +97,7 @@ struct rusmi_quic_conn {
     rusm_time shake_at; /* when its packet is sent (again); SIM_NEVER: none */
     unsigned shake_count;
     bool confirmed; /* dialer: the peer has our FINISH */
-    struct rusmi_peer_identity peer;
+    struct rusmi_peer_identity peer, certificate;
 
     /* what the peer allows */
     uint64_t max_data, max_streams;

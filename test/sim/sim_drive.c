@@ -9,7 +9,9 @@
  */
 #include "sim/sim.h"
 
+#include "base/assert.h"
 #include "base/mem.h"
+#include "cluster/core.h"
 #include "otp/sched.h"
 
 #include <string.h>
@@ -158,6 +160,86 @@ void sim_drivers_post(struct sim_life *life)
         /* As if a descriptor were ready: a run then looks at its socket before its clock. */
         rusmi_driver_ready(shell->driver);
     }
+}
+
+/* ---- processes ------------------------------------------------------------------------------- */
+
+void __real_rusmi_sched_run(struct rusmi_worker *worker, struct rusmi_process *proc);
+void __wrap_rusmi_sched_run(struct rusmi_worker *worker, struct rusmi_process *proc);
+
+/* Those that could run and may not: their node is stopped, or they compute, as the simulator has
+ * it, for a while. They stay ready, on nobody's list but this. */
+static struct {
+    struct rusmi_process **procs;
+    size_t len, cap;
+    bool watched; /* else nobody can be here */
+} kept;
+
+static bool is_kept(const struct rusmi_process *proc)
+{
+    const struct sim_life *life = sim_life_of(proc->runtime);
+    rusm_time now = rusm_test_now(sim->pool);
+
+    if (life == NULL || life->cut) {
+        return false;
+    }
+    return life->paused || life->hogged > now ||
+           (life->hog_until > now && life->hog->pid.serial == proc->own_serial);
+}
+
+void __wrap_rusmi_sched_run(struct rusmi_worker *worker, struct rusmi_process *proc)
+{
+    if (sim == NULL || !kept.watched || !is_kept(proc)) {
+        __real_rusmi_sched_run(worker, proc);
+        return;
+    }
+    if (kept.len == kept.cap) {
+        kept.cap = kept.cap == 0 ? 64 : kept.cap * 2;
+        kept.procs = rusmi_realloc(kept.procs, kept.cap * sizeof(struct rusmi_process *));
+        rusmi_assert(kept.procs != NULL);
+    }
+    kept.procs[kept.len++] = proc;
+}
+
+void sim_procs_watch(bool on)
+{
+    kept.watched = on;
+    if (!on) {
+        rusmi_assert(kept.len == 0);
+        rusmi_free(kept.procs);
+        memset(&kept, 0, sizeof(kept));
+    }
+}
+
+void sim_procs_free(void)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < kept.len; i++) {
+        if (is_kept(kept.procs[i])) {
+            kept.procs[len++] = kept.procs[i];
+        } else {
+            rusmi_kit_ready(sim->pool, kept.procs[i]);
+        }
+    }
+    kept.len = len;
+}
+
+/* ---- versions -------------------------------------------------------------------------------- */
+
+rusm_err __real_rusmi_core_new(struct rusmi_core **out_core, const struct rusmi_core_config *cfg);
+rusm_err __wrap_rusmi_core_new(struct rusmi_core **out_core, const struct rusmi_core_config *cfg);
+
+/* The core of a life that is of an earlier version. */
+rusm_err __wrap_rusmi_core_new(struct rusmi_core **out_core, const struct rusmi_core_config *cfg)
+{
+    const struct sim_life *life = sim_here();
+    struct rusmi_core_config mine = *cfg;
+
+    if (life != NULL && life->old) {
+        mine.version_max = RUSMI_PROTOCOL_VERSION_MIN;
+    }
+    return __real_rusmi_core_new(out_core, &mine);
 }
 
 /* ---- time and randomness --------------------------------------------------------------------- */

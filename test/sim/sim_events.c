@@ -7,6 +7,7 @@
  * in order. A listener reads its events behind what has happened; it counts how far it is.
  */
 #include "sim/sim.h"
+#include "sim/sim_cover.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -124,6 +125,7 @@ void sim_node_event(struct sim_proc *me, const rusm_msg *msg)
     sim_trace("process %u: %s is %s%s", me->id, event->node,
               event->up ? "up" : "down: ", event->text);
     sim->totals.node_events++;
+    sim_seen(event->up ? SIM_SEEN_NODE_UP : SIM_SEEN_NODE_DOWN);
     bond = bond_of(me->life, peer);
     listener = listener_of(me, bond);
     if (listener == NULL) {

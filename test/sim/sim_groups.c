@@ -4,6 +4,7 @@
  * live; and whoever monitors a group has been told of each change once.
  */
 #include "sim/sim.h"
+#include "sim/sim_cover.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -131,6 +132,7 @@ void sim_group_event(struct sim_proc *me, const rusm_msg *msg)
         watch = watch->next;
     }
     sim->totals.group_events++;
+    sim_seen(joined ? SIM_SEEN_JOIN : SIM_SEEN_PART);
     sim_check(watch != NULL, "process %u: a change of a group that it does not monitor", me->id);
     while (at < watch->len && !rusm_pid_equal(watch->members[at], member)) {
         at++;
@@ -166,29 +168,42 @@ static bool same(const rusm_pid *pids, size_t len, const rusm_pid *truth, size_t
     return len == truth_len && memcmp(sorted, truth, len * sizeof(sorted[0])) == 0;
 }
 
-static const char *check_group(unsigned group)
+/* Who is a member as far as that life can know: with version 1 nobody tells of members. */
+static size_t members_for(const struct sim_life *life, unsigned group, rusm_pid *truth)
 {
-    static rusm_pid truth[MEMBERS_MAX], pids[MEMBERS_MAX];
     size_t len = 0;
 
     for (const struct membership *at = memberships; at != NULL; at = at->next) {
-        if (at->group == group && !at->proc->ended && !at->proc->life->cut) {
+        if (at->group == group && !at->proc->ended && !at->proc->life->cut &&
+            sim_is_modern(at->proc->life, life)) {
             rusmi_assert(len < MEMBERS_MAX);
             truth[len++] = at->proc->pid;
         }
     }
     qsort(truth, len, sizeof(truth[0]), by_pid);
+    return len;
+}
+
+static const char *check_group(unsigned group)
+{
+    static rusm_pid truth[MEMBERS_MAX], pids[MEMBERS_MAX];
+    size_t len;
+
     for (unsigned i = 0; i < sim->options.nodes; i++) {
         ptrdiff_t got =
             rusm_group_members(sim->nodes[i].life->rt, group_name(group), pids, MEMBERS_MAX);
 
+        len = members_for(sim->nodes[i].life, group, truth);
         if (got < 0 || !same(pids, (size_t)got, truth, len)) {
             return "a node knows other members of a group than there are";
         }
     }
     for (const struct watch *watch = watches; watch != NULL; watch = watch->next) {
-        if (watch->group == group && !watch->from->ended && !watch->from->life->cut &&
-            !same(watch->members, watch->len, truth, len)) {
+        if (watch->group != group || watch->from->ended || watch->from->life->cut) {
+            continue;
+        }
+        len = members_for(watch->from->life, group, truth);
+        if (!same(watch->members, watch->len, truth, len)) {
             return "a process that monitors a group has not heard of all changes";
         }
     }

@@ -5,6 +5,7 @@
  * over it.
  */
 #include "sim/sim.h"
+#include "sim/sim_cover.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -58,6 +59,16 @@ void sim_disturbed_node(unsigned index)
 {
     for (unsigned i = 0; i < sim->options.nodes; i++) {
         sim_disturbed(index, i);
+    }
+}
+
+void sim_cert_expired(const char *name)
+{
+    sim_seen(SIM_SEEN_EXPIRED);
+    for (unsigned i = 0; i < sim->options.nodes; i++) {
+        if (strcmp(sim->nodes[i].name, name) == 0) {
+            sim_disturbed_node(i);
+        }
     }
 }
 

@@ -3,11 +3,14 @@
  * The simulator's command line:
  *
  *     test_sim_cluster [--seed N] [--steps M] [--nodes K] [--seeds COUNT] [--verbose] [--twice]
+ *                      [--covered]
  *
- * Without --nodes a seed has 2 to 7 of them. --twice runs each seed twice and compares. Without
- * arguments a fixed set is run, some of it twice: what the test suite does.
+ * Without --nodes a seed has 2 to 7 of them. --twice runs each seed twice and compares. --covered
+ * fails if some class of what can happen never did (sim_cover.c). Without arguments a fixed set is
+ * run, some of it twice, and must have covered all: what the test suite does.
  */
 #include "sim/sim.h"
+#include "sim/sim_cover.h"
 
 #include "platform/tools.h"
 
@@ -19,13 +22,13 @@
 struct arguments {
     uint64_t seed, seeds;
     unsigned steps, nodes;
-    bool verbose, twice;
+    bool verbose, twice, covered;
 };
 
 static void usage(void)
 {
     (void)fprintf(stderr, "usage: test_sim_cluster [--seed N] [--steps M] [--nodes K] [--seeds "
-                          "COUNT] [--verbose] [--twice]\n"
+                          "COUNT] [--verbose] [--twice] [--covered]\n"
                           "  K is 2 to 50, M at most 1000000\n");
     exit(2);
 }
@@ -55,6 +58,10 @@ static void parse(struct arguments *arguments, int argc, char **argv)
         }
         if (strcmp(argv[i], "--twice") == 0) {
             arguments->twice = true;
+            continue;
+        }
+        if (strcmp(argv[i], "--covered") == 0) {
+            arguments->covered = true;
             continue;
         }
         if (strcmp(argv[i], "--seed") == 0) {
@@ -88,7 +95,7 @@ static void print(const struct sim_totals *totals)
 {
     static const char *const names[] = {
         "messages", "lost",  "links",      "crashes",     "faults",       "processes", "downs",
-        "exits",    "calls", "names lost", "node events", "group events", "streams", "datagrams"};
+        "exits",    "calls", "names lost", "node events", "group events", "streams",   "datagrams"};
 
     _Static_assert(sizeof(names) / sizeof(names[0]) == sizeof(*totals) / sizeof(uint64_t),
                    "each has a name");
@@ -124,7 +131,7 @@ static unsigned nodes_of(uint64_t seed)
 /* Crowds are quadratic. */
 #define FIXED_CROWDS (RUSMI_TSAN || RUSMI_ASAN ? 1u : 3u)
 
-static void fixed_set(void)
+static bool fixed_set(void)
 {
     static const unsigned crowds[] = {12, 20, 50};
     struct sim_totals totals = {0};
@@ -140,6 +147,9 @@ static void fixed_set(void)
         run(&options, false, &totals);
     }
     print(&totals);
+    sim_cover_print();
+    /* So few seeds as the thread sanitizer has time for do not have everything. */
+    return RUSMI_TSAN || sim_cover_check();
 }
 
 int main(int argc, char **argv)
@@ -148,8 +158,7 @@ int main(int argc, char **argv)
     struct arguments arguments = {.seed = 1, .seeds = 1, .steps = 400};
 
     if (argc == 1) {
-        fixed_set();
-        return EXIT_SUCCESS;
+        return fixed_set() ? EXIT_SUCCESS : EXIT_FAILURE;
     }
     parse(&arguments, argc, argv);
     for (uint64_t i = 0; i < arguments.seeds; i++) {
@@ -166,5 +175,6 @@ int main(int argc, char **argv)
     (void)printf("%llu seeds from %llu passed:", (unsigned long long)arguments.seeds,
                  (unsigned long long)arguments.seed);
     print(&totals);
-    return EXIT_SUCCESS;
+    sim_cover_print();
+    return arguments.covered && !sim_cover_check() ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -4,6 +4,7 @@
  * one, it is alive and claims it, and whoever else claims it has been told.
  */
 #include "sim/sim.h"
+#include "sim/sim_cover.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -64,7 +65,8 @@ static void check_alone(const struct claim *mine)
         uint64_t session;
 
         if (claim == mine || !claim->holds || other->ended || other->life->cut ||
-            other->life == mine->proc->life || strcmp(claim->name, mine->name) != 0) {
+            other->life == mine->proc->life || !sim_is_modern(other->life, mine->proc->life) ||
+            strcmp(claim->name, mine->name) != 0) {
             continue;
         }
         session = sim_session(mine->proc->life, other->life);
@@ -91,6 +93,11 @@ void sim_registered(struct sim_proc *me, const char *name, bool sync, rusm_err e
     struct claim *claim = find_claim(me, name);
 
     rusmi_assert(claim != NULL);
+    if (sync) {
+        sim_seen(err == RUSM_OK ? SIM_SEEN_AGREED : SIM_SEEN_DISAGREED);
+    } else if (err == RUSM_OK) {
+        sim_seen(SIM_SEEN_CLAIM);
+    }
     if (err == RUSM_OK) {
         claim->holds = true;
         if (sync) {
@@ -120,6 +127,7 @@ void sim_conflict(struct sim_proc *me, const rusm_msg *msg)
     claim = find_claim(me, name);
     sim_trace("process %u lost %s", me->id, name);
     sim->totals.conflicts++;
+    sim_seen(SIM_SEEN_CONFLICT);
     /* It may have been given up while the news was in the mailbox. */
     if (claim != NULL) {
         claim->told = true;

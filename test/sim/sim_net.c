@@ -4,6 +4,7 @@
  * set for the first of them, so that the network goes on whoever lets time pass.
  */
 #include "sim/sim.h"
+#include "sim/sim_cover.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -152,6 +153,9 @@ void sim_net_send(struct sim_address from, struct sim_address to, const void *da
     rusm_time now = rusm_test_now(sim->pool);
     unsigned copies = sim_chance(&sim->net, path->dup_ppm) ? 2 : 1;
 
+    if (copies > 1) {
+        sim_seen(SIM_SEEN_DUPLICATE);
+    }
     for (unsigned i = 0; i < copies; i++) {
         rusm_time at = travel(path, len, now);
         struct datagram *datagram;

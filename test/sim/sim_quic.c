@@ -17,7 +17,10 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "platform/wall.h"
 #include "quic/end.h"
+#include "sim/sim_cover.h"
+#include "trust/verify.h"
 #include "wire/control.h"
 
 #include <stdio.h>
@@ -259,9 +262,52 @@ void __wrap_rusmi_quic_conn_del(struct rusmi_quic_conn *conn)
 
 /* ---- handshake ------------------------------------------------------------------------------- */
 
+/* In a run whose certificates last for seconds: when that of a life ends. It is often, but not
+ * always, replaced by then. */
+static int64_t cert_until_of(struct sim_life *life)
+{
+    int64_t now = rusmi_wall_s();
+
+    if (life->cert_until == 0 ||
+        (life->cert_until < now && rusmi_prng_below(&sim->entropy, 3) != 0)) {
+        life->cert_until = now + 1 + (int64_t)rusmi_prng_below(&sim->entropy, 30);
+    }
+    return life->cert_until;
+}
+
+rusm_err __wrap_rusmi_verify_certificate(const uint8_t *der, size_t der_len,
+                                         const rusm_identity *own,
+                                         const struct rusmi_verify_rules *rules,
+                                         struct rusmi_peer_identity *out, char *text,
+                                         size_t text_len);
+/* A certificate is judged once more on a link that is up. The bytes of one are what it says. */
+rusm_err __wrap_rusmi_verify_certificate(const uint8_t *der, size_t der_len,
+                                         const rusm_identity *own,
+                                         const struct rusmi_verify_rules *rules,
+                                         struct rusmi_peer_identity *out, char *text,
+                                         size_t text_len)
+{
+    struct rusmi_peer_identity peer;
+
+    (void)own;
+    rusmi_assert(der_len == sizeof(peer));
+    memcpy(&peer, der, sizeof(peer));
+    if (peer.trusted_until < rules->now_s) {
+        if (!sim->healed) {
+            sim_cert_expired(peer.node);
+            (void)snprintf(text, text_len, "the certificate of node %s has expired", peer.node);
+            return RUSM_EAUTH;
+        }
+        peer.trusted_until = rules->now_s + 24 * 3600; /* by now there is another anchor */
+    }
+    *out = peer;
+    return RUSM_OK;
+}
+
 /* What a certificate says, and the limits: the body of ACCEPT and FINISH. */
 static void put_identity(struct rusmi_quic_conn *conn, struct sim_cursor *cursor)
 {
+    struct sim_life *life = sim_here();
     struct rusmi_peer_identity peer;
     rusm_cert_info info;
 
@@ -271,7 +317,8 @@ static void put_identity(struct rusmi_quic_conn *conn, struct sim_cursor *cursor
     (void)snprintf(peer.node, sizeof(peer.node), "%s", info.node);
     peer.role = info.role;
     peer.shared = info.shared;
-    peer.not_after = peer.trusted_until = info.not_after;
+    peer.not_after = peer.trusted_until =
+        sim->profile.dated && !sim->healed ? cert_until_of(life) : info.not_after;
     sim_put(cursor, &peer, sizeof(peer));
     sim_put_u64(cursor, conn->cfg.window);
     sim_put_u64(cursor, conn->cfg.streams_max);
@@ -280,12 +327,17 @@ static void put_identity(struct rusmi_quic_conn *conn, struct sim_cursor *cursor
 /* The peer is known: UP. */
 void sim_conn_authenticate(struct rusmi_quic_conn *conn, struct sim_cursor *cursor)
 {
-    static const uint8_t certificate[1]; /* nobody judges it again here */
     rusm_err err;
 
     sim_get(cursor, &conn->peer, sizeof(conn->peer));
-    conn->peer.der = certificate;
-    conn->peer.der_len = sizeof(certificate);
+    if (!sim->healed && conn->peer.trusted_until < rusmi_wall_s()) {
+        sim_seen(SIM_SEEN_REFUSED);
+        sim_conn_fail_with(conn, rusm_set_err_detail(RUSM_EAUTH, "the certificate has expired"));
+        return;
+    }
+    conn->certificate = conn->peer;
+    conn->peer.der = (const uint8_t *)&conn->certificate;
+    conn->peer.der_len = sizeof(conn->certificate);
     conn->window = conn->max_data = sim_get_u64(cursor);
     conn->max_streams = sim_get_u64(cursor);
     conn->rx = rusmi_zalloc_array((size_t)conn->cfg.streams_max, sizeof(*conn->rx));

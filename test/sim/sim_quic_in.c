@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What comes to a connection: packets, pieces of streams, acknowledgements, and losses. */
 #include "sim/sim_conn.h"
+#include "sim/sim_cover.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -180,6 +181,7 @@ void sim_conn_lose(struct rusmi_quic_conn *conn, struct sim_sent *sent)
 {
     forget_sent(conn, sent);
     conn->stats.packets_lost++;
+    sim_seen(SIM_SEEN_LOST);
     for (unsigned i = 0; i < sent->chunks_len; i++) {
         struct sim_chunk *chunk = sent->chunks[i];
 

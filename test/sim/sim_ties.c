@@ -9,6 +9,7 @@
  * weaker one.
  */
 #include "sim/sim.h"
+#include "sim/sim_cover.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -56,6 +57,9 @@ static struct kill *kills;
 /* The session of two processes' nodes; the life's own number if they are on one. */
 static uint64_t session_of(const struct sim_proc *from, const struct sim_proc *to)
 {
+    if (!sim_is_modern(from->life, to->life)) {
+        return 0; /* with version 1 nothing is tied to anything */
+    }
     return from->life == to->life ? UINT64_MAX : sim_session(from->life, to->life);
 }
 
@@ -109,6 +113,14 @@ rusm_err __wrap_rusm_signal_deliver(rusm_runtime *rt, const rusm_signal *signal)
 }
 
 /* ---- what a reason may say ------------------------------------------------------------------- */
+
+static enum sim_class seen_as(const rusm_reason *reason, enum sim_class real, enum sim_class noproc,
+                              enum sim_class cut)
+{
+    return reason->kind == RUSM_REASON_NOPROC         ? noproc
+           : reason->kind == RUSM_REASON_NOCONNECTION ? cut
+                                                      : real;
+}
 
 /* me hears of the end of `to`, tied to it since `session`. */
 static void check_reason(const struct sim_proc *me, const struct sim_proc *to,
@@ -186,6 +198,7 @@ void sim_demonitor(struct sim_proc *me)
     }
     monitor->taken_back = true;
     waited = rusm_demonitor(monitor->ref, true);
+    sim_seen(SIM_SEEN_DEMONITOR);
     sim_trace("process %u takes back its monitor of process %u: %d", me->id, monitor->to->id,
               waited);
 }
@@ -206,6 +219,7 @@ void sim_down(struct sim_proc *me, const rusm_msg *msg)
     sim_trace("process %u: process %u is down: %s", me->id, monitor->to->id,
               rusm_reason_name(reason->kind));
     sim->totals.downs++;
+    sim_seen(seen_as(reason, SIM_SEEN_DOWN, SIM_SEEN_DOWN_NOPROC, SIM_SEEN_DOWN_CUT));
     sim_check(!monitor->down, "process %u: two downs for one monitor of process %u", me->id,
               monitor->to->id);
     sim_check(!monitor->taken_back, "process %u: a down for a monitor that was taken back", me->id);
@@ -251,6 +265,7 @@ static bool was_asked(struct sim_proc *me, const rusm_msg *msg)
     }
     pair = (uint32_t)strtoul(reason->text + head, &end, 10);
     sim_arrived(me, rusm_msg_sender(msg), pair, strtoull(end, NULL, 10));
+    sim_seen(SIM_SEEN_ASKED);
     return true;
 }
 
@@ -357,6 +372,7 @@ void sim_unlink(struct sim_proc *me)
     other->doubt = side->to->life == me->life ? 0 : session_of(me, side->to);
     sim_trace("process %u takes away its link to process %u", me->id, side->to->id);
     (void)!rusm_unlink(side->to->pid);
+    sim_seen(SIM_SEEN_UNLINK);
 }
 
 void sim_exit(struct sim_proc *me, const rusm_msg *msg)
@@ -373,6 +389,7 @@ void sim_exit(struct sim_proc *me, const rusm_msg *msg)
     sim_trace("process %u: exit of process %u: %s", me->id, from->id,
               rusm_reason_name(reason->kind));
     sim->totals.exits++;
+    sim_seen(seen_as(reason, SIM_SEEN_EXIT, SIM_SEEN_EXIT_NOPROC, SIM_SEEN_EXIT_CUT));
     if (side->credits_len == 0 && me->worker == NULL && from->births && !me->bereft) {
         /* It was born linked to who asked for it, who has not been told of it, or in vain. */
         me->bereft = true;
@@ -433,6 +450,7 @@ void sim_spawn(struct sim_proc *me, const struct sim_life *on, const char *facto
         break;
     }
     sim_trace("process %u spawned on %s: %s", me->id, name, rusm_err_name(err));
+    sim_seen(err == RUSM_OK ? SIM_SEEN_SPAWN : SIM_SEEN_SPAWN_FAILED);
     if (err != RUSM_OK) {
         me->gave_up_at = rusm_test_now(sim->pool);
         return;
@@ -465,6 +483,8 @@ void sim_kill(struct sim_proc *me, struct sim_proc *to)
     uint64_t session = session_of(me, to);
     struct kill *kill;
     rusm_err err = rusm_kill(to->pid);
+
+    sim_seen(SIM_SEEN_KILL);
 
     sim_trace("process %u kills process %u: %s", me->id, to->id, rusm_err_name(err));
     sim_check(err != RUSM_ENOPROC || to->ended, "process %u: false noproc for process %u", me->id,

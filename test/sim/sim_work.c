@@ -4,6 +4,7 @@
  * it comes to it. They trap exits and read their mailboxes until they end.
  */
 #include "sim/sim.h"
+#include "sim/sim_cover.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -15,6 +16,7 @@
 #define SMALL_MAX   2000u
 #define SLOW_MAX_MS 3000u
 #define WAIT_MAX_MS 3000u
+#define TRIES       4u /* to find a process that is not busy */
 
 #define FACTORY     "child"
 
@@ -33,6 +35,12 @@ static size_t draw_len(void)
     return sim_chance(&sim->work, sim->profile.big_ppm)
                ? sim->profile.big_len / 2 + draw(sim->profile.big_len / 2)
                : SIM_MESSAGE_MIN + draw(draw(4) == 0 ? SMALL_MAX : 60);
+}
+
+/* Most wait so briefly that they are soon there again to answer others. */
+static int64_t draw_wait_ms(void)
+{
+    return 1 + (int64_t)draw(draw(4) == 0 ? WAIT_MAX_MS : WAIT_MAX_MS / 10);
 }
 
 static void draw_name(char name[SIM_NAME_LEN])
@@ -105,7 +113,7 @@ static void register_name(struct sim_proc *me, bool sync)
     sim_registering(me, name);
     if (sync) {
         sim_trace("process %u asks for %s", me->id, name);
-        err = rusm_register_global_sync(NULL, name, me->pid, 1 + (int64_t)draw(WAIT_MAX_MS));
+        err = rusm_register_global_sync(NULL, name, me->pid, draw_wait_ms());
     } else {
         err = rusm_register_global(NULL, name, me->pid);
     }
@@ -145,9 +153,12 @@ static void call(struct sim_proc *me)
     session = sim_session(me->life, to->life);
     ticket = sim_sending(me, SIM_TO_PID, to, "", "", data, len);
     sim_trace("process %u calls process %u", me->id, to->id);
-    err = rusm_call(to->pid, data, len, 1 + (int64_t)draw(WAIT_MAX_MS), &reply);
+    err = rusm_call(to->pid, data, len, draw_wait_ms(), &reply);
     sim_trace("process %u called process %u: %s", me->id, to->id, rusm_err_name(err));
     sim->totals.calls++;
+    sim_seen(err == RUSM_OK         ? SIM_SEEN_ANSWER
+             : err == RUSM_ETIMEOUT ? SIM_SEEN_CALL_LATE
+                                    : SIM_SEEN_CALL_LOST);
     sim_called(ticket, err);
     if (err == RUSM_OK) {
         sim_check(rusm_msg_len(reply) == len && memcmp(rusm_msg_data(reply), data, len) == 0,
@@ -156,7 +167,7 @@ static void call(struct sim_proc *me)
         return;
     }
     sim_check(err == RUSM_ETIMEOUT || err == RUSM_ENOPROC || err == RUSM_ENONODE ||
-                  err == RUSM_ENOLINK,
+                  err == RUSM_ENOLINK || (err == RUSM_EPROTO && !sim_is_modern(me->life, to->life)),
               "process %u: a call failed with %s", me->id, rusm_err_name(err));
     sim_check(err != RUSM_ENOPROC || to->ended || session == 0 ||
                   session != sim_session(me->life, to->life),
@@ -216,7 +227,7 @@ static void spawn(struct sim_proc *me)
     const struct sim_life *on = sim_life_draw(&sim->work);
 
     if (on != NULL) {
-        sim_spawn(me, on, FACTORY, (enum sim_birth)draw(3), 1 + (int64_t)draw(WAIT_MAX_MS));
+        sim_spawn(me, on, FACTORY, (enum sim_birth)draw(3), draw_wait_ms());
     }
 }
 
@@ -354,7 +365,9 @@ static void handle(struct sim_proc *me, rusm_msg *msg)
         if (rusm_msg_len(msg) != 1) {
             sim_received(me, msg);
         } else if (!sim->quiet && !me->life->cut) {
+            me->busy = true;
             act(me);
+            me->busy = false;
         }
         break;
     case RUSM_MSG_CALL:
@@ -475,6 +488,9 @@ void sim_work_step(void)
     }
     sim_work_refill(life);
     proc = sim_proc_draw(false);
+    for (unsigned i = 0; proc != NULL && proc->busy && i < TRIES; i++) {
+        proc = sim_proc_draw(false); /* who waits for something has enough to do */
+    }
     if (proc != NULL) {
         (void)!rusm_send(proc->pid, &what, 1); /* it may just be ending */
     }

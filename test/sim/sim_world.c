@@ -4,6 +4,7 @@
  * all faults end, and everything must come together (the liveness phase).
  */
 #include "sim/sim.h"
+#include "sim/sim_cover.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -80,6 +81,11 @@ struct sim_life *sim_life_draw(struct rusmi_prng *rng)
     return NULL;
 }
 
+bool sim_is_modern(const struct sim_life *a, const struct sim_life *b)
+{
+    return a == b || (!a->old && !b->old);
+}
+
 static void life_begin(struct sim_node *node)
 {
     const struct sim_profile *profile = &sim->profile;
@@ -93,6 +99,10 @@ static void life_begin(struct sim_node *node)
     life->number = ++sim->lives_len;
     life->offset = draw(1000) * SIM_S; /* hosts were not started together */
     rusmi_list_init(&life->drivers);
+    life->old = sim_chance(&sim->rng, profile->old_ppm);
+    if (life->old) {
+        sim_seen(SIM_SEEN_OLD);
+    }
     rusm_runtime_config_init(&rt_cfg);
     rt_cfg.pool = sim->pool;
     rt_cfg.name = node->name;
@@ -121,7 +131,7 @@ static void life_begin(struct sim_node *node)
         sim_check(err == RUSM_OK, "%s can not join: %s", node->name, rusm_err_detail());
     }
     (void)sim_set_here(NULL);
-    sim_trace("%s begins its life %u", node->name, life->number);
+    sim_trace("%s begins its life %u%s", node->name, life->number, life->old ? ", old" : "");
     sim_work_start(life);
 }
 
@@ -136,6 +146,8 @@ static void life_end(struct sim_node *node)
     }
     life->cut = true;
     life->paused = false;
+    life->hogged = life->hog_until = 0;
+    sim_procs_free();
     sim_drivers_post(life);
     node->life = NULL;
     node->leaves_at = 0;
@@ -149,11 +161,16 @@ static void life_end(struct sim_node *node)
     life->workers = NULL;
 }
 
-static void crash(struct sim_node *node)
+/* Comes again after so long. */
+static void crash(struct sim_node *node, rusm_time span)
 {
     sim_trace("%s crashes", node->name);
     sim->totals.crashes++;
-    node->down_until = rusm_test_now(sim->pool) + (draw(3) == 0 ? draw(SIM_S) : draw(15 * SIM_S));
+    sim_seen(SIM_SEEN_CRASH);
+    if (span < sim->profile.tick_ms * SIM_MS) {
+        sim_seen(SIM_SEEN_QUICK);
+    }
+    node->down_until = rusm_test_now(sim->pool) + span;
     sim_live_crashed(node->life);
     life_end(node);
 }
@@ -272,9 +289,47 @@ static void network_fault(void)
                             .rate = 2000 + draw(100000)};
     /* Some end before anybody can have noticed, some long after. */
     fault->until = rusm_test_now(sim->pool) + draw(draw(2) == 0 ? tick / 2 : 3 * tick);
+    sim_seen((enum sim_class)(SIM_SEEN_ONE_WAY + (int)fault->kind));
     sim_trace("fault: %s (%u, %u) for %llu ms", fault_names[fault->kind], fault->a, fault->b,
               (unsigned long long)((fault->until - rusm_test_now(sim->pool)) / SIM_MS));
     apply_all();
+}
+
+/* Cut off, and while it is, restarted: its peers meet the new life before they miss the old one. */
+static void cut_and_restart(struct sim_node *node)
+{
+    struct fault *fault = &faults[draw(FAULTS_MAX)];
+    rusm_time tick = sim->profile.tick_ms * SIM_MS, now = rusm_test_now(sim->pool);
+
+    *fault = (struct fault){.active = true,
+                            .kind = FAULT_ISOLATE,
+                            .a = node->index,
+                            .b = node->index,
+                            .until = now + draw(tick)};
+    sim_trace("%s is cut off for %llu ms", node->name,
+              (unsigned long long)((fault->until - now) / SIM_MS));
+    sim_seen(SIM_SEEN_CUT_QUICK);
+    apply_all();
+    crash(node, draw(tick));
+}
+
+/* Processes that do not give way: the node must go on. */
+static void hog(struct sim_life *life, bool all)
+{
+    rusm_time now = rusm_test_now(sim->pool);
+    rusm_time until = now + draw(2 * sim->profile.tick_ms * SIM_MS);
+    const struct sim_proc *proc = all ? NULL : sim_proc_of(life);
+
+    if (all) {
+        life->hogged = until;
+        sim_seen(SIM_SEEN_HOGS);
+    } else if (proc != NULL) {
+        life->hog = proc;
+        life->hog_until = until;
+        sim_seen(SIM_SEEN_HOG);
+    }
+    sim_trace("%s: process %u computes for %llu ms", sim->nodes[life->index].name,
+              proc == NULL ? 0 : proc->id, (unsigned long long)((until - now) / SIM_MS));
 }
 
 static void pause_node(struct sim_life *life)
@@ -284,6 +339,8 @@ static void pause_node(struct sim_life *life)
     life->paused = true;
     sim_disturbed_node(life->index);
     life->paused_until = rusm_test_now(sim->pool) + draw(draw(2) == 0 ? tick / 2 : 2 * tick);
+    sim_seen(life->paused_until > rusm_test_now(sim->pool) + tick ? SIM_SEEN_LONG_STOP
+                                                                  : SIM_SEEN_STOP);
     sim_trace("%s is stopped for %llu ms", sim->nodes[life->index].name,
               (unsigned long long)((life->paused_until - rusm_test_now(sim->pool)) / SIM_MS));
 }
@@ -292,6 +349,7 @@ static void resume_node(struct sim_life *life)
 {
     life->paused = false;
     sim_trace("%s goes on", sim->nodes[life->index].name);
+    sim_procs_free();
     sim_disturbed_node(life->index);
     sim_drivers_post(life);
 }
@@ -300,6 +358,7 @@ static void jump_clock(struct sim_life *life)
 {
     rusm_time by = draw(3) == 0 ? draw(30 * SIM_S) : draw(200 * SIM_MS);
 
+    sim_seen(SIM_SEEN_JUMP);
     sim_trace("the clock of %s jumps by %llu ms", sim->nodes[life->index].name,
               (unsigned long long)(by / SIM_MS));
     life->offset += by;
@@ -321,6 +380,7 @@ static void leave_main(void *arg)
     sim_leaving(life);
     err = rusm_node_leave(NULL, LEAVE_MS);
     sim_trace("%s has left: %s", node->name, rusm_err_name(err));
+    sim_seen(err == RUSM_OK ? SIM_SEEN_LEAVE : SIM_SEEN_LEAVE_LATE);
     sim_left(life, since, err);
     life->left = true;
 }
@@ -344,10 +404,10 @@ static void some_fault(void)
     }
     sim->totals.faults++;
     if (sim_chance(&sim->rng, sim->profile.crash_ppm)) {
-        crash(&sim->nodes[life->index]);
+        crash(&sim->nodes[life->index], draw(3) == 0 ? draw(SIM_S) : draw(15 * SIM_S));
         return;
     }
-    switch (draw(9)) {
+    switch (draw(11)) {
     case 0:
         if (!life->paused) {
             pause_node(life);
@@ -358,6 +418,14 @@ static void some_fault(void)
         break;
     case 2:
         leave(&sim->nodes[life->index]);
+        break;
+    case 3:
+        hog(life, draw(3) == 0);
+        break;
+    case 4:
+        if (sim->profile.crash_ppm != 0) {
+            cut_and_restart(&sim->nodes[life->index]);
+        }
         break;
     default:
         network_fault();
@@ -398,7 +466,11 @@ static void recover(void)
         } else if (node->life->paused && (sim->healed || node->life->paused_until <= now)) {
             resume_node(node->life);
         }
+        if (sim->healed && node->life != NULL) {
+            node->life->hogged = node->life->hog_until = 0;
+        }
     }
+    sim_procs_free();
 }
 
 /* ---- a run ----------------------------------------------------------------------------------- */
@@ -426,6 +498,9 @@ static void draw_profile(void)
     profile->fault_ppm = draw(4) == 0 ? 0 : 20000 + (uint32_t)draw(60000);
     profile->mesh = draw(2) == 0;
     profile->crash_ppm = draw(2) == 0 ? 0 : 150000;
+    /* Who speaks version 1 does not tell of members, so such nodes are told whom to dial. */
+    profile->old_ppm = profile->mesh || draw(3) != 0 ? 0 : 300000;
+    profile->dated = draw(6) == 0;
 }
 
 static rusm_identity *identity_of(unsigned index)
@@ -469,6 +544,7 @@ static void world_begin(const struct sim_options *options)
     sim->refs = rusmi_prng_next(&seeds) % 2 == 0 ? 0 : 16300; /* near where numbers get longer */
     memset(faults, 0, sizeof(faults));
     draw_profile();
+    sim_procs_watch(true);
     sim_trace_reset();
     sim_check_start();
     sim_udp_start();
@@ -486,6 +562,7 @@ static void world_end(void)
     for (unsigned i = 0; i < sim->options.nodes; i++) {
         life_end(&sim->nodes[i]);
     }
+    sim_procs_watch(false);
     rusm_thread_leave();
     rusm_runtime_del(sim->control);
     sim_net_stop();
