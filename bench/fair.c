@@ -280,14 +280,14 @@ int main(int argc, char **argv)
     printf(json ? "{\"bench\":\"fair\",\"large\":%" PRIu64 ",\"flows\":%" PRIu64
                   ",\"one_way\":%s,\"alone_p50_us\":%.1f,\"alone_p99_us\":%.1f,"
                   "\"alone_p999_us\":%.1f,\"loaded_p50_us\":%.1f,\"loaded_p99_us\":%.1f,"
-                  "\"loaded_p999_us\":%.1f,\"loaded_max_us\":%.1f,\"p99_ratio\":%.2f,"
-                  "\"large_mib_per_s\":%.1f}\n"
+                  "\"loaded_p999_us\":%.1f,\"loaded_max_us\":%.1f,\"loaded_count\":%zu,"
+                  "\"p99_ratio\":%.2f,\"large_mib_per_s\":%.1f}\n"
                 : "fair: %" PRIu64 " bytes, %" PRIu64 " flows (one way: %s): alone p50 %.1f, p99 "
-                  "%.1f, p999 %.1f us; loaded p50 %.1f, p99 %.1f, p999 %.1f, max %.1f us: p99 "
-                  "%.2f times; %.1f MiB/s\n",
+                  "%.1f, p999 %.1f us; loaded p50 %.1f, p99 %.1f, p999 %.1f, max %.1f us of %zu: "
+                  "p99 %.2f times; %.1f MiB/s\n",
            large, flows, one_way != 0 ? "true" : "false", us(alone.p50), us(alone.p99),
            us(alone.p999), us(loaded.p50), us(loaded.p99), us(loaded.p999), us(loaded.max),
-           alone.p99 == 0 ? 0 : (double)loaded.p99 / (double)alone.p99, rate_mib);
+           loaded.len, alone.p99 == 0 ? 0 : (double)loaded.p99 / (double)alone.p99, rate_mib);
     (void)fflush(stdout);
     /* Flows are in the middle of something: the end of this OS process ends them. */
     _exit(0);
