@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: MIT
 """Run the benchmarks of clusters and print their figures as tables for docs/performance.md.
 
-    bench_cluster.py [--runs N] [--build DIR] [--no-save] [ROW...]
+    bench_cluster.py [--runs N] [--seconds S] [--build DIR] [--no-save] [ROW...]
 
 Raw results go to bench/results/<date>-<row>.jsonl, one line of JSON for each run, after a line that names machine and
-commit. The row `notice` has its own number of runs, 20 of each kind of failure, or --runs if that is less than 5. The row
-`loss` needs root; its plot goes to docs/plots.
+commit. The row `fair` runs ours and Erlang's, over TLS, in turn; without Erlang ours run alone. The row `notice` has its
+own number of runs, 20 of each kind of failure, or --runs if that is less than 5. The row `loss` needs root; its plot goes
+to docs/plots.
 """
 import argparse
 import json
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,6 +21,10 @@ from typing import NamedTuple
 from bench_processes import ROOT, RUN_LIMIT_S, Row, number, result_file, save
 
 NOTICE_RUNS = 20
+FAIR_FLOWS = (1, 4)
+FAIR_SECONDS = 5
+FAIR_FIGURES = ("alone_p50_us", "alone_p99_us", "alone_p999_us", "loaded_p50_us", "loaded_p99_us", "loaded_p999_us",
+                "loaded_max_us", "loaded_count", "p99_ratio", "large_mib_per_s")
 
 
 class Program(NamedTuple):
@@ -34,7 +40,15 @@ PROGRAMS = (
     Program("cut-disconnect", "cut", ("5", "--disconnect", "1"), ("notice_ms", "deliver_ms", "total_ms",
                                                                   "total_max_ms")),
 )
-ROWS = (*(program.name for program in PROGRAMS), "notice", "loss")
+ROWS = (*(program.name for program in PROGRAMS), "fair", "notice", "loss")
+
+
+def has_erlang():
+    """With what its nodes need to talk over TLS."""
+    if not all(map(shutil.which, ("erl", "erlc", "openssl"))):
+        return False
+    return subprocess.run(["erl", "-noinput", "-eval", "halt(length([x || {error, _} <- [code:lib_dir(ssl)]]))."],
+                          check=False).returncode == 0
 
 
 def lines_of(words):
@@ -58,6 +72,41 @@ def run_program(program, options):
         print(f"| {program.name} | {figure} | {number(statistics.median(values))} | {number(min(values))} to "
               f"{number(max(values))} |", flush=True)
     keep(program.name, results, options)
+
+
+def spread(values):
+    return f"{number(statistics.median(values))} ({number(min(values))} to {number(max(values))})"
+
+
+def better(figure, ours, theirs):
+    """How many times ours is better: of counts and rates more is, of all others less."""
+    more = figure.endswith(("_per_s", "_count"))
+    if min(ours, theirs) <= 0:
+        return None
+    return ours / theirs if more else theirs / ours
+
+
+def run_fair(options):
+    commands = {"rusm": [str(options.build / "bench/fair")]}
+    if has_erlang():
+        commands["Erlang"] = [str(ROOT / "bench/peers/run.sh"), "fair"]
+    print(f"\nBeside messages of 16 MiB: medians of {options.runs} runs, in turn, ranges in brackets. Last column: how many "
+          "times better ours are, run by run.\n\n| flows | figure | " + " | ".join(commands) + " | ratio |\n"
+          "| --- | --- | " + "--- | " * len(commands) + "--- |", flush=True)
+    lines = []
+    for flows in FAIR_FLOWS:
+        results = {variant: [] for variant in commands}
+        for turn in range(options.runs):
+            for variant, words in commands.items():
+                result = lines_of([*words, str(options.seconds or FAIR_SECONDS), "--flows", str(flows), "--json"])[-1]
+                results[variant].append(result)
+                lines.append({"run": turn + 1, "variant": variant, **result})
+        for figure in FAIR_FIGURES:
+            columns = [[result[figure] for result in results[variant]] for variant in commands]
+            ratios = [better(figure, *pair) for pair in zip(*columns)] if len(columns) == 2 else [None]
+            print(f"| {flows} | {figure} | " + " | ".join(map(spread, columns)) + " | "
+                  + ("-" if None in ratios else spread(ratios)) + " |", flush=True)
+    keep("fair", lines, options)
 
 
 def run_notice(options):
@@ -88,18 +137,21 @@ def run_loss(options):
 def main():
     parser = argparse.ArgumentParser(description="Benchmarks of clusters.")
     parser.add_argument("--runs", type=int, default=5, help="of each program; the median is what counts (5)")
+    parser.add_argument("--seconds", type=int, help=f"each load of fair ({FAIR_SECONDS})")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release", help="build tree (build/release)")
     parser.add_argument("--no-save", action="store_true", help="do not write bench/results")
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"default: all: {', '.join(ROWS)}")
     options = parser.parse_args()
     rows = options.rows or ROWS
-    if set(rows) - set(ROWS) or options.runs < 1:
-        parser.error(f"rows are {', '.join(ROWS)}; runs at least 1")
+    if set(rows) - set(ROWS) or options.runs < 1 or options.seconds == 0:
+        parser.error(f"rows are {', '.join(ROWS)}; runs and seconds at least 1")
     if any(program.name in rows for program in PROGRAMS):
         print("| benchmark | figure | median | range |\n| --- | --- | --- | --- |", flush=True)
     for program in PROGRAMS:
         if program.name in rows:
             run_program(program, options)
+    if "fair" in rows:
+        run_fair(options)
     if "notice" in rows:
         run_notice(options)
     if "loss" in rows:

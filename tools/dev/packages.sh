@@ -24,9 +24,11 @@ has_clang_rt() {
     file=$(clang -print-resource-dir 2>/dev/null) && compgen -G "$file/lib/linux/libclang_rt.asan*.a" >/dev/null
 }
 
+has_erlang_ssl() { has erl && erl -noinput -boot start_clean -eval 'halt(length([x || {error, _} <- [code:lib_dir(ssl)]])).'; }
+
 # missing_for GROUP: prints the Debian packages that bring what is missing.
 #   build  what the libraries, the tests and the demo need
-#   bench  build, and Erlang, whose processes ours are compared with
+#   bench  build, and Erlang, whose processes ours are compared with, and whose nodes, over TLS
 #   test   build, a C++ compiler for the install test, and ip for hosts in network namespaces
 #   check  test, and what lint, format, the sanitizers and the fuzzers need
 missing_for() {
@@ -43,6 +45,8 @@ missing_for() {
     [[ $1 == build ]] && return
     if [[ $1 == bench ]]; then
         { has erl && has erlc; } || echo erlang-base
+        has_erlang_ssl || echo erlang-ssl
+        has openssl || echo openssl
         return
     fi
     has_header g++ c++ string || echo g++
