@@ -89,6 +89,13 @@ static bool hello_unique(struct rusmi_core *core, struct conn *conn,
                          core->name, hello->incarnation, core->cfg.incarnation);
         return false;
     }
+    if (conn->dialed && rusmi_mesh_is_apart(core, conn, hello->incarnation)) {
+        rusmi_conn_close(core, conn, RUSMI_CLOSE_NORMAL, RUSMI_DOWN_DISCONNECTED, now, out,
+                         "the link to \"%s\" was closed on purpose, and nobody has asked for it "
+                         "since",
+                         hello->name);
+        return false;
+    }
     other = rusmi_incarnation_find(core, hello->incarnation);
     if (hello->incarnation == core->cfg.incarnation ||
         (other != NULL && (conn->hidden || strcmp(other->name, hello->name) != 0))) {

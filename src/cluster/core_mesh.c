@@ -259,6 +259,22 @@ static void apart_remove(struct rusmi_core *core, uint64_t incarnation)
     }
 }
 
+bool rusmi_mesh_is_apart(struct rusmi_core *core, const struct conn *conn, uint64_t incarnation)
+{
+    bool mesh = false;
+
+    for (const struct rusmi_list *node = conn->dials.next; node != &conn->dials;
+         node = node->next) {
+        const struct dial *dial = rusmi_container(node, struct dial, in_conn);
+
+        if (dial->wanted == NULL || (dial->wanted->configured != 0 && !dial->wanted->settled)) {
+            return false;
+        }
+        mesh = true;
+    }
+    return mesh && apart_find(core, incarnation) != NULL;
+}
+
 /* ---- links come and go ----------------------------------------------------------------------- */
 
 /* Walk all entries; the body may free the present one. */
@@ -370,6 +386,7 @@ void rusmi_mesh_up(struct rusmi_core *core, struct conn *conn, rusm_time now,
         }
         rusmi_deadlines_set(&core->deadlines, &wanted->deadline, RUSMI_TIME_NEVER);
         wanted->incarnation = conn->incarnation;
+        wanted->settled = false;
         if (!kept || strcmp(wanted->address, home(conn)) != 0) {
             /* The node is elsewhere now, so this is where its past was, or a lie. */
             clear_heard(core, wanted);
@@ -443,6 +460,7 @@ static void let_go(struct rusmi_core *core, struct wanted *wanted, rusm_time now
     clear_heard(core, wanted);
     set_known(core, wanted, false);
     if (wanted->configured != 0) {
+        wanted->settled = true;
         dial_in(core, wanted, jitter(core, wait_max(core)), now);
     } else {
         wanted_cancel(core, wanted, now, out);
@@ -492,6 +510,7 @@ void rusmi_mesh_dialed(struct rusmi_core *core, struct wanted *wanted, rusm_err 
     memcpy(wanted->problem, text, len);
     wanted->problem[len] = '\0';
     if (err == RUSM_OK) {
+        wanted->settled = false;
         (void)snprintf(wanted->name, sizeof(wanted->name), "%s", peer);
     }
     rusmi_list_remove(&wanted->in_dialing);
@@ -530,7 +549,8 @@ static void dial_settled(struct rusmi_core *core, struct wanted *wanted, rusm_ti
         wanted->failures++;
         break;
     }
-    dial_in(core, wanted, back_off(core, wanted->failures), now);
+    dial_in(core, wanted,
+            wanted->settled ? jitter(core, wait_max(core)) : back_off(core, wanted->failures), now);
 }
 
 void rusmi_mesh_settle(struct rusmi_core *core, rusm_time now)
@@ -715,6 +735,7 @@ rusm_err rusmi_core_want(struct rusmi_core *core, const char *address, rusm_time
     clear_heard(core, wanted);
     core->mesh.configured_len += wanted->configured == 0 ? 1 : 0;
     wanted->configured++;
+    wanted->settled = false;
     if (rusmi_peer_find(core, wanted->name) == NULL && !wanted->self) {
         dial_in(core, wanted, 0, now);
     }

@@ -524,6 +524,37 @@ static void test_disconnected_nodes_stay_apart(void **state)
     assert_int_equal(links(net), 3);
 }
 
+/* Also if one side has the other's address from its user: then only another node is let in there,
+ * or that one once it is asked for again. */
+static void test_disconnected_nodes_stay_apart_where_one_is_configured(void **state)
+{
+    struct net *net = *state;
+
+    start(net, LONDON, 10);
+    start(net, PARIS, 12);
+    assert_int_equal(want(net, PARIS, address_of(LONDON)), RUSM_OK);
+    net_pass(net, 2000);
+    assert_int_equal(links(net), 1);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(disconnect(net, i == 0 ? LONDON : PARIS, i == 0 ? "paris" : "london"),
+                         RUSM_OK);
+        net_run(net);
+        for (int minute = 0; minute < 60; minute++) {
+            net_pass(net, 60000);
+            assert_int_equal(links(net), 0);
+        }
+        assert_int_equal(want(net, PARIS, address_of(LONDON)), RUSM_OK);
+        net_pass(net, 2000);
+        assert_int_equal(links(net), 1);
+    }
+    assert_int_equal(disconnect(net, LONDON, "paris"), RUSM_OK);
+    net_run(net);
+    net_kill(net, LONDON);
+    start(net, LONDON, 100);
+    net_pass(net, 41000);
+    assert_int_equal(links(net), 1);
+}
+
 static void test_disconnect_stops_looking_for_a_lost_node(void **state)
 {
     struct net *net = *state;
@@ -884,6 +915,7 @@ int main(void)
         TEST(test_leave_counts_without_a_close),
         TEST(test_seed_that_left_is_found_again),
         TEST(test_disconnected_nodes_stay_apart),
+        TEST(test_disconnected_nodes_stay_apart_where_one_is_configured),
         TEST(test_disconnect_stops_looking_for_a_lost_node),
         TEST(test_wanted_address_is_dialed_until_it_answers),
         TEST(test_withdrawn_wish_ends_its_dial),

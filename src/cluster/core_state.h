@@ -168,6 +168,7 @@ struct wanted {
     unsigned failures;               /* in a row */
     rusm_time tried_at;              /* when the last dial ended */
     unsigned configured;
+    bool settled; /* the node that was here went on purpose: only another is looked for */
     bool known;
     bool heard;
     bool self;           /* the address is this node's own */
@@ -314,6 +315,9 @@ void rusmi_mesh_up(struct rusmi_core *core, struct conn *conn, rusm_time now,
 void rusmi_mesh_down(struct rusmi_core *core, struct conn *conn, rusm_time now,
                      struct rusmi_actions *out);
 /* A dial for `wanted` is over; peer is the node's name if err is RUSM_OK. */
+/* Whether conn was dialled by the mesh alone, and leads to a node whose link was closed on request
+ * or that left: then nobody has asked for it. */
+bool rusmi_mesh_is_apart(struct rusmi_core *core, const struct conn *conn, uint64_t incarnation);
 void rusmi_mesh_dialed(struct rusmi_core *core, struct wanted *wanted, rusm_err err,
                        const char *peer, const char *text);
 /* Stop looking for a node; true if it was looked for. */
