@@ -547,6 +547,8 @@ static void take_asked(struct rusmi_link *link, rusm_time now)
 /* Close when asked to; with a grace period, only once nothing waits for the peer any more. */
 static void close_if_asked(struct rusmi_link *link, rusm_time now)
 {
+    bool drained;
+
     if (link->closing) {
         return;
     }
@@ -555,10 +557,16 @@ static void close_if_asked(struct rusmi_link *link, rusm_time now)
         rusmi_quic_conn_close(link->conn, RUSMI_CLOSE_SHUTDOWN, "the node is shutting down");
         return;
     }
-    if (!link->close_wanted ||
-        (now < link->flush_wanted && rusmi_quic_conn_state(link->conn) == RUSMI_QUIC_UP &&
-         (atomic_load(&link->queue_len) != 0 || !rusmi_quic_conn_is_quiet(link->conn)))) {
+    if (!link->close_wanted) {
         return;
+    }
+    drained = atomic_load(&link->queue_len) == 0 && rusmi_quic_conn_is_quiet(link->conn);
+    if (!drained && now < link->flush_wanted &&
+        rusmi_quic_conn_state(link->conn) == RUSMI_QUIC_UP) {
+        return;
+    }
+    if (!drained && link->up && link->flush_wanted != 0) {
+        atomic_store(&link->node->undrained, true); /* before link->told */
     }
     link->closing = true;
     rusmi_quic_conn_close(link->conn, link->close_code,

@@ -456,7 +456,8 @@ rusm_err rusm_node_leave(rusm_node *node, int64_t timeout_ms)
     while (err != RUSM_EKILLED && rusm_now() < until && links_flushing(node)) {
         err = rusm_waiter_wait(node->gone, 10); /* a time-out looks again */
     }
-    late = links_flushing(node);
+    /* A link that gave up at the same time has ended, too. */
+    late = links_flushing(node) || atomic_load(&node->undrained);
     if (err == RUSM_EKILLED) {
         rusm_checkpoint();
     }

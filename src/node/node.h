@@ -112,6 +112,7 @@ struct rusm_node {
     struct rusmi_list uncrowded;  /* what is to be taken back */
     _Atomic uint32_t crowded_len; /* written under crowd_lock, read relaxed as a hint */
 
+    _Atomic bool undrained;       /* leaving: a link ended with messages that nobody acknowledged */
     _Atomic bool hurry;           /* closing: a link ends as soon as its CONNECTION_CLOSE is out */
     _Atomic uint32_t links_alive; /* drivers not yet closed, the endpoint's too */
     atomic_bool endpoint_done;    /* it was the last, has closed its socket and does nothing more */

@@ -233,10 +233,10 @@ static rusm_err take_ask_exit(rusm_runtime *rt, const rusm_signal *signal)
     struct rusmi_process *proc;
     struct rusm_msg *msg;
 
-#ifdef RUSMI_PLANT_KILL
-    return RUSM_OK;
-#endif
     if (signal->reason->kind == RUSM_REASON_KILLED) {
+#ifdef RUSMI_PLANT_KILL
+        return RUSM_OK;
+#endif
         (void)!rusm_kill(signal->to); /* whether it was there does not matter */
         return RUSM_OK;
     }

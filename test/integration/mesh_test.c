@@ -195,6 +195,24 @@ static void test_leave_hands_over_what_was_accepted(void **state)
     assert_int_equal(support_stats(a).handshakes, handshakes);
 }
 
+/* Who leaves hears of what is lost, also if the link has given up and ended before it looks. */
+static void test_leave_says_what_nobody_acknowledged(void **state)
+{
+    static struct support_box box;
+    struct support_node *a = start(state, "a"), *b = start(state, "b");
+    struct support_proxy *proxy = support_proxy_new(rusm_node_address(b->node));
+
+    memset(&box, 0, sizeof(box));
+    support_box_start(&box, b, "box");
+    assert_int_equal(
+        rusm_node_connect(a->node, support_proxy_address(proxy), SUPPORT_DEADLINE_MS, NULL),
+        RUSM_OK);
+    support_proxy_cut(proxy, true);
+    assert_int_equal(rusm_node_send(a->node, "b", "box", "lost", 4), RUSM_OK);
+    assert_int_equal(rusm_node_leave(a->node, 1), RUSM_ETIMEOUT);
+    support_proxy_del(proxy);
+}
+
 /* ---- where addresses come from --------------------------------------------------------------- */
 
 static void write_file(const char *path, const char *text)
@@ -478,6 +496,7 @@ int main(void)
         TEST(test_lost_link_comes_back),
         TEST(test_disconnected_peer_is_not_dialed_again),
         TEST(test_leave_hands_over_what_was_accepted),
+        TEST(test_leave_says_what_nobody_acknowledged),
         TEST(test_file_of_addresses_is_followed),
         TEST(test_names_are_resolved),
         TEST(test_wanted_addresses_are_listed),
