@@ -6,21 +6,22 @@
 
 Raw results go to bench/results/<date>-<row>.jsonl, one line of JSON for each run, after a line that names machine and
 commit. The row `fair` runs ours and Erlang's, over TLS, in turn; without Erlang ours run alone. The row `notice` has its
-own number of runs, 20 of each kind of failure, or --runs if that is less than 5. The row `loss` needs root; its plot goes
-to docs/plots.
+own number of runs, 20 of each kind of failure, or --runs if that is less than 5. The row `loss` needs root, is run
+three times at most, which takes a quarter of an hour, and its plot, at 1 % loss, goes to docs/plots.
 """
 import argparse
 import json
 import pathlib
-import shutil
 import statistics
 import subprocess
 import sys
 from typing import NamedTuple
 
-from bench_processes import ROOT, RUN_LIMIT_S, Row, number, result_file, save
+from bench_processes import ROOT, RUN_LIMIT_S, Row, has_erlang_tls, number, result_file, save
 
 NOTICE_RUNS = 20
+LOSS_RUNS_MAX = 3
+LOSS_SECONDS = 20
 FAIR_FLOWS = (1, 4)
 FAIR_SECONDS = 5
 FAIR_FIGURES = ("alone_p50_us", "alone_p99_us", "alone_p999_us", "loaded_p50_us", "loaded_p99_us", "loaded_p999_us",
@@ -41,14 +42,6 @@ PROGRAMS = (
                                                                   "total_max_ms")),
 )
 ROWS = (*(program.name for program in PROGRAMS), "fair", "notice", "loss")
-
-
-def has_erlang():
-    """With what its nodes need to talk over TLS."""
-    if not all(map(shutil.which, ("erl", "erlc", "openssl"))):
-        return False
-    return subprocess.run(["erl", "-noinput", "-eval", "halt(length([x || {error, _} <- [code:lib_dir(ssl)]]))."],
-                          check=False).returncode == 0
 
 
 def lines_of(words):
@@ -88,7 +81,7 @@ def better(figure, ours, theirs):
 
 def run_fair(options):
     commands = {"rusm": [str(options.build / "bench/fair")]}
-    if has_erlang():
+    if has_erlang_tls():
         commands["Erlang"] = [str(ROOT / "bench/peers/run.sh"), "fair"]
     print(f"\nBeside messages of 16 MiB: medians of {options.runs} runs, in turn, ranges in brackets. Last column: how many "
           "times better ours are, run by run.\n\n| flows | figure | " + " | ".join(commands) + " | ratio |\n"
@@ -122,12 +115,18 @@ def run_notice(options):
 
 
 def run_loss(options):
-    lines = lines_of([str(ROOT / "bench/loss.py"), "--runs", str(options.runs), "--build", str(options.build)])
-    print("\n| a bad path | load | p50 | p99 | p99.9 |\n| --- | --- | --- | --- | --- |")
-    for variant, load in dict.fromkeys((line["variant"], line["load"]) for line in lines):
-        cells = [statistics.median(line[figure] for line in lines if (line["variant"], line["load"]) == (variant, load))
-                 for figure in ("p50_us", "p99_us", "p999_us")]
-        print(f"| {variant} | {load} | " + " | ".join(f"{cell / 1000:.1f} ms" for cell in cells) + " |", flush=True)
+    lines = lines_of([str(ROOT / "bench/loss.py"), "--runs", str(min(options.runs, LOSS_RUNS_MAX)), "--seconds",
+                      str(options.seconds or LOSS_SECONDS), "--build", str(options.build)])
+    print("\n| loss | a bad path | load | p50 | p99 | p99.9 | round trips in each run |\n"
+          "| --- | --- | --- | --- | --- | --- | --- |")
+    groups = {}
+    for line in lines:
+        groups.setdefault((line["loss"], line["variant"], line["load"]), []).append(line)
+    for (loss, variant, load), group in groups.items():
+        cells = [statistics.median(line[figure] for line in group) / 1000 for figure in ("p50_us", "p99_us", "p999_us")]
+        counts = [line["count"] for line in group]
+        print(f"| {loss * 100:g} % | {variant} | {load} | " + " | ".join(f"{cell:.1f} ms" for cell in cells)
+              + f" | {number(min(counts))} to {number(max(counts))} |", flush=True)
     keep("loss", lines, options)
     if not options.no_save:
         subprocess.run([sys.executable, str(ROOT / "tools/plot_loss.py"), str(result_file("loss")),
@@ -137,7 +136,8 @@ def run_loss(options):
 def main():
     parser = argparse.ArgumentParser(description="Benchmarks of clusters.")
     parser.add_argument("--runs", type=int, default=5, help="of each program; the median is what counts (5)")
-    parser.add_argument("--seconds", type=int, help=f"each load of fair ({FAIR_SECONDS})")
+    parser.add_argument("--seconds", type=int, help=f"each load of fair ({FAIR_SECONDS}); at most, Erlang's round "
+                        f"trips of a kind in loss ({LOSS_SECONDS})")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release", help="build tree (build/release)")
     parser.add_argument("--no-save", action="store_true", help="do not write bench/results")
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"default: all: {', '.join(ROWS)}")

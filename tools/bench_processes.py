@@ -108,6 +108,14 @@ def measure(row, variant, options):
     return result
 
 
+def has_erlang_tls():
+    """Erlang, and what its nodes need to talk over TLS."""
+    if not all(map(shutil.which, ("erl", "erlc", "openssl"))):
+        return False
+    return subprocess.run(["erl", "-noinput", "-eval", "halt(length([x || {error, _} <- [code:lib_dir(ssl)]]))."],
+                          check=False).returncode == 0
+
+
 def machine():
     model = "unknown"
     for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Draw what bench/loss.py printed: round trips of small messages by percentile, alone and beside large ones.
 
-    plot_loss.py FILE.jsonl docs/plots/loss.svg
+    plot_loss.py FILE.jsonl docs/plots/loss.svg [LOSS]
 
+Of the lines those with that loss, 0.01 if none is named.
 One line for each node and load: the median over the runs of each percentile, on a logarithmic scale.
 """
 import json
@@ -17,6 +18,7 @@ WIDTH, HEIGHT = 720, 440
 LEFT, RIGHT, TOP, BOTTOM = 70, 190, 50, 50
 PERCENTILES = (("p50_us", "50 %"), ("p90_us", "90 %"), ("p99_us", "99 %"), ("p999_us", "99.9 %"), ("max_us", "max"))
 COLOURS = {"rusm": "#1f6fb4", "Erlang": "#c1440e"}
+LOSS = 0.01
 LOADS = {"alone": ("5 4", "alone"), "loaded": ("", "beside 16 MiB")}
 
 
@@ -87,12 +89,13 @@ def curves(lines):
 
 
 def main():
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (3, 4):
         sys.exit(__doc__.strip())
     lines = [json.loads(line) for line in pathlib.Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()]
-    lines = [line for line in lines if line.get("bench") == "loss"]
+    loss = float(sys.argv[3]) if len(sys.argv) == 4 else LOSS
+    lines = [line for line in lines if line.get("bench") == "loss" and line["loss"] == loss]
     if not lines:
-        sys.exit(f"plot_loss: {sys.argv[1]} has no line of bench/loss.py")
+        sys.exit(f"plot_loss: {sys.argv[1]} has no line of bench/loss.py at {loss * 100:g} % loss")
     found = curves(lines)
     plot = Plot(min(min(values) for values in found.values()), max(max(values) for values in found.values()))
     plot.axes(f"{lines[0]['loss'] * 100:g} % loss, {lines[0]['delay_ms']:g} ms each way")
