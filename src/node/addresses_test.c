@@ -43,9 +43,9 @@ static void test_each_address_is_read_once(void **state)
 static void test_the_first_wrong_word_is_told_with_its_line(void **state)
 {
     (void)state;
-    assert_false(read_text("10.0.0.1:1\nlond\033n:1 and more\n10.0.0.2:1"));
+    assert_false(read_text("10.0.0.1:1\npari\033:1 and more\n10.0.0.2:1"));
     assert_int_equal(addresses.len, 2);
-    assert_non_null(strstr(rusm_err_detail(), "line 2: lond?n:1 is no numeric address"));
+    assert_non_null(strstr(rusm_err_detail(), "line 2: pari?:1 is no numeric address"));
 }
 
 static void test_more_addresses_than_fit_are_left_out(void **state)

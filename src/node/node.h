@@ -87,9 +87,9 @@ struct rusm_node {
     struct rusmi_map last;      /* incarnation of each node that had a link, see signal.c */
     struct rusmi_list todo;     /* requests of peers to be executed, see step.c */
     uint64_t next_ref;
-    struct rusmi_list leaving;  /* links that are lost, whose nodes' members leave: see groups.c */
-    uint64_t told_last;         /* of node events and listeners, in one order: see events.c */
-    struct rusmi_list joins; /* specs of rusm_node_join, see discover.c */
+    struct rusmi_list leaving; /* links that are lost, whose nodes' members leave: see groups.c */
+    uint64_t told_last;        /* of node events and listeners, in one order: see events.c */
+    struct rusmi_list joins;   /* specs of rusm_node_join, see discover.c */
     size_t joins_len;
     bool closing;
     rusm_time leave_ns;             /* leaving: links may drain for so long */

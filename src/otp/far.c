@@ -45,7 +45,7 @@ struct rusmi_far *rusmi_far_hold(struct rusmi_far *far)
 /* Under no lock. */
 static void lose_streams(struct rusmi_far *far)
 {
-    void (*lose)(struct rusmi_far *far);
+    void (*lose)(struct rusmi_far * far);
 
     rusmi_lock_take(&far->streams.lock);
     far->streams.gone = true;
