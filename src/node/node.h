@@ -28,6 +28,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "cluster/budget.h"
 #include "cluster/core.h"
 #include "node/reload.h"
 #include "node/sources.h"
@@ -119,6 +120,7 @@ struct rusm_node {
     struct rusmi_sources sources; /* accepted and not yet authenticated */
     struct rusmi_group_news groups;
     struct rusmi_node_counters counters;
+    struct rusmi_budget budget; /* for all that is held for peers: see memory.h */
 };
 
 /* NULL stands for the caller's own node; NULL with RUSM_ENOCONTEXT set as detail if there is none.

@@ -184,6 +184,7 @@ static rusm_err conn_alloc(struct rusmi_quic_conn **out_conn, const struct rusmi
     conn->drain_until = QUIC_NEVER;
     conn->due = true;
     rusmi_quic_control_init(&conn->control);
+    rusmi_quic_memory_init(&conn->memory, events->purse);
     ngtcp2_ccerr_default(&conn->close_error);
     ngtcp2_path_storage_zero(&conn->sent_path);
     err = rusmi_quic_tls_init(&conn->tls, cfg, server);
@@ -224,7 +225,7 @@ rusm_err rusmi_quic_conn_new_client(struct rusmi_quic_conn **out_conn,
     cid_random(&scid, RUSMI_QUIC_CID_LEN);
     cid_random(&dcid, RUSMI_QUIC_CID_MAX);
     if (ngtcp2_conn_client_new(&conn->ng, &dcid, &scid, &ngpath, NGTCP2_PROTO_VER_V1, &callbacks,
-                               &settings, &params, &rusmi_quic_mem, conn) != 0) {
+                               &settings, &params, &conn->memory.table, conn) != 0) {
         conn->ng = NULL;
         rusmi_quic_conn_del(conn);
         return RUSM_ENOMEM;
@@ -279,7 +280,7 @@ rusm_err rusmi_quic_conn_new_server(struct rusmi_quic_conn **out_conn,
     if (ngtcp2_crypto_generate_stateless_reset_token(params.stateless_reset_token, cfg->secret,
                                                      sizeof(cfg->secret), &scid) != 0 ||
         ngtcp2_conn_server_new(&conn->ng, &dcid, &scid, &ngpath, first->version, &callbacks,
-                               &settings, &params, &rusmi_quic_mem, conn) != 0) {
+                               &settings, &params, &conn->memory.table, conn) != 0) {
         conn->ng = NULL;
         rusmi_quic_conn_del(conn);
         return RUSM_ENOMEM;
@@ -342,6 +343,9 @@ void rusmi_quic_move(struct rusmi_quic_conn *conn, enum rusmi_quic_state to)
 {
     rusmi_assert(conn_moves[conn->state] & TO(to));
     conn->state = to;
+    if (to > RUSMI_QUIC_UP) {
+        conn->memory.need = RUSMI_BUDGET_MUST; /* for the last words */
+    }
 }
 
 void rusmi_quic_stop(struct rusmi_quic_conn *conn, const struct rusmi_quic_end *end,

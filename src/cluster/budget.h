@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One account of bytes for all that a node holds for its peers, and the purses that its parts take
+ * from it (docs/design/memory.md). Pure.
+ *
+ * A purse belongs to one direction of one link. It has a floor, which is reserved when it is opened
+ * and stays, so that small traffic touches neither the account nor its cache line; beyond it takes
+ * slabs, which it gives back as it empties. Invariants, at any moment:
+ *
+ *     used <= limit                          the account, summed over all purses
+ *     floor <= held, purse->used <= held     each purse; held is what it has of the account
+ *
+ * Who may take what, so that greed of some leaves room for the others:
+ *   - a floor: whatever is left of the limit;
+ *   - ordinary growth: up to three quarters of the limit, and a purse may not come to hold more
+ *     beyond its floor than what is free there afterwards. So n purses that take all they can get
+ *     have an (n+1)th part each, and one such part is still free for who comes next
+ *     (A. Choudhury, E. Hahne: Dynamic queue length thresholds for shared-memory packet switches,
+ *     1998);
+ *   - growth that can not wait (signals, control frames): up to seven eighths of the limit.
+ *
+ * Threads: the account any, a purse one at a time (its owner, or under a lock).
+ */
+#ifndef RUSMI_CLUSTER_BUDGET_H
+#define RUSMI_CLUSTER_BUDGET_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A purse grows and shrinks by so much. */
+#define RUSMI_BUDGET_SLAB ((size_t)64 * 1024)
+
+struct rusmi_budget {
+    size_t limit;             /* set by init */
+    _Atomic size_t used;      /* reserved by purses, never more than limit */
+    _Atomic size_t peak;      /* the most that `used` ever was */
+    _Atomic uint64_t refused; /* how often something did not fit */
+};
+
+/* How urgent growth is, see above. */
+enum rusmi_budget_need {
+    RUSMI_BUDGET_FAIR,
+    RUSMI_BUDGET_MUST,
+};
+
+struct rusmi_purse {
+    struct rusmi_budget *budget; /* NULL: everything fits, and nothing is counted */
+    size_t floor;
+    size_t held; /* of the account; atomic only in that others may read it, see rusmi_purse_held */
+    size_t used;
+};
+
+void rusmi_budget_init(struct rusmi_budget *budget, size_t limit);
+
+/* What all purses hold now, the most they ever held, and how often something did not fit. */
+size_t rusmi_budget_used(const struct rusmi_budget *budget);
+size_t rusmi_budget_peak(const struct rusmi_budget *budget);
+uint64_t rusmi_budget_refused(const struct rusmi_budget *budget);
+
+/* Open a purse. False: there is no room for its floor (counted), and it is as after close. budget
+ * may be NULL. */
+bool rusmi_purse_open(struct rusmi_purse *purse, struct rusmi_budget *budget, size_t floor);
+
+/* Give everything back, in use or not. Afterwards every take fails; may be called again. */
+void rusmi_purse_close(struct rusmi_purse *purse);
+
+/* Make the floor larger by `more`, or fail as open does. */
+bool rusmi_purse_raise(struct rusmi_purse *purse, size_t more);
+
+/* Put len more bytes to use. False: they do not fit; nothing has changed, and it is counted. */
+bool rusmi_purse_take(struct rusmi_purse *purse, size_t len, enum rusmi_budget_need need);
+
+/* len bytes are no longer in use. */
+void rusmi_purse_give(struct rusmi_purse *purse, size_t len);
+
+/* Whether the purse is on its way to what it may hold: who fills it had better be slowed down. Of
+ * a purse within its floor never, so whoever waits for that to end waits for its own bytes alone. */
+bool rusmi_purse_is_tight(const struct rusmi_purse *purse);
+
+#endif

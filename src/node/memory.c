@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+#include "node/memory.h"
+
+#include "base/limits.h"
+#include "node/link.h"
+
+#include <inttypes.h>
+
+/*
+ * What a link takes whatever its peer does: the session of TLS, certificates, the structures of the
+ * link and its driver. Measured at 81 KiB for an idle link, with the first blocks of QUIC, which
+ * are charged on their own.
+ */
+#define LINK_BYTES ((size_t)96 * 1024)
+
+/* The rings of the inbox and the sender's table of pairs: order.md, "Limits". Traffic touches all of
+ * them sooner or later. */
+#define BOXES_BYTES ((size_t)400 * 1024)
+
+_Static_assert(RUSMI_LINK_STREAMS * 8 + RUSMI_LINK_STREAMS / 8 + RUSMI_FLIGHT_MAX * 2 * 32 <=
+                   BOXES_BYTES,
+               "what is reserved covers the rings and the table of pairs");
+
+/* Room for traffic that is reserved in each direction, so that it touches no account. */
+#define TRAFFIC_BYTES   RUSMI_BUDGET_SLAB
+
+#define HANDSHAKE_BYTES (LINK_BYTES + 2 * TRAFFIC_BYTES)
+
+/* Without memory_max. */
+#define DEFAULT_BYTES ((uint64_t)4 * 1024 * 1024 * 1024)
+
+/* With less a message of the largest size would not fit in both directions of one link. */
+#define LEAST_BYTES ((uint64_t)6 * RUSM_MESSAGE_MAX)
+
+rusm_err rusmi_memory_limit(const rusm_node_config *cfg, size_t *out_limit)
+{
+    uint64_t limit = cfg->memory_max == 0 ? DEFAULT_BYTES : cfg->memory_max;
+
+    if (limit < LEAST_BYTES) {
+        return rusm_set_err_detail(RUSM_EINVAL,
+                                   "memory_max is %" PRIu64
+                                   " bytes, and a node needs at least %" PRIu64
+                                   " to carry the largest message both ways",
+                                   limit, LEAST_BYTES);
+    }
+    *out_limit = limit < SIZE_MAX / 2 ? (size_t)limit : SIZE_MAX / 2;
+    return RUSM_OK;
+}
+
+uint32_t rusmi_memory_handshakes(size_t limit, uint32_t wanted)
+{
+    size_t room = limit / 8 / HANDSHAKE_BYTES;
+
+    return room < wanted ? (uint32_t)room : wanted;
+}
+
+static rusm_err full(void)
+{
+    return rusm_set_err_detail(RUSM_EFULL, "the node's memory for peers (memory_max) is used up");
+}
+
+rusm_err rusmi_memory_open(struct rusmi_link *link)
+{
+    struct rusmi_budget *budget = &link->node->budget;
+
+    if (!rusmi_purse_open(&link->in, budget, LINK_BYTES + TRAFFIC_BYTES)) {
+        return full();
+    }
+    if (!rusmi_purse_take(&link->in, LINK_BYTES, RUSMI_BUDGET_FAIR) ||
+        !rusmi_purse_open(&link->out, budget, TRAFFIC_BYTES)) {
+        rusmi_purse_close(&link->in);
+        return full();
+    }
+    return RUSM_OK;
+}
+
+rusm_err rusmi_memory_open_boxes(struct rusmi_link *link)
+{
+    if (!rusmi_purse_raise(&link->in, BOXES_BYTES)) {
+        return full();
+    }
+    return rusmi_purse_take(&link->in, BOXES_BYTES, RUSMI_BUDGET_FAIR) ? RUSM_OK : full();
+}
+
+void rusmi_memory_close(struct rusmi_link *link)
+{
+    rusmi_purse_close(&link->in);
+    /* relaxed: a statistic that orders nothing */
+    atomic_store_explicit(&link->stat_memory, 0, memory_order_relaxed);
+    rusmi_lock_take(&link->lock);
+    rusmi_purse_close(&link->out);
+    link->owner_charged = 0;
+    rusmi_lock_give(&link->lock);
+}
+
+size_t rusmi_link_memory(struct rusmi_link *link)
+{
+    size_t out;
+
+    rusmi_lock_take(&link->lock);
+    out = link->out.held;
+    rusmi_lock_give(&link->lock);
+    /* relaxed: a statistic that orders nothing */
+    return out + (size_t)atomic_load_explicit(&link->stat_memory, memory_order_relaxed);
+}
+
+/* Bytes that wait in the outbox and in QUIC for the peer or its acknowledgement. */
+static size_t owner_holds(const struct rusmi_link *link)
+{
+    size_t holds = link->conn == NULL ? 0 : rusmi_quic_conn_control_pending(link->conn);
+
+    if (link->boxes) {
+        const struct rusmi_outbox *outbox = &link->outbox;
+
+        /* What a message says of the order when it starts was charged as overhead before. */
+        holds += outbox->queued_bytes + outbox->flight_bytes +
+                 outbox->queued_count * RUSMI_QUEUE_OVERHEAD +
+                 outbox->flight_count * (RUSMI_QUEUE_OVERHEAD - RUSMI_VARINT_LEN_MAX);
+    }
+    return holds;
+}
+
+void rusmi_memory_settle_locked(struct rusmi_link *link)
+{
+    size_t holds = owner_holds(link);
+
+    if (holds < link->owner_charged) {
+        rusmi_purse_give(&link->out, link->owner_charged - holds);
+        link->owner_charged = holds;
+    }
+}
+
+void rusmi_memory_settle(struct rusmi_link *link)
+{
+    size_t holds = owner_holds(link);
+    size_t paid = link->owner_charged > holds ? link->owner_charged - holds : 0;
+
+    /* Less stays charged, within the floor, until the next messages: a link that exchanges small
+     * ones does not take the lock for each. */
+    if (paid >= TRAFFIC_BYTES / 2 || (holds == 0 && paid >= TRAFFIC_BYTES / 16)) {
+        rusmi_lock_take(&link->lock);
+        rusmi_memory_settle_locked(link);
+        rusmi_lock_give(&link->lock);
+    }
+}
