@@ -61,6 +61,8 @@ struct rusmi_core_config {
     uint32_t names_max;    /* global names of one node, ours as well */
     uint32_t requests_max; /* requests of one peer that are being worked on */
     uint32_t groups_max;   /* memberships of processes of one peer in groups */
+    struct rusmi_budget *budget; /* pays for names and memberships of peers, and outlives the core;
+                                    NULL: they are not charged */
     bool mesh;             /* tell peers of each other, and dial whom they tell of */
     uint32_t members_max;  /* addresses that one peer may tell of; lost members that are looked for;
                               addresses that may be wanted */

@@ -13,8 +13,8 @@
  *
  *     stream:  data ... data(fin) -> whole -> [parked until its predecessor is delivered] -> out
  *
- * Errors are final: the link is to be closed with ib->why, and later calls return the same error and
- * do nothing.
+ * Errors are final: the link is to be closed with ib->why, and later calls return the same error
+ * and do nothing.
  *
  * Threads: the link's owner. The deliver callback must not call the inbox.
  */

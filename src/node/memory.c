@@ -13,8 +13,8 @@
  */
 #define LINK_BYTES ((size_t)96 * 1024)
 
-/* The rings of the inbox and the sender's table of pairs: order.md, "Limits". Traffic touches all of
- * them sooner or later. */
+/* The rings of the inbox and the sender's table of pairs: order.md, "Limits". Traffic touches all
+ * of them sooner or later. */
 #define BOXES_BYTES ((size_t)400 * 1024)
 
 _Static_assert(RUSMI_LINK_STREAMS * 8 + RUSMI_LINK_STREAMS / 8 + RUSMI_FLIGHT_MAX * 2 * 32 <=

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a node holds for its peers, charged to one account (cluster/budget.h, docs/design/memory.md).
+ * What a node holds for its peers, charged to one account (cluster/budget.h,
+ * docs/design/memory.md).
  *
  * Each link has two purses: `in`, which its owner alone uses, for the link itself, for what QUIC
  * allocates and for messages of the peer that can not be delivered yet; `out`, under link->lock,

@@ -263,6 +263,7 @@ static rusm_err core_init(rusm_node *node, const uint64_t seed[2])
                                     .names_max = node->cfg.names_max,
                                     .requests_max = node->cfg.requests_max,
                                     .groups_max = node->cfg.groups_max,
+                                    .budget = &node->budget,
                                     .mesh = node->cfg.mesh,
                                     .members_max = node->cfg.members_max,
                                     .reconnect_min_ms = node->cfg.reconnect_min_ms,

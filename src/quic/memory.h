@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The heap as ngtcp2 sees it: every block of a connection is charged to its purse
- * (cluster/budget.h). A peer decides how much that is: streams that it opens, and bytes of them that
- * it sends in an order that leaves gaps, wait inside ngtcp2. What does not fit is refused as memory
- * that ran out is, which ends the connection.
+ * (cluster/budget.h). A peer decides how much that is: streams that it opens, and bytes of them
+ * that it sends in an order that leaves gaps, wait inside ngtcp2. What does not fit is refused as
+ * memory that ran out is, which ends the connection.
  *
  * Threads: as the connection.
  */
