@@ -47,9 +47,6 @@ static bool reserve(struct rusmi_budget *budget, size_t len, size_t most, size_t
     size_t used = rusmi_budget_used(budget);
     size_t peak;
 
-#ifdef RUSMI_PLANT_BUDGET
-    most = SIZE_MAX / 2;
-#endif
     do {
         if (used > most || len > most - used || leave > most - used - len) {
             return false;

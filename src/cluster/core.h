@@ -63,8 +63,8 @@ struct rusmi_core_config {
     uint32_t groups_max;   /* memberships of processes of one peer in groups */
     struct rusmi_budget *budget; /* pays for names and memberships of peers, and outlives the core;
                                     NULL: they are not charged */
-    bool mesh;             /* tell peers of each other, and dial whom they tell of */
-    uint32_t members_max;  /* addresses that one peer may tell of; lost members that are looked for;
+    bool mesh;                   /* tell peers of each other, and dial whom they tell of */
+    uint32_t members_max; /* addresses that one peer may tell of; lost members that are looked for;
                               addresses that may be wanted */
     uint32_t reconnect_min_ms; /* the first wait between two dials to one address */
     uint32_t reconnect_max_ms; /* the longest; 0: lost members are not dialled again */

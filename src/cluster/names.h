@@ -28,7 +28,7 @@ struct rusmi_claimant {
     size_t len;
     const char *node;
     uint64_t incarnation;
-    uint64_t conn; /* 0: this node */
+    uint64_t conn;             /* 0: this node */
     struct rusmi_purse *purse; /* pays for its claims and their names; NULL: they are not charged */
 };
 

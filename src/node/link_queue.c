@@ -212,7 +212,11 @@ void rusmi_link_fill_outbox(struct rusmi_link *link)
     }
     rusmi_lock_take(&link->lock);
     rusmi_memory_settle_locked(link);
+#ifdef RUSMI_PLANT_BUDGET
+    rusmi_purse_give(&link->out, link->queue_bytes + link->queue_big);
+#else
     link->owner_charged += link->queue_bytes + link->queue_big;
+#endif
     out = link->queue_head;
     link->queue_head = link->queue_tail = NULL;
     link->outbox_bytes = small + link->queue_bytes;

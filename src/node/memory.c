@@ -6,25 +6,14 @@
 
 #include <inttypes.h>
 
-/*
- * What a link takes whatever its peer does: the session of TLS, certificates, the structures of the
- * link and its driver. Measured at 81 KiB for an idle link, with the first blocks of QUIC, which
- * are charged on their own.
- */
-#define LINK_BYTES ((size_t)96 * 1024)
-
-/* The rings of the inbox and the sender's table of pairs: order.md, "Limits". Traffic touches all
- * of them sooner or later. */
-#define BOXES_BYTES ((size_t)400 * 1024)
-
 _Static_assert(RUSMI_LINK_STREAMS * 8 + RUSMI_LINK_STREAMS / 8 + RUSMI_FLIGHT_MAX * 2 * 32 <=
-                   BOXES_BYTES,
+                   RUSMI_BOXES_BYTES,
                "what is reserved covers the rings and the table of pairs");
 
 /* Room for traffic that is reserved in each direction, so that it touches no account. */
 #define TRAFFIC_BYTES   RUSMI_BUDGET_SLAB
 
-#define HANDSHAKE_BYTES (LINK_BYTES + 2 * TRAFFIC_BYTES)
+#define HANDSHAKE_BYTES (RUSMI_LINK_BYTES + 2 * TRAFFIC_BYTES)
 
 /* Without memory_max. */
 #define DEFAULT_BYTES ((uint64_t)4 * 1024 * 1024 * 1024)
@@ -63,10 +52,10 @@ rusm_err rusmi_memory_open(struct rusmi_link *link)
 {
     struct rusmi_budget *budget = &link->node->budget;
 
-    if (!rusmi_purse_open(&link->in, budget, LINK_BYTES + TRAFFIC_BYTES)) {
+    if (!rusmi_purse_open(&link->in, budget, RUSMI_LINK_BYTES + TRAFFIC_BYTES)) {
         return full();
     }
-    if (!rusmi_purse_take(&link->in, LINK_BYTES, RUSMI_BUDGET_FAIR) ||
+    if (!rusmi_purse_take(&link->in, RUSMI_LINK_BYTES, RUSMI_BUDGET_FAIR) ||
         !rusmi_purse_open(&link->out, budget, TRAFFIC_BYTES)) {
         rusmi_purse_close(&link->in);
         return full();
@@ -76,10 +65,10 @@ rusm_err rusmi_memory_open(struct rusmi_link *link)
 
 rusm_err rusmi_memory_open_boxes(struct rusmi_link *link)
 {
-    if (!rusmi_purse_raise(&link->in, BOXES_BYTES)) {
+    if (!rusmi_purse_raise(&link->in, RUSMI_BOXES_BYTES)) {
         return full();
     }
-    return rusmi_purse_take(&link->in, BOXES_BYTES, RUSMI_BUDGET_FAIR) ? RUSM_OK : full();
+    return rusmi_purse_take(&link->in, RUSMI_BOXES_BYTES, RUSMI_BUDGET_FAIR) ? RUSM_OK : full();
 }
 
 void rusmi_memory_close(struct rusmi_link *link)
