@@ -9,6 +9,7 @@ void rusmi_budget_init(struct rusmi_budget *budget, size_t limit)
     atomic_init(&budget->used, 0);
     atomic_init(&budget->peak, 0);
     atomic_init(&budget->refused, 0);
+    atomic_init(&budget->pressed, false);
 }
 
 /*
@@ -30,15 +31,44 @@ uint64_t rusmi_budget_refused(const struct rusmi_budget *budget)
     return atomic_load_explicit(&budget->refused, memory_order_relaxed);
 }
 
+bool rusmi_budget_is_pressed(const struct rusmi_budget *budget)
+{
+    return atomic_load_explicit(&budget->pressed, memory_order_relaxed);
+}
+
+bool rusmi_budget_take_pressed(struct rusmi_budget *budget)
+{
+    return atomic_exchange_explicit(&budget->pressed, false, memory_order_relaxed);
+}
+
+static void press(struct rusmi_budget *budget)
+{
+    if (!rusmi_budget_is_pressed(budget)) {
+        atomic_store_explicit(&budget->pressed, true, memory_order_relaxed);
+    }
+}
+
 static void refuse(struct rusmi_budget *budget)
 {
     (void)atomic_fetch_add_explicit(&budget->refused, 1, memory_order_relaxed);
 }
 
-/* Of the limit, what ordinary growth may use, with the floors. */
-static size_t pool(const struct rusmi_budget *budget)
+/* Eighths of the limit. */
+static size_t line(const struct rusmi_budget *budget, size_t eighths)
 {
-    return budget->limit - budget->limit / 4;
+    return budget->limit / 8 * eighths;
+}
+
+/* How much an account in use may be, for purses that keep to what is fair. */
+static size_t fair_line(const struct rusmi_budget *budget, enum rusmi_budget_need need)
+{
+    return line(budget, need == RUSMI_BUDGET_SEND ? 4 : 6);
+}
+
+/* The same for those who hold little. */
+static size_t last_line(const struct rusmi_budget *budget, enum rusmi_budget_need need)
+{
+    return need == RUSMI_BUDGET_SEND ? line(budget, 6) : budget->limit;
 }
 
 /* Take len if the account is then not above `most`, and leaves at least `leave` below it. */
@@ -88,7 +118,8 @@ bool rusmi_purse_raise(struct rusmi_purse *purse, size_t more)
     struct rusmi_budget *budget = purse->budget;
 
     if (budget != NULL) {
-        if (!reserve(budget, more, budget->limit, 0)) {
+        if (!reserve(budget, more, line(budget, 7), 0)) {
+            press(budget);
             refuse(budget);
             return false;
         }
@@ -98,13 +129,22 @@ bool rusmi_purse_raise(struct rusmi_purse *purse, size_t more)
     return true;
 }
 
-/* `more` bytes more for the purse, which holds `beyond` beyond its floor. */
+/* `more` bytes more for a purse that holds `beyond` beyond its floor. */
 static bool grow(struct rusmi_budget *budget, size_t beyond, size_t more,
                  enum rusmi_budget_need need)
 {
-    return reserve(budget, more, pool(budget), beyond + more) ||
-           (need == RUSMI_BUDGET_MUST &&
-            reserve(budget, more, budget->limit - budget->limit / 8, 0));
+    size_t holds = beyond + more;
+    bool little = holds <= RUSMI_BUDGET_SHARE;
+
+    if (reserve(budget, more, fair_line(budget, need),
+                need == RUSMI_BUDGET_BODY ? holds + holds / 3 : holds)) {
+        return true;
+    }
+    if (little) {
+        press(budget);
+    }
+    return (little || need == RUSMI_BUDGET_MUST) &&
+           reserve(budget, more, last_line(budget, need), 0);
 }
 
 bool rusmi_purse_take(struct rusmi_purse *purse, size_t len, enum rusmi_budget_need need)
@@ -133,6 +173,18 @@ bool rusmi_purse_take(struct rusmi_purse *purse, size_t len, enum rusmi_budget_n
         purse->held += slab;
     }
     purse->used += len;
+    return true;
+}
+
+bool rusmi_purse_has_room(struct rusmi_purse *purse, size_t len)
+{
+    if (purse->budget == NULL || len <= purse->held - purse->used) {
+        return true;
+    }
+    if (!rusmi_purse_take(purse, len, RUSMI_BUDGET_FAIR)) {
+        return false;
+    }
+    purse->used -= len; /* not given: that could take back what it is to be ready for */
     return true;
 }
 
@@ -168,6 +220,6 @@ bool rusmi_purse_is_tight(const struct rusmi_purse *purse)
         return false;
     }
     used = rusmi_budget_used(purse->budget);
-    most = pool(purse->budget);
+    most = fair_line(purse->budget, RUSMI_BUDGET_FAIR);
     return used >= most || beyond > (most - used) / 2;
 }

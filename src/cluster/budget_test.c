@@ -20,28 +20,31 @@ static void floors_come_first_and_stay(void **state)
     struct rusmi_purse a, b;
 
     (void)state;
-    rusmi_budget_init(&budget, 4 * SLAB);
-    assert_true(rusmi_purse_open(&a, &budget, 2 * SLAB));
+    rusmi_budget_init(&budget, 8 * SLAB);
+    assert_true(rusmi_purse_open(&a, &budget, 5 * SLAB));
     assert_true(rusmi_purse_raise(&a, SLAB));
-    assert_int_equal(rusmi_budget_used(&budget), 3 * SLAB);
+    assert_int_equal(rusmi_budget_used(&budget), 6 * SLAB);
+    assert_false(rusmi_budget_is_pressed(&budget));
     assert_false(rusmi_purse_open(&b, &budget, SLAB + 1));
     assert_int_equal(rusmi_budget_refused(&budget), 1);
+    assert_true(rusmi_budget_take_pressed(&budget));
+    assert_false(rusmi_budget_take_pressed(&budget));
     assert_false(rusmi_purse_take(&b, 1, RUSMI_BUDGET_MUST));
     assert_true(rusmi_purse_open(&b, &budget, SLAB));
     assert_false(rusmi_purse_raise(&b, 1));
-    /* Within the floor the account is not asked, though it is full. */
+    /* Within the floor the account is not asked, though no more fits. */
     for (int i = 0; i < 10; i++) {
-        assert_true(rusmi_purse_take(&a, 3 * SLAB, RUSMI_BUDGET_FAIR));
-        assert_int_equal(rusmi_budget_used(&budget), 4 * SLAB);
+        assert_true(rusmi_purse_take(&a, 6 * SLAB, RUSMI_BUDGET_SEND));
+        assert_int_equal(rusmi_budget_used(&budget), 7 * SLAB);
         assert_false(rusmi_purse_is_tight(&a));
-        rusmi_purse_give(&a, 3 * SLAB);
+        rusmi_purse_give(&a, 6 * SLAB);
     }
-    assert_int_equal(rusmi_budget_used(&budget), 4 * SLAB);
+    assert_int_equal(rusmi_budget_used(&budget), 7 * SLAB);
     rusmi_purse_close(&a);
     rusmi_purse_close(&a);
     rusmi_purse_close(&b);
     assert_int_equal(rusmi_budget_used(&budget), 0);
-    assert_int_equal(rusmi_budget_peak(&budget), 4 * SLAB);
+    assert_int_equal(rusmi_budget_peak(&budget), 7 * SLAB);
 }
 
 static void a_purse_grows_by_slabs_and_shrinks_again(void **state)
@@ -54,10 +57,14 @@ static void a_purse_grows_by_slabs_and_shrinks_again(void **state)
     assert_true(rusmi_purse_open(&purse, &budget, SLAB));
     assert_true(rusmi_purse_take(&purse, SLAB + 1, RUSMI_BUDGET_FAIR));
     assert_int_equal(rusmi_budget_used(&budget), 2 * SLAB);
-    assert_true(rusmi_purse_take(&purse, SLAB - 1, RUSMI_BUDGET_FAIR));
+    assert_true(rusmi_purse_has_room(&purse, SLAB - 1));
     assert_int_equal(rusmi_budget_used(&budget), 2 * SLAB);
+    assert_true(rusmi_purse_take(&purse, SLAB - 1, RUSMI_BUDGET_FAIR));
+    assert_true(rusmi_purse_has_room(&purse, SLAB));
+    assert_int_equal(rusmi_budget_used(&budget), 3 * SLAB);
     assert_true(rusmi_purse_take(&purse, 10 * MIB, RUSMI_BUDGET_FAIR));
     assert_int_equal(rusmi_budget_used(&budget), 10 * MIB + 2 * SLAB);
+    assert_false(rusmi_purse_has_room(&purse, 90 * MIB));
     rusmi_purse_give(&purse, 10 * MIB);
     assert_in_range(rusmi_budget_used(&budget), 2 * SLAB, 3 * SLAB);
     /* Half of the floor is free: all beyond it is given back. */
@@ -66,18 +73,28 @@ static void a_purse_grows_by_slabs_and_shrinks_again(void **state)
     rusmi_purse_close(&purse);
     rusmi_purse_give(&purse, SLAB / 2); /* late: it was given back with the rest */
     assert_int_equal(rusmi_budget_used(&budget), 0);
-    assert_int_equal(rusmi_budget_refused(&budget), 0);
+    assert_int_equal(rusmi_budget_refused(&budget), 1);
+    assert_false(rusmi_budget_is_pressed(&budget));
+}
+
+static size_t take_all(struct rusmi_purse *purse, enum rusmi_budget_need need)
+{
+    size_t taken = 0;
+
+    while (rusmi_purse_take(purse, 4 * KIB, need)) {
+        taken += 4 * KIB;
+    }
+    return taken;
 }
 
 /* However greedy some are, one more finds as much as each of them has. */
-static void the_greedy_leave_an_equal_share(void **state)
+static void the_greedy_leave_an_equal_part(void **state)
 {
     enum {
         GREEDY = 7
     };
     struct rusmi_budget budget;
     struct rusmi_purse purses[GREEDY], late;
-    size_t share = 0;
 
     (void)state;
     rusmi_budget_init(&budget, 64 * MIB);
@@ -94,10 +111,7 @@ static void the_greedy_leave_an_equal_share(void **state)
     assert_true(rusmi_purse_is_tight(&purses[0]));
     assert_true(rusmi_purse_open(&late, &budget, SLAB));
     assert_false(rusmi_purse_is_tight(&late));
-    while (rusmi_purse_take(&late, 4 * KIB, RUSMI_BUDGET_FAIR)) {
-        share += 4 * KIB;
-    }
-    assert_in_range(share, 2 * MIB, 6 * MIB);
+    assert_in_range(take_all(&late, RUSMI_BUDGET_FAIR), 2 * MIB, 6 * MIB);
     for (size_t i = 0; i < GREEDY; i++) {
         assert_in_range(purses[i].used, 5 * MIB, 7 * MIB);
         rusmi_purse_close(&purses[i]);
@@ -106,26 +120,70 @@ static void the_greedy_leave_an_equal_share(void **state)
     rusmi_purse_close(&late);
 }
 
-static void what_can_not_wait_has_a_reserve(void **state)
+/* Those who come one after the other halve what is left; the small share is there for all the
+ * same, and it is known that somebody should give way. */
+static void who_comes_late_has_a_small_share(void **state)
 {
+    enum {
+        GREEDY = 12
+    };
     struct rusmi_budget budget;
-    struct rusmi_purse a, b;
+    struct rusmi_purse purses[GREEDY], late, sender;
 
     (void)state;
-    rusmi_budget_init(&budget, 16 * MIB);
-    assert_true(rusmi_purse_open(&a, &budget, SLAB));
-    while (rusmi_purse_take(&a, 4 * KIB, RUSMI_BUDGET_FAIR)) {
+    rusmi_budget_init(&budget, 128 * MIB);
+    for (size_t i = 0; i < GREEDY; i++) {
+        assert_true(rusmi_purse_open(&purses[i], &budget, SLAB));
+        (void)take_all(&purses[i], RUSMI_BUDGET_FAIR);
     }
-    assert_in_range(a.used, 5 * MIB, 6 * MIB + 2 * SLAB);
-    while (rusmi_purse_take(&a, 4 * KIB, RUSMI_BUDGET_MUST)) {
+    assert_true(rusmi_budget_take_pressed(&budget));
+    assert_in_range(rusmi_budget_used(&budget), 96 * MIB, 107 * MIB);
+    assert_true(rusmi_purse_open(&late, &budget, SLAB));
+    assert_in_range(take_all(&late, RUSMI_BUDGET_FAIR), MIB, MIB + SLAB);
+    assert_true(rusmi_budget_take_pressed(&budget));
+    /* A sender waits, and says so. */
+    assert_true(rusmi_purse_open(&sender, &budget, SLAB));
+    assert_int_equal(take_all(&sender, RUSMI_BUDGET_SEND), SLAB);
+    assert_true(rusmi_budget_take_pressed(&budget));
+    rusmi_purse_close(&purses[0]);
+    assert_true(take_all(&sender, RUSMI_BUDGET_SEND) > SLAB);
+    for (size_t i = 0; i < GREEDY; i++) {
+        rusmi_purse_close(&purses[i]);
     }
-    assert_in_range(a.used, 13 * MIB, 14 * MIB);
-    assert_false(rusmi_purse_take(&a, SIZE_MAX - 5, RUSMI_BUDGET_MUST));
-    /* The last eighth is for links that are made. */
-    assert_true(rusmi_purse_open(&b, &budget, 2 * MIB));
-    assert_false(rusmi_purse_take(&b, 2 * MIB + 1, RUSMI_BUDGET_MUST));
-    rusmi_purse_close(&a);
-    rusmi_purse_close(&b);
+    rusmi_purse_close(&late);
+    rusmi_purse_close(&sender);
+    assert_int_equal(rusmi_budget_used(&budget), 0);
+}
+
+/* What is sent keeps to half, what comes to three quarters, and what can not wait has all. */
+static void needs_have_lines_of_their_own(void **state)
+{
+    struct rusmi_budget budget;
+    struct rusmi_purse purses[16], last;
+
+    (void)state;
+    rusmi_budget_init(&budget, 1024 * MIB);
+    for (size_t i = 0; i < 16; i++) {
+        assert_true(rusmi_purse_open(&purses[i], &budget, SLAB));
+        if (i < 8) {
+            (void)take_all(&purses[i], RUSMI_BUDGET_SEND);
+        }
+    }
+    assert_in_range(rusmi_budget_used(&budget), 500 * MIB, 520 * MIB);
+    for (size_t i = 8; i < 16; i++) {
+        (void)take_all(&purses[i], RUSMI_BUDGET_FAIR);
+    }
+    assert_in_range(rusmi_budget_used(&budget), 760 * MIB, 776 * MIB);
+    assert_false(rusmi_purse_take(&purses[0], 100 * MIB, RUSMI_BUDGET_SEND));
+    assert_false(rusmi_purse_take(&purses[15], 100 * MIB, RUSMI_BUDGET_FAIR));
+    assert_true(rusmi_purse_take(&purses[15], 100 * MIB, RUSMI_BUDGET_MUST));
+    assert_false(rusmi_purse_take(&purses[15], SIZE_MAX - 5, RUSMI_BUDGET_MUST));
+    (void)take_all(&purses[0], RUSMI_BUDGET_MUST);
+    assert_in_range(rusmi_budget_used(&budget), 1024 * MIB - SLAB, 1024 * MIB);
+    assert_false(rusmi_purse_open(&last, &budget, 1));
+    for (size_t i = 0; i < 16; i++) {
+        rusmi_purse_close(&purses[i]);
+    }
     assert_int_equal(rusmi_budget_used(&budget), 0);
 }
 
@@ -244,8 +302,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(floors_come_first_and_stay),
         cmocka_unit_test(a_purse_grows_by_slabs_and_shrinks_again),
-        cmocka_unit_test(the_greedy_leave_an_equal_share),
-        cmocka_unit_test(what_can_not_wait_has_a_reserve),
+        cmocka_unit_test(the_greedy_leave_an_equal_part),
+        cmocka_unit_test(who_comes_late_has_a_small_share),
+        cmocka_unit_test(needs_have_lines_of_their_own),
         cmocka_unit_test(without_a_budget_everything_fits),
         cmocka_unit_test(at_random_the_account_is_the_sum_of_its_purses),
         cmocka_unit_test(threads_share_an_account),

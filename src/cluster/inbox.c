@@ -97,7 +97,7 @@ static rusm_err inbox_fail(struct rusmi_inbox *ib, const char *why)
 static rusm_err inbox_full(struct rusmi_inbox *ib)
 {
     ib->failed = RUSM_ENOMEM;
-    ib->why = "the node's memory for peers is used up, and this one holds its share";
+    ib->why = RUSMI_BUDGET_REFUSAL;
     return RUSM_ENOMEM;
 }
 
@@ -335,7 +335,7 @@ static bool entry_charge(struct rusmi_inbox *ib, struct rusmi_inbox_entry *entry
 {
     size_t len = (size_t)entry->head.body_len + MESSAGE_OVERHEAD;
 
-    if (!charge(ib, len, may_drop(entry->head.kind) ? RUSMI_BUDGET_FAIR : RUSMI_BUDGET_MUST)) {
+    if (!charge(ib, len, may_drop(entry->head.kind) ? RUSMI_BUDGET_BODY : RUSMI_BUDGET_MUST)) {
         return false;
     }
     entry->charged = ib->cfg.purse == NULL ? 0 : len;

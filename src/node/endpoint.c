@@ -10,6 +10,7 @@
 #include "node/groups.h"
 #include "node/link.h"
 #include "node/link_io.h"
+#include "node/memory.h"
 
 #include <errno.h>
 #include <string.h>
@@ -352,6 +353,7 @@ static void endpoint_run(void *arg, rusm_time now)
         rusm_waiter_wake(node->gone); /* which lives until this driver is closed */
         return;
     }
+    rusmi_memory_relieve(node);
     rusmi_crowd_drain(node);
     again = rusmi_groups_drain(node, now);
     trust = rusmi_trust_drain(node, now);

@@ -107,6 +107,7 @@ rusm_err rusm_node_get_stats(rusm_node *node, rusm_node_stats *out_stats)
     stats.dropped_nomem = get(&counters->dropped_nomem);
     stats.dropped_link = get(&counters->dropped_link);
     stats.closed_slow = get(&counters->closed_slow);
+    stats.closed_memory = get(&counters->closed_memory);
     stats.handshakes = get(&counters->handshakes);
     stats.refused_auth = get(&counters->refused_auth) + core.refused_auth;
     stats.refused_full = get(&counters->refused_full) + core.refused_full;

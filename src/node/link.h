@@ -72,6 +72,7 @@ struct rusmi_link {
 
     /* under node->lock */
     struct rusmi_map_entry by_id;
+    bool gives_way; /* closed because others need what it holds: see memory.c */
 
     /* under node->peers_lock; name, incarnation, role and hidden are set before the link is in a
      * table */

@@ -177,7 +177,8 @@ rusm_err rusmi_link_send(struct rusmi_link *link, struct rusmi_out *out, const u
         } else if (waiting(link, big) != 0 && waiting(link, big) + bytes > most) {
             left = left_ms(until, timeout_ms);
             err = left == 0 ? late : block(link, big ? &link->blocked_big : &link->blocked, left);
-        } else if (!rusmi_purse_take(&link->out, bytes, RUSMI_BUDGET_FAIR)) {
+        } else if (!rusmi_purse_take(&link->out, bytes, RUSMI_BUDGET_SEND)) {
+            rusmi_memory_look(link->node);
             left = left_ms(until, timeout_ms);
             err = left == 0 ? late
                             : block(link, big ? &link->blocked_big : &link->blocked,

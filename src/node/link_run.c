@@ -411,7 +411,7 @@ static enum rusmi_down_cause down_cause(enum rusmi_quic_cause cause)
     return RUSMI_DOWN_TRANSPORT;
 }
 
-static void count_end(struct rusmi_link *link, enum rusmi_quic_cause cause)
+static void count_end(struct rusmi_link *link, enum rusmi_quic_cause cause, uint64_t code)
 {
     struct rusmi_node_counters *counters = &link->node->counters;
 
@@ -421,6 +421,8 @@ static void count_end(struct rusmi_link *link, enum rusmi_quic_cause cause)
         rusmi_count(&counters->timeouts, 1); /* the core counts the others: it knows them */
     } else if (cause == RUSMI_QUIC_PROTOCOL) {
         rusmi_count(&counters->protocol_errors, 1);
+    } else if (cause == RUSMI_QUIC_INTERNAL && code == RUSMI_CLOSE_MEMORY) {
+        rusmi_count(&counters->closed_memory, 1);
     }
 }
 
@@ -446,7 +448,7 @@ static void tell_end(struct rusmi_link *link, const struct rusmi_quic_end *end)
         return;
     }
     half_open_done(link, false);
-    count_end(link, end->cause);
+    count_end(link, end->cause, end->code);
     rusmi_link_shut_queue(link, true);
     event.u.closed.cause = down_cause(end->cause);
     event.u.closed.code = end->code;
@@ -698,6 +700,7 @@ void rusmi_link_run(void *arg, rusm_time now)
     close_if_asked(link, now);
     rusmi_link_write(link, now);
     publish_stats(link, now);
+    rusmi_memory_look(link->node);
     why = rusmi_quic_conn_end(link->conn);
     if (why->cause != RUSMI_QUIC_NONE) {
         /* Before it is told: who deletes the node waits for just that. */

@@ -19,7 +19,7 @@ _Static_assert(RUSMI_LINK_STREAMS * 8 + RUSMI_LINK_STREAMS / 8 + RUSMI_FLIGHT_MA
 #define DEFAULT_BYTES ((uint64_t)4 * 1024 * 1024 * 1024)
 
 /* With less a message of the largest size would not fit in both directions of one link. */
-#define LEAST_BYTES ((uint64_t)6 * RUSM_MESSAGE_MAX)
+#define LEAST_BYTES ((uint64_t)8 * RUSM_MESSAGE_MAX)
 
 rusm_err rusmi_memory_limit(const rusm_node_config *cfg, size_t *out_limit)
 {
@@ -43,8 +43,19 @@ uint32_t rusmi_memory_handshakes(size_t limit, uint32_t wanted)
     return room < wanted ? (uint32_t)room : wanted;
 }
 
-static rusm_err full(void)
+size_t rusmi_memory_window(size_t limit, size_t wanted)
 {
+    /* What a peer insists on: order.md, "Big and small". */
+    size_t least = rusmi_outbox_window_min(RUSM_MESSAGE_MAX);
+    size_t window = limit / 16 > least ? limit / 16 : least;
+
+    return window < wanted ? window : wanted;
+}
+
+/* Somebody else may have to give way for the next try. */
+static rusm_err full(struct rusmi_link *link)
+{
+    rusmi_memory_look(link->node);
     return rusm_set_err_detail(RUSM_EFULL, "the node's memory for peers (memory_max) is used up");
 }
 
@@ -53,12 +64,12 @@ rusm_err rusmi_memory_open(struct rusmi_link *link)
     struct rusmi_budget *budget = &link->node->budget;
 
     if (!rusmi_purse_open(&link->in, budget, RUSMI_LINK_BYTES + TRAFFIC_BYTES)) {
-        return full();
+        return full(link);
     }
     if (!rusmi_purse_take(&link->in, RUSMI_LINK_BYTES, RUSMI_BUDGET_FAIR) ||
         !rusmi_purse_open(&link->out, budget, TRAFFIC_BYTES)) {
         rusmi_purse_close(&link->in);
-        return full();
+        return full(link);
     }
     return RUSM_OK;
 }
@@ -66,9 +77,9 @@ rusm_err rusmi_memory_open(struct rusmi_link *link)
 rusm_err rusmi_memory_open_boxes(struct rusmi_link *link)
 {
     if (!rusmi_purse_raise(&link->in, RUSMI_BOXES_BYTES)) {
-        return full();
+        return full(link);
     }
-    return rusmi_purse_take(&link->in, RUSMI_BOXES_BYTES, RUSMI_BUDGET_FAIR) ? RUSM_OK : full();
+    return rusmi_purse_take(&link->in, RUSMI_BOXES_BYTES, RUSMI_BUDGET_FAIR) ? RUSM_OK : full(link);
 }
 
 void rusmi_memory_close(struct rusmi_link *link)
@@ -80,6 +91,57 @@ void rusmi_memory_close(struct rusmi_link *link)
     rusmi_purse_close(&link->out);
     link->owner_charged = 0;
     rusmi_lock_give(&link->lock);
+}
+
+void rusmi_memory_look(rusm_node *node)
+{
+    if (rusmi_budget_is_pressed(&node->budget)) {
+        rusmi_endpoint_post(node);
+    }
+}
+
+/* The link that holds most of what came from a peer; NULL if none holds more than half a share, or
+ * if one that was chosen before is still ending. Under node->lock. */
+static struct rusmi_link *greediest(rusm_node *node)
+{
+    struct rusmi_link *most = NULL;
+    uint64_t most_held =
+        RUSMI_LINK_BYTES + RUSMI_BOXES_BYTES + TRAFFIC_BYTES + RUSMI_BUDGET_SHARE / 2;
+
+    rusmi_map_each(&node->links, entry, position, following)
+    {
+        struct rusmi_link *link = rusmi_container(entry, struct rusmi_link, by_id);
+        /* relaxed: a statistic that orders nothing */
+        uint64_t held = atomic_load_explicit(&link->stat_memory, memory_order_relaxed);
+
+        if (link->gives_way) {
+            return NULL;
+        }
+        if (held > most_held) {
+            most_held = held;
+            most = link;
+        }
+    }
+    return most;
+}
+
+void rusmi_memory_relieve(rusm_node *node)
+{
+    struct rusmi_link *link;
+
+    if (!rusmi_budget_take_pressed(&node->budget)) {
+        return;
+    }
+    rusmi_lock_take(&node->lock);
+    link = greediest(node);
+    if (link != NULL) {
+        link->gives_way = true;
+        rusmi_count(&node->counters.closed_memory, 1);
+        rusmi_link_close(link, RUSMI_CLOSE_MEMORY,
+                         "the node's memory for peers is used up, and this one holds most of it",
+                         0);
+    }
+    rusmi_lock_give(&node->lock);
 }
 
 size_t rusmi_link_memory(struct rusmi_link *link)

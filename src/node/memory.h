@@ -41,12 +41,21 @@ RUSM_MUST_CHECK rusm_err rusmi_memory_limit(const rusm_node_config *cfg, size_t 
 /* Handshakes that peers began and that the budget has room for, at a time: at most wanted. */
 uint32_t rusmi_memory_handshakes(size_t limit, uint32_t wanted);
 
+/* The window to grant to each peer: less than `wanted` if the budget is small. */
+size_t rusmi_memory_window(size_t limit, size_t wanted);
+
 /* Open the purses of a link that is being made. Errors: RUSM_EFULL, counted */
 RUSM_MUST_CHECK rusm_err rusmi_memory_open(struct rusmi_link *link);
 /* The same for what a link needs beyond its handshake. The owner. */
 RUSM_MUST_CHECK rusm_err rusmi_memory_open_boxes(struct rusmi_link *link);
 /* Give all back. The owner, or whoever has the only reference; may be called again. */
 void rusmi_memory_close(struct rusmi_link *link);
+
+/* Have the endpoint look whether links are in need of what others hold, if some may be. */
+void rusmi_memory_look(rusm_node *node);
+/* If so, close the link that holds most of what its peer sent, unless one such is ending. The
+ * endpoint's driver; takes node->lock. */
+void rusmi_memory_relieve(rusm_node *node);
 
 /* What the peer has acknowledged is paid for no longer, if it is worth the lock. The owner. */
 void rusmi_memory_settle(struct rusmi_link *link);

@@ -289,6 +289,7 @@ static rusm_err quic_init(rusm_node *node)
     node->quic.tick_ns /= 40;
 #endif
     node->quic.handshake_ns = node->cfg.hello_ms * NS_PER_MS;
+    node->quic.window = rusmi_memory_window(node->budget.limit, (size_t)node->quic.window);
     return rusmi_random(node->quic.secret, sizeof(node->quic.secret))
                ? RUSM_OK
                : rusm_set_err_detail(RUSM_ESYS, "the system gives no random numbers");

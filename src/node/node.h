@@ -45,7 +45,7 @@ struct rusmi_link;
 struct rusmi_node_counters {
     _Atomic uint64_t messages_sent, messages_received;
     _Atomic uint64_t dropped_noname, dropped_noproc, dropped_role, dropped_nomem, dropped_link;
-    _Atomic uint64_t dropped_full, closed_slow;
+    _Atomic uint64_t dropped_full, closed_slow, closed_memory;
     _Atomic uint64_t crl_stale, certs_refused;
     _Atomic uint64_t handshakes, refused_auth, refused_full, protocol_errors, timeouts, stray;
 };

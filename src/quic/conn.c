@@ -343,9 +343,6 @@ void rusmi_quic_move(struct rusmi_quic_conn *conn, enum rusmi_quic_state to)
 {
     rusmi_assert(conn_moves[conn->state] & TO(to));
     conn->state = to;
-    if (to > RUSMI_QUIC_UP) {
-        conn->memory.need = RUSMI_BUDGET_MUST; /* for the last words */
-    }
 }
 
 void rusmi_quic_stop(struct rusmi_quic_conn *conn, const struct rusmi_quic_end *end,
@@ -428,12 +425,19 @@ void rusmi_quic_ngtcp2_failed(struct rusmi_quic_conn *conn, int result)
     case NGTCP2_ERR_CRYPTO:
         conn_tls_failed(conn);
         return;
+    case NGTCP2_ERR_NOMEM:
+        if (conn->memory.refused && conn->state == RUSMI_QUIC_UP) {
+            rusmi_quic_conn_fail(conn, RUSMI_QUIC_INTERNAL, RUSMI_CLOSE_MEMORY,
+                                 RUSMI_BUDGET_REFUSAL);
+            return;
+        }
+        break;
     default:
-        rusmi_quic_end_from_ngtcp2(&end, result);
-        rusmi_quic_stop(conn, &end, NGTCP2_CCERR_TYPE_TRANSPORT,
-                        ngtcp2_err_infer_quic_transport_error_code(result), false);
-        return;
+        break;
     }
+    rusmi_quic_end_from_ngtcp2(&end, result);
+    rusmi_quic_stop(conn, &end, NGTCP2_CCERR_TYPE_TRANSPORT,
+                    ngtcp2_err_infer_quic_transport_error_code(result), false);
 }
 
 void rusmi_quic_conn_close(struct rusmi_quic_conn *conn, uint64_t code, const char *text)

@@ -21,6 +21,7 @@ static struct block *block_new(struct rusmi_quic_memory *memory, size_t size)
     }
     size += sizeof(*block);
     if (memory->purse != NULL && !rusmi_purse_take(memory->purse, size, memory->need)) {
+        memory->refused = true;
         return NULL;
     }
     block = rusmi_alloc(size);
@@ -85,6 +86,7 @@ void rusmi_quic_memory_init(struct rusmi_quic_memory *memory, struct rusmi_purse
 {
     memory->purse = purse;
     memory->need = RUSMI_BUDGET_FAIR;
+    memory->refused = false;
     memory->table = (ngtcp2_mem){.user_data = memory,
                                  .malloc = mem_malloc,
                                  .free = mem_free,

@@ -16,7 +16,9 @@
 
 struct rusmi_quic_memory {
     struct rusmi_purse *purse; /* outlives every block; NULL: nothing is charged */
-    enum rusmi_budget_need need;
+    enum rusmi_budget_need
+        need;         /* FAIR: for what came; MUST: for the packets that are being made */
+    bool refused;     /* a block did not fit */
     ngtcp2_mem table; /* for ngtcp2; it points here */
 };
 

@@ -51,7 +51,7 @@ typedef struct rusm_node_config {
                                    above half of it remote senders are slowed down (256 MiB) */
     uint64_t memory_max; /**< bytes that the node holds for all peers together: links, messages that
                             wait for them or have come and can not be delivered yet, names and
-                            members of groups (docs/design/memory.md); at least 96 MiB, and 0 is
+                            members of groups (docs/design/memory.md); at least 128 MiB, and 0 is
                             4 GiB. At that bound links are refused, senders wait as for a full
                             queue, and what a peer sends beyond its share of what is left is dropped
                             or ends its link. Handshakes take at most an eighth of it, however large
@@ -228,6 +228,8 @@ typedef struct rusm_node_stats {
     uint64_t dropped_nomem;  /**< received and no memory for it */
     uint64_t dropped_link;   /**< accepted for sending, unacknowledged when the link was lost */
     uint64_t closed_slow;    /**< links closed: too much waited for a peer that did not read */
+    uint64_t closed_memory;  /**< links closed because memory_max (or the memory) is used up, and
+                                  their peers had made the node hold the most of it */
     uint64_t handshakes;     /**< completed, both directions */
     uint64_t refused_auth;   /**< certificates and hellos refused here, and links cut because a
                                   certificate was revoked or expired */
