@@ -16,8 +16,8 @@
  *     its floor than what is free below that line afterwards, and the same holds for SEND (A.
  *     Choudhury, E. Hahne: Dynamic queue length thresholds for shared-memory packet switches,
  *     1998). Those who grow together end up with equal parts, and one more is free;
- *   - BODY, for what can be dropped, as FAIR, with three quarters of that: so that who has taken all
- *     it may in messages has still room for the records that go with them;
+ *   - BODY, for what can be dropped, as FAIR, with three quarters of that: so that who has taken
+ *     all it may in messages has still room for the records that go with them;
  *   - floors: up to seven eighths, so that links which are made leave those there are something;
  *   - MUST, for what can not wait (signals, control frames, the packets that are being made): all;
  *   - a small share, RUSMI_BUDGET_SHARE beyond its floor, every purse may have when others have
@@ -100,8 +100,8 @@ bool rusmi_purse_has_room(struct rusmi_purse *purse, size_t len);
 /* len bytes are no longer in use. */
 void rusmi_purse_give(struct rusmi_purse *purse, size_t len);
 
-/* Whether the purse is on its way to what it may hold: who fills it had better be slowed down. Of
- * a purse within its floor never, so whoever waits for that to end waits for its own bytes alone. */
+/* Whether the purse is on its way to what it may hold: who fills it had better be slowed down.
+ * Never of one within its floor. */
 bool rusmi_purse_is_tight(const struct rusmi_purse *purse);
 
 #endif

@@ -61,7 +61,8 @@ void rusmi_memberships_drop(struct rusmi_memberships *table, struct rusmi_holder
 struct rusmi_membership *rusmi_membership_find(const struct rusmi_memberships *table,
                                                const struct rusmi_holder *holder, const char *group,
                                                size_t group_len, uint64_t serial);
-/* RUSM_EEXIST; RUSM_EFULL: the holder has len_max, or its purse no room; RUSM_ENOMEM. On an error nothing changed. */
+/* RUSM_EEXIST; RUSM_EFULL: the holder has len_max, or its purse no room; RUSM_ENOMEM. On an error
+ * nothing changed. */
 RUSM_MUST_CHECK rusm_err rusmi_membership_add(struct rusmi_memberships *table,
                                               struct rusmi_holder *holder, const char *group,
                                               size_t group_len, uint64_t serial, size_t len_max,
