@@ -12,20 +12,17 @@ static const uint8_t message_kind[] = {
     [RUSM_STREAM_END] = RUSMI_MESSAGE_STREAM_END,
 };
 
-/* The signal that a kind of message is; 0: none. */
-static rusm_stream_signal_kind signal_kind(uint8_t kind)
-{
-    for (size_t i = 1; i < sizeof(message_kind); i++) {
-        if (message_kind[i] == kind) {
-            return (rusm_stream_signal_kind)i;
-        }
-    }
-    return (rusm_stream_signal_kind)0;
-}
+/* The other way round; 0: none. */
+static const uint8_t signal_kind[] = {
+    [RUSMI_MESSAGE_STREAM_OFFER] = RUSM_STREAM_OFFER,
+    [RUSMI_MESSAGE_STREAM_DATA] = RUSM_STREAM_DATA,
+    [RUSMI_MESSAGE_STREAM_CREDIT] = RUSM_STREAM_CREDIT,
+    [RUSMI_MESSAGE_STREAM_END] = RUSM_STREAM_END,
+};
 
 bool rusmi_streams_has(uint8_t kind)
 {
-    return signal_kind(kind) != (rusm_stream_signal_kind)0;
+    return kind < sizeof(signal_kind) && signal_kind[kind] != 0;
 }
 
 /* ---- out ------------------------------------------------------------------------------------- */
@@ -134,7 +131,7 @@ rusm_err rusmi_streams_take(struct rusmi_link *link, const struct rusmi_message_
                             const rusm_msg *msg, const char **out_why)
 {
     rusm_node *node = link->node;
-    rusm_stream_signal signal = {.kind = signal_kind(head->kind),
+    rusm_stream_signal signal = {.kind = (rusm_stream_signal_kind)signal_kind[head->kind],
                                  .from = {link->incarnation, 0},
                                  .to = {node->incarnation, 0},
                                  .stream = head->serial,

@@ -45,6 +45,7 @@ static int setup(void **state)
 {
     rusm_node_config cfg = support_node_config();
 
+    kept = NULL; /* the inbox of a peer to come may be where that of an earlier test was */
     cfg.hello_ms = SUPPORT_DEADLINE_MS; /* nothing here may be a matter of time */
     cfg.watches_max = WATCHES_MAX;
     cfg.mailbox_high = 1000;
