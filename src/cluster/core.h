@@ -41,6 +41,7 @@
 #include <rusm/err.h>
 #include <rusm/types.h>
 
+struct rusmi_budget;
 struct rusmi_core;
 
 #define RUSMI_TEXT_MAX    ((size_t)384) /* an explanation, with its NUL */
