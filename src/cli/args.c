@@ -14,6 +14,8 @@
 #define TICK_MS_MIN    200u
 #define TICK_MS_MAX    3600000u
 #define DESCRIPTOR_MAX 1048576u
+#define MEMORY_MIB_MIN 128u
+#define MEMORY_MIB_MAX (1u << 30)
 
 enum option_kind {
     OPTION_FLAG,
@@ -84,6 +86,9 @@ static const struct option options[RUSMI_OPTIONS] = {
                               TICK_MS_MAX,
                               "a peer that is silent for so many milliseconds is down "
                               "(default: 10000)"},
+    [RUSMI_OPTION_MEMORY_MAX] = {"memory-max", 0, OPTION_NUMBER, "MIB", NULL, TO(memory_max),
+                                 MEMORY_MIB_MIN, MEMORY_MIB_MAX,
+                                 "hold at most so many MiB for all peers together (default: 4096)"},
     [RUSMI_OPTION_READY_FD] = {"ready-fd", 0, OPTION_DESCRIPTOR, "FD", NULL, TO(ready_fd), 0, 0,
                                "write the real address and a newline to this descriptor when the "
                                "node is ready, then close it"},

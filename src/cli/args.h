@@ -33,6 +33,7 @@ enum rusmi_option_id {
     RUSMI_OPTION_CRL_STRICT,
     RUSMI_OPTION_LOAD,
     RUSMI_OPTION_TICK_MS,
+    RUSMI_OPTION_MEMORY_MAX,
     RUSMI_OPTION_READY_FD,
     RUSMI_OPTION_AT,
     RUSMI_OPTION_IDENTITY,
@@ -69,8 +70,9 @@ struct rusmi_args {
     bool no_mesh;
     bool crl_strict;
     struct rusmi_arg_list load;
-    uint64_t tick_ms; /* 0: not given */
-    int64_t ready_fd; /* -1: not given */
+    uint64_t tick_ms;    /* 0: not given */
+    uint64_t memory_max; /* MiB; 0: not given */
+    int64_t ready_fd;    /* -1: not given */
     const char *at;
     const char *identity;
     int64_t timeout_ms;

@@ -44,8 +44,8 @@ const struct rusmi_command rusmi_commands[] = {
      "Show what certificates say: a file, or all *.pem files of a folder", "", rusmi_run_ca_show},
     {"node start", "", 0, 0,
      OF(NAME) | OF(LISTEN) | OF(IDENTITY) | OF(CONNECT) | OF(CONNECT_TIMEOUT) | OF(JOIN) |
-         OF(ADVERTISE) | OF(NO_MESH) | OF(CRL_STRICT) | OF(LOAD) | OF(TICK_MS) | OF(READY_FD) |
-         OF(JSON),
+         OF(ADVERTISE) | OF(NO_MESH) | OF(CRL_STRICT) | OF(LOAD) | OF(TICK_MS) | OF(MEMORY_MAX) |
+         OF(READY_FD) | OF(JSON),
      OF(IDENTITY), "Run a node until SIGINT or SIGTERM",
      "Prints one line when it is ready: its applications are started and it can be connected to. "
      "A signal makes it leave the cluster; a second one ends it without waiting for its "

@@ -428,6 +428,7 @@ static rusm_err bind_node(struct host *host)
     if (args->tick_ms != 0) {
         node.tick_ms = (uint32_t)args->tick_ms;
     }
+    node.memory_max = args->memory_max << 20;
     node.advertise = args->advertise;
     node.mesh = !args->no_mesh;
     node.crl_strict = args->crl_strict;

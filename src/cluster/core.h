@@ -41,6 +41,7 @@
 #include <rusm/err.h>
 #include <rusm/types.h>
 
+struct rusmi_budget;
 struct rusmi_core;
 
 #define RUSMI_TEXT_MAX    ((size_t)384) /* an explanation, with its NUL */
@@ -61,8 +62,10 @@ struct rusmi_core_config {
     uint32_t names_max;    /* global names of one node, ours as well */
     uint32_t requests_max; /* requests of one peer that are being worked on */
     uint32_t groups_max;   /* memberships of processes of one peer in groups */
-    bool mesh;             /* tell peers of each other, and dial whom they tell of */
-    uint32_t members_max;  /* addresses that one peer may tell of; lost members that are looked for;
+    struct rusmi_budget *budget; /* pays for names and memberships of peers, and outlives the core;
+                                    NULL: they are not charged */
+    bool mesh;                   /* tell peers of each other, and dial whom they tell of */
+    uint32_t members_max; /* addresses that one peer may tell of; lost members that are looked for;
                               addresses that may be wanted */
     uint32_t reconnect_min_ms; /* the first wait between two dials to one address */
     uint32_t reconnect_max_ms; /* the longest; 0: lost members are not dialled again */

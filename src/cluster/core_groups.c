@@ -270,9 +270,8 @@ void rusmi_groups_frame(struct rusmi_core *core, struct conn *conn, const struct
     } else {
         rusmi_actions_push(out, action);
     }
-    if (!joined) {
-        rusmi_groups_more(core, conn, now, out);
-    }
+    /* There may be room now; and what the budget did not let in is asked for until it does. */
+    rusmi_groups_more(core, conn, now, out);
 }
 
 void rusmi_groups_drop(struct rusmi_core *core, struct conn *conn, rusm_time now)

@@ -5,6 +5,7 @@
  * plainest way; a change that is none (joining twice, leaving without having joined) fails.
  */
 #include "base/mem.h"
+#include "cluster/budget.h"
 #include "cluster/core_net_test.h"
 #include "cluster/heap_fixture_test.h"
 
@@ -340,6 +341,43 @@ static void test_refused_members_come_in_when_there_is_room(void **state)
     assert_int_equal(rusmi_core_deadline(net->nodes[3].core), RUSMI_TIME_NEVER);
 }
 
+/* The same for what the budget has no room for. */
+static void test_members_beyond_the_budget_come_in_when_there_is_room(void **state)
+{
+    enum {
+        MEMBERS = 600
+    };
+    static struct rusmi_budget budget; /* outlives the net */
+    struct rusmi_purse others;
+    struct stage *stage = *state;
+    struct net *net = &stage->net;
+    struct rusmi_core_config cfg = net_config("small", 44, RUSMI_ROLE_MEMBER, "10.0.0.3:1");
+    uint64_t known;
+
+    rusmi_budget_init(&budget, (size_t)512 * 1024);
+    cfg.budget = &budget;
+    start(stage, 3, &cfg);
+    for (uint64_t serial = 1; serial <= MEMBERS; serial++) {
+        change(net, 0, "room", serial, true);
+    }
+    assert_true(rusmi_purse_open(&others, &budget, (size_t)400 * 1024));
+    net_join(net, 0, 3);
+    known = stage->views[3].len;
+    assert_in_range(known, 50, MEMBERS - 50);
+    assert_true(net_stats(net, 3).groups_refused >= MEMBERS - known);
+    rusmi_purse_close(&others);
+    net_pass(net, 3000);
+    assert_int_equal(stage->views[3].len, MEMBERS);
+    for (uint64_t serial = 1; serial <= MEMBERS; serial++) {
+        change(net, 0, "room", serial, false);
+    }
+    net_run(net);
+    assert_int_equal(stage->views[3].len, 0);
+    assert_in_range(rusmi_budget_used(&budget), 1, 32 * 1024);
+    net_kill(net, 3);
+    assert_int_equal(rusmi_budget_used(&budget), 0);
+}
+
 /* Room that is taken by others when it is time to ask is none; and a link that is lost while there
  * is something to ask for leaves nothing behind. */
 static void test_room_that_is_gone_when_it_is_time_asks_for_nothing(void **state)
@@ -578,6 +616,7 @@ int main(void)
         TEST(test_long_sync_with_changes_on_the_way),
         TEST(test_members_over_the_limit_are_refused_and_counted),
         TEST(test_refused_members_come_in_when_there_is_room),
+        TEST(test_members_beyond_the_budget_come_in_when_there_is_room),
         TEST(test_room_that_is_gone_when_it_is_time_asks_for_nothing),
         TEST(test_strangers_hear_nothing),
         TEST(test_without_memory_nothing_is_forgotten),

@@ -58,6 +58,9 @@ static void conn_move(struct rusmi_core *core, struct conn *conn, enum conn_stat
 
 #define CONN_DEADLINES 3u
 
+/* Reserved for the names and memberships of each peer: most have but a few. */
+#define TABLES_FLOOR ((size_t)16 * 1024)
+
 /* Release the first len of them. */
 static void release_deadlines(struct rusmi_core *core, struct conn *conn, size_t len)
 {
@@ -99,10 +102,12 @@ struct conn *rusmi_conn_new(struct rusmi_core *core, uint64_t id)
     rusmi_list_init(&conn->asks);
     rusmi_claimant_init(&conn->claimant, conn->name, 0, id);
     rusmi_holder_init(&conn->holder);
+    conn->claimant.purse = conn->holder.purse = &conn->tables;
     conn->close_action = rusmi_action_new_told(RUSMI_ACTION_CLOSE);
     conn->up_action = rusmi_action_new_told(RUSMI_ACTION_PEER_UP);
     conn->down_action = rusmi_action_new_told(RUSMI_ACTION_PEER_DOWN);
-    if (conn->close_action == NULL || conn->up_action == NULL || conn->down_action == NULL ||
+    if (!rusmi_purse_open(&conn->tables, core->cfg.budget, TABLES_FLOOR) ||
+        conn->close_action == NULL || conn->up_action == NULL || conn->down_action == NULL ||
         !rusmi_map_insert(&core->conns, &conn->by_id, &conn->id, sizeof(conn->id))) {
         rusmi_conn_del(core, conn);
         return NULL;
@@ -115,6 +120,7 @@ void rusmi_conn_del(struct rusmi_core *core, struct conn *conn)
 {
     rusmi_assert(rusmi_list_empty(&conn->dials) && rusmi_list_empty(&conn->requests) &&
                  conn->claimant.len == 0 && conn->holder.len == 0);
+    rusmi_purse_close(&conn->tables);
     release_deadlines(core, conn, CONN_DEADLINES);
     rusmi_list_remove(&conn->in_state);
     rusmi_splitter_fini(&conn->splitter);

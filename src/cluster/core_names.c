@@ -365,6 +365,8 @@ static void names_add(struct rusmi_core *core, struct conn *conn, const struct r
                              "no memory for a name of \"%s\"", conn->name);
         }
     }
+    /* What names_max lets in and the budget does not is asked for until it does. */
+    rusmi_names_more(core, conn, now, out);
 }
 
 static void names_del(struct rusmi_core *core, struct conn *conn, const struct rusmi_frame *frame,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Global names: every node comes to the same table, whatever happens in whatever order. */
+#include "cluster/budget.h"
 #include "cluster/core_net_test.h"
 #include "cluster/names.h"
 
@@ -301,6 +302,48 @@ static void test_names_over_the_limit_are_refused_and_counted(void **state)
     assert_true(net_link(net, 3, "london") != 0);
 }
 
+/* What the budget has no room for is refused as well, and comes in by itself when there is. */
+static void test_names_beyond_the_budget_come_in_when_there_is_room(void **state)
+{
+    enum {
+        NAMES = 1000
+    };
+    static struct rusmi_budget budget; /* outlives the net */
+    struct rusmi_purse others;
+    struct net *net = *state;
+    struct rusmi_core_config cfg = net_config("small", 44, RUSMI_ROLE_MEMBER, "10.0.0.3:1");
+    char name[16];
+    size_t before;
+
+    rusmi_budget_init(&budget, (size_t)512 * 1024);
+    cfg.budget = &budget;
+    net_start_with(net, 3, &cfg);
+    for (unsigned n = 0; n < NAMES; n++) {
+        (void)snprintf(name, sizeof(name), "n%u", n);
+        assert_int_equal(net_register(net, 0, name, 1), RUSM_OK);
+    }
+    assert_true(rusmi_purse_open(&others, &budget, (size_t)400 * 1024));
+    net_join(net, 0, 3);
+    assert_in_range(net_stats(net, 3).names, 100, NAMES / 2);
+    assert_true(net_stats(net, 3).names_refused >= NAMES / 2);
+    assert_true(rusmi_budget_used(&budget) <= budget.limit);
+    net_pass(net, 3000); /* asked for again, to no avail */
+    assert_in_range(net_stats(net, 3).names, 100, NAMES / 2);
+    rusmi_purse_close(&others);
+    net_pass(net, 2000);
+    assert_int_equal(net_stats(net, 3).names, NAMES);
+    before = rusmi_budget_used(&budget);
+    for (unsigned n = 0; n < NAMES; n++) {
+        (void)snprintf(name, sizeof(name), "n%u", n);
+        assert_int_equal(net_unregister(net, 0, name), RUSM_OK);
+    }
+    net_run(net);
+    assert_int_equal(net_stats(net, 3).names, 0);
+    assert_in_range(before - rusmi_budget_used(&budget), 128 * 1024, before);
+    net_kill(net, 3);
+    assert_int_equal(rusmi_budget_used(&budget), 0);
+}
+
 static void test_bad_names_are_refused(void **state)
 {
     struct net *net = *state;
@@ -368,6 +411,7 @@ int main(void)
         TEST(test_churn_converges_by_seed),
         TEST(test_long_sync_with_changes_on_the_way),
         TEST(test_names_over_the_limit_are_refused_and_counted),
+        TEST(test_names_beyond_the_budget_come_in_when_there_is_room),
         TEST(test_bad_names_are_refused),
         TEST(test_name_list_survives_changes),
     };

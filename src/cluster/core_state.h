@@ -121,6 +121,7 @@ struct conn {
     struct rusmi_map_entry by_name, by_incarnation; /* unless hidden */
     uint64_t peer_id;                               /* in core->peers */
     rusm_time up_since;
+    struct rusmi_purse tables; /* pays for the next two */
     struct rusmi_claimant claimant;
     struct rusmi_holder holder;             /* its processes that are in groups */
     struct listing names_list, groups_list; /* of ours, to it */

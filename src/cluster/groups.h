@@ -10,6 +10,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "cluster/budget.h"
 #include "cluster/roster.h"
 
 #include <rusm/err.h>
@@ -19,6 +20,7 @@
 struct rusmi_holder {
     struct rusmi_list memberships;
     size_t len;
+    struct rusmi_purse *purse; /* pays for them and their groups; NULL: they are not charged */
 };
 
 struct rusmi_member_group {
@@ -59,7 +61,8 @@ void rusmi_memberships_drop(struct rusmi_memberships *table, struct rusmi_holder
 struct rusmi_membership *rusmi_membership_find(const struct rusmi_memberships *table,
                                                const struct rusmi_holder *holder, const char *group,
                                                size_t group_len, uint64_t serial);
-/* RUSM_EEXIST; RUSM_EFULL: the holder has len_max; RUSM_ENOMEM. On an error nothing changed. */
+/* RUSM_EEXIST; RUSM_EFULL: the holder has len_max, or its purse no room; RUSM_ENOMEM. On an error
+ * nothing changed. */
 RUSM_MUST_CHECK rusm_err rusmi_membership_add(struct rusmi_memberships *table,
                                               struct rusmi_holder *holder, const char *group,
                                               size_t group_len, uint64_t serial, size_t len_max,

@@ -7,6 +7,9 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
+/* What a message costs beside its bytes: the structure and the allocator's share. */
+#define MESSAGE_OVERHEAD ((size_t)128)
+
 enum entry_state {
     ENTRY_FREE,
     ENTRY_HEAD,   /* the header is not complete */
@@ -28,6 +31,7 @@ struct rusmi_inbox_entry {
     uint8_t *body;                  /* where the body goes */
     size_t received;                /* bytes of the stream so far */
     size_t held;                    /* declared bytes; 0 until the header is complete */
+    size_t charged;                 /* to the purse, for msg */
     enum entry_state state;
     uint16_t head_len;
     uint8_t bytes[RUSMI_MESSAGE_HEAD_MAX]; /* the front of the stream */
@@ -90,6 +94,29 @@ static rusm_err inbox_fail(struct rusmi_inbox *ib, const char *why)
     return RUSM_EPROTO;
 }
 
+static rusm_err inbox_full(struct rusmi_inbox *ib)
+{
+    ib->failed = RUSM_ENOMEM;
+    ib->why = RUSMI_BUDGET_REFUSAL;
+    return RUSM_ENOMEM;
+}
+
+/* ---- what is held, in the purse ---- */
+
+static bool charge(struct rusmi_inbox *ib, size_t len, enum rusmi_budget_need need)
+{
+    return ib->cfg.purse == NULL || rusmi_purse_take(ib->cfg.purse, len, need);
+}
+
+/* An entry has no message of its own any more. */
+static void discharge(struct rusmi_inbox *ib, struct rusmi_inbox_entry *entry)
+{
+    if (entry->charged != 0) {
+        rusmi_purse_give(ib->cfg.purse, entry->charged);
+        entry->charged = 0;
+    }
+}
+
 /* ---- which streams are delivered ---- */
 
 static uint64_t *bit_word(const struct rusmi_inbox *ib, uint64_t seq)
@@ -146,6 +173,7 @@ static struct rusmi_inbox_entry *entry_at(const struct rusmi_inbox *ib, uint32_t
     return index == 0 ? NULL : &ib->pool[index - 1];
 }
 
+/* NULL: the purse has no room for it, and the inbox has failed. */
 static struct rusmi_inbox_entry *entry_add(struct rusmi_inbox *ib, uint64_t seq)
 {
     struct rusmi_inbox_entry *entry = ib->spare;
@@ -153,14 +181,19 @@ static struct rusmi_inbox_entry *entry_add(struct rusmi_inbox *ib, uint64_t seq)
     if (entry != NULL) {
         ib->spare = entry->next;
     } else {
-        /* At most one for each stream above the watermark, so the pool is never short. */
+        /* At most one for each stream above the watermark, so the pool is never short. Its memory
+         * stays with the link, and so does the charge. */
         rusmi_assert(ib->pool_used <= ib->mask);
+        if (!charge(ib, sizeof(*entry), RUSMI_BUDGET_FAIR)) {
+            (void)inbox_full(ib);
+            return NULL;
+        }
         entry = &ib->pool[ib->pool_used++];
     }
     entry->seq = seq;
     entry->msg = NULL;
     entry->body = NULL;
-    entry->received = entry->held = 0;
+    entry->received = entry->held = entry->charged = 0;
     entry->head_len = 0;
     entry->state = ENTRY_HEAD;
     slot_of(ib, seq)->own = (uint32_t)(entry - ib->pool) + 1;
@@ -179,6 +212,7 @@ static void entry_remove(struct rusmi_inbox *ib, struct rusmi_inbox_entry *entry
         ib->unfinished_count--;
     }
     ib->held_bytes -= entry->held;
+    discharge(ib, entry);
     slot_of(ib, entry->seq)->own = 0;
     entry->msg = NULL;
     entry->state = ENTRY_FREE;
@@ -289,6 +323,25 @@ static rusm_err head_check(struct rusmi_inbox *ib, uint64_t seq,
     return RUSM_OK;
 }
 
+/* Whether a process that does not get the message is no worse off than when its mailbox is full. */
+static bool may_drop(uint8_t kind)
+{
+    return kind == RUSMI_MESSAGE_TO_SERIAL || kind == RUSMI_MESSAGE_TO_NAME ||
+           kind == RUSMI_MESSAGE_TO_GROUP || kind == RUSMI_MESSAGE_CALL ||
+           kind == RUSMI_MESSAGE_CAST || kind == RUSMI_MESSAGE_REPLY;
+}
+
+static bool entry_charge(struct rusmi_inbox *ib, struct rusmi_inbox_entry *entry)
+{
+    size_t len = (size_t)entry->head.body_len + MESSAGE_OVERHEAD;
+
+    if (!charge(ib, len, may_drop(entry->head.kind) ? RUSMI_BUDGET_BODY : RUSMI_BUDGET_MUST)) {
+        return false;
+    }
+    entry->charged = ib->cfg.purse == NULL ? 0 : len;
+    return true;
+}
+
 /* The header of an entry is complete: take on its body, if it may be held at all. */
 static rusm_err entry_begin_body(struct rusmi_inbox *ib, struct rusmi_inbox_entry *entry)
 {
@@ -304,7 +357,13 @@ static rusm_err entry_begin_body(struct rusmi_inbox *ib, struct rusmi_inbox_entr
     entry->held = held;
     ib->held_bytes += held;
     entry->state = ENTRY_BODY;
-    if (rusm_msg_new(&entry->msg, entry->head.body_len) != RUSM_OK) {
+    if (!entry_charge(ib, entry)) {
+        if (!may_drop(entry->head.kind)) {
+            return inbox_full(ib);
+        }
+        ib->dropped_nomem_count++;
+    } else if (rusm_msg_new(&entry->msg, entry->head.body_len) != RUSM_OK) {
+        discharge(ib, entry);
         entry->msg = NULL;
         ib->dropped_nomem_count++;
     } else {
@@ -385,7 +444,9 @@ static rusm_err feed_whole(struct rusmi_inbox *ib, uint64_t seq, const uint8_t *
     if (head_len <= 0 || len - (size_t)head_len != head.body_len || head.prev > seq ||
         head.body_len > ib->cfg.message_max || len > ib->cfg.window - ib->held_bytes ||
         !predecessor_is_delivered(ib, seq, head.prev)) {
-        return entry_feed(ib, entry_add(ib, seq), data, len, true);
+        struct rusmi_inbox_entry *entry = entry_add(ib, seq);
+
+        return entry == NULL ? ib->failed : entry_feed(ib, entry, data, len, true);
     }
     ib->credit += len;
     if (rusm_msg_new(&msg, head.body_len) == RUSM_OK) {
@@ -429,6 +490,9 @@ rusm_err rusmi_inbox_data(struct rusmi_inbox *ib, uint64_t seq, uint64_t offset,
             return RUSM_OK;
         }
         entry = entry_add(ib, seq);
+        if (entry == NULL) {
+            return ib->failed;
+        }
     } else if (entry->state == ENTRY_PARKED || entry->state == ENTRY_LOST) {
         return inbox_fail(ib, "a stream goes on after its end");
     }
@@ -452,6 +516,9 @@ rusm_err rusmi_inbox_reset(struct rusmi_inbox *ib, uint64_t seq)
     entry = entry_at(ib, slot_of(ib, seq)->own);
     if (entry == NULL) {
         entry = entry_add(ib, seq);
+        if (entry == NULL) {
+            return ib->failed;
+        }
     } else if (entry->state == ENTRY_PARKED || entry->state == ENTRY_LOST) {
         return RUSM_OK; /* it was whole before, or reset before */
     }
@@ -459,6 +526,7 @@ rusm_err rusmi_inbox_reset(struct rusmi_inbox *ib, uint64_t seq)
     head_known = entry->state == ENTRY_BODY;
     rusm_msg_del(entry->msg);
     entry->msg = NULL;
+    discharge(ib, entry);
     ib->credit += entry->received;
     ib->held_bytes -= entry->held;
     entry->held = entry->received = 0;
@@ -478,8 +546,11 @@ rusm_err rusmi_inbox_reset(struct rusmi_inbox *ib, uint64_t seq)
 
 void rusmi_inbox_take_credit(struct rusmi_inbox *ib, uint64_t *out_bytes, uint64_t *out_streams)
 {
-    *out_bytes = ib->credit;
+    bool wait = ib->unfinished_count + ib->parked_count + ib->lost_count != 0 &&
+                ib->cfg.purse != NULL && rusmi_purse_is_tight(ib->cfg.purse);
+
+    *out_bytes = wait ? 0 : ib->credit;
     *out_streams = ib->watermark - ib->granted;
-    ib->credit = 0;
+    ib->credit -= (size_t)*out_bytes;
     ib->granted = ib->watermark;
 }

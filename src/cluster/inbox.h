@@ -8,12 +8,13 @@
  * delivered is known by a watermark and one bit for each stream above it. Streams are allowed as
  * the watermark moves, so seq is always in [watermark, watermark + streams_max) and every table is
  * a ring of fixed size. Credit for bytes is given back when their message is delivered, so what is
- * held is bounded by the window.
+ * held is bounded by the window; and later, while the purse that what is held is charged to is
+ * tight (docs/design/memory.md).
  *
  *     stream:  data ... data(fin) -> whole -> [parked until its predecessor is delivered] -> out
  *
- * Errors are final: the link is to be closed with RUSM_EPROTO and ib->why, and later calls return
- * the same error and do nothing.
+ * Errors are final: the link is to be closed with ib->why, and later calls return the same error
+ * and do nothing.
  *
  * Threads: the link's owner. The deliver callback must not call the inbox.
  */
@@ -28,6 +29,7 @@
 #include <rusm/otp/message.h>
 #include <rusm/types.h>
 
+#include "cluster/budget.h"
 #include "wire/message.h"
 
 /*
@@ -42,6 +44,7 @@ struct rusmi_inbox_config {
     size_t window;      /* what the peer was granted as initial_max_data */
     size_t streams_max; /* what it was granted as initial_max_streams_uni; a power of two >= 64 */
     size_t message_max; /* largest body */
+    struct rusmi_purse *purse; /* for what is held; outlives the inbox. NULL: it is not charged */
     rusmi_inbox_deliver_fn deliver;
     void *arg;
 };
@@ -71,7 +74,7 @@ struct rusmi_inbox {
     uint64_t delivered_count;     /* messages given to deliver since init */
     uint64_t parked_total;        /* messages that had to wait since init */
     uint64_t reset_count;         /* streams that the peer reset since init */
-    uint64_t dropped_nomem_count; /* messages lost for want of memory since init */
+    uint64_t dropped_nomem_count; /* messages lost for want of memory or room since init */
 
     rusm_err failed; /* RUSM_OK, or what every call returns from now on */
     const char *why; /* the reason for people and for the close frame; static text */
@@ -91,10 +94,13 @@ void rusmi_inbox_fini(struct rusmi_inbox *ib);
  *
  * Calls deliver for every message that this completes or releases. Data are not kept.
  *
- * A message for which there is no memory is dropped and counted; for the order it counts as
- * delivered.
+ * A message for which there is no memory, or no room in the purse, is dropped and counted; for the
+ * order it counts as delivered. Only messages of processes are dropped for want of room: signals
+ * and streams keep a promise that dropping would break.
  *
  * Errors:  RUSM_EPROTO  with ib->why
+ *          RUSM_ENOMEM  the purse has no room for a signal, or for the record of a stream; with
+ *                       ib->why
  */
 RUSM_MUST_CHECK rusm_err rusmi_inbox_data(struct rusmi_inbox *ib, uint64_t seq, uint64_t offset,
                                           const void *data, size_t len, bool fin);
@@ -105,14 +111,16 @@ RUSM_MUST_CHECK rusm_err rusmi_inbox_data(struct rusmi_inbox *ib, uint64_t seq, 
  * Credit is given back at once for the bytes that rusmi_inbox_data() saw; the rest of the final
  * size is the QUIC layer's matter. No effect on a message that was whole already.
  *
- * Errors:  RUSM_EPROTO
+ * Errors:  as rusmi_inbox_data()
  */
 RUSM_MUST_CHECK rusm_err rusmi_inbox_reset(struct rusmi_inbox *ib, uint64_t seq);
 
 /*
  * What to grant the peer since the last call: bytes for the connection
  * (ngtcp2_conn_extend_max_offset) and unidirectional streams (ngtcp2_conn_extend_max_streams_uni).
- * Call it after a batch of packets and before writing.
+ * Call it after a batch of packets and before writing. While the purse is tight and something is
+ * unfinished or parked, no bytes are given: what the peer has begun it can finish without, and once
+ * all of that is delivered they are.
  */
 void rusmi_inbox_take_credit(struct rusmi_inbox *ib, uint64_t *out_bytes, uint64_t *out_streams);
 

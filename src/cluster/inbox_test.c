@@ -483,6 +483,111 @@ static void test_without_memory_messages_are_counted(void **state)
     fini_empty(&ib);
 }
 
+/* An inbox with a purse of that floor, in an account of sixteen times as much. */
+static void init_with_purse(struct rusmi_inbox *ib, struct seen *seen, struct rusmi_budget *budget,
+                            struct rusmi_purse *purse, size_t floor)
+{
+    struct rusmi_inbox_config cfg;
+
+    memset(seen, 0, sizeof(*seen));
+    rusmi_inbox_config_init(&cfg);
+    cfg.purse = purse;
+    cfg.deliver = on_deliver;
+    cfg.arg = seen;
+    rusmi_budget_init(budget, 16 * floor);
+    assert_true(rusmi_purse_open(purse, budget, floor));
+    assert_int_equal(rusmi_inbox_init(ib, &cfg), RUSM_OK);
+}
+
+/* Begin a message of a kind with a body of len bytes, of which `part` come. */
+static rusm_err begin(struct rusmi_inbox *ib, uint64_t seq, uint8_t kind, size_t len, size_t part)
+{
+    struct rusmi_message_head head = {.kind = kind, .sender = 3, .serial = 5, .number = 1};
+    uint8_t data[RUSMI_MESSAGE_HEAD_MAX + RUSMI_VARINT_LEN_MAX + 100] = {0};
+    size_t head_len;
+
+    head.body_len = (uint32_t)len;
+    head_len = 1 + rusmi_message_tail_encode(data + 1, &head);
+    return rusmi_inbox_data(ib, seq, 0, data, head_len + part, false);
+}
+
+/* What does not fit into the purse is dropped and counted, keeps its place, and costs nothing. */
+static void test_beyond_the_purse_messages_are_dropped(void **state)
+{
+    enum {
+        FLOOR = 1024 * 1024
+    };
+    struct bytes last = message(1, 'l', 10);
+    struct rusmi_budget budget;
+    struct rusmi_purse purse;
+    struct rusmi_inbox ib;
+    struct seen seen;
+    size_t used, kept;
+
+    (void)state;
+    init_with_purse(&ib, &seen, &budget, &purse, FLOOR);
+    for (uint64_t seq = 0; seq < 20; seq++) {
+        assert_int_equal(begin(&ib, seq, RUSMI_MESSAGE_TO_SERIAL, 500000, 10), RUSM_OK);
+        assert_true(rusmi_budget_used(&budget) <= budget.limit);
+    }
+    kept = 20 - ib.dropped_nomem_count;
+    assert_in_range(kept, 9, 13);
+    assert_int_equal(live_messages, kept);
+    used = purse.used;
+    assert_true(used >= kept * 500000);
+    /* A signal is not dropped: the link is. It finds the reserve first. */
+    for (uint64_t seq = 20; ib.failed == RUSM_OK; seq++) {
+        (void)!begin(&ib, seq, RUSMI_MESSAGE_DOWN, 10000, 10);
+        assert_true(seq < 2000);
+    }
+    assert_int_equal(ib.failed, RUSM_ENOMEM);
+    assert_string_equal(ib.why, RUSMI_BUDGET_REFUSAL);
+    assert_int_equal(ib.dropped_nomem_count, 20 - kept);
+    assert_int_equal(rusmi_inbox_data(&ib, 0, 0, last.data, last.len, true), RUSM_ENOMEM);
+    rusmi_inbox_fini(&ib);
+    assert_int_equal(live_messages, 0);
+    rusmi_purse_close(&purse);
+    assert_int_equal(rusmi_budget_used(&budget), 0);
+}
+
+/* While a message is unfinished and the purse tight, no credit; afterwards all of it. */
+static void test_credit_waits_while_the_purse_is_tight(void **state)
+{
+    enum {
+        FLOOR = 1024 * 1024,
+        BIG = 5200000
+    };
+    struct rusmi_budget budget;
+    struct rusmi_purse purse;
+    struct rusmi_inbox ib;
+    struct seen seen;
+    uint64_t bytes, streams;
+    size_t before;
+
+    (void)state;
+    init_with_purse(&ib, &seen, &budget, &purse, FLOOR);
+    before = purse.used;
+    assert_int_equal(give(&ib, 0, 0, 'a', 10), RUSM_OK);
+    assert_int_not_equal(credit_of(&ib), 0);
+    assert_int_equal(begin(&ib, 1, RUSMI_MESSAGE_TO_SERIAL, BIG, 10), RUSM_OK);
+    assert_int_equal(ib.dropped_nomem_count, 0);
+    assert_true(rusmi_purse_is_tight(&purse));
+    assert_int_equal(give(&ib, 2, 0, 'b', 10), RUSM_OK);
+    rusmi_inbox_take_credit(&ib, &bytes, &streams);
+    assert_int_equal(bytes, 0);
+    assert_int_equal(rusmi_inbox_reset(&ib, 1), RUSM_OK);
+    rusmi_inbox_take_credit(&ib, &bytes, &streams);
+    assert_true(bytes > 20);
+    assert_int_equal(streams, 2);
+    /* What stays is the record. */
+    assert_in_range(purse.used, before + 1, before + 1000);
+    assert_int_equal(ib.held_bytes, 0);
+    rusmi_inbox_fini(&ib);
+    rusmi_purse_close(&purse);
+    assert_int_equal(rusmi_budget_used(&budget), 0);
+    assert_int_equal(live_messages, 0);
+}
+
 /* The largest message arrives in packets; a byte more is refused by its header. */
 static void test_largest_message_arrives(void **state)
 {
@@ -533,6 +638,8 @@ int main(void)
         cmocka_unit_test(test_reset_message_keeps_its_place),
         cmocka_unit_test(test_reset_without_header_waits_for_all_below),
         cmocka_unit_test(test_without_memory_messages_are_counted),
+        cmocka_unit_test(test_beyond_the_purse_messages_are_dropped),
+        cmocka_unit_test(test_credit_waits_while_the_purse_is_tight),
         cmocka_unit_test(test_largest_message_arrives),
     };
 

@@ -15,6 +15,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "cluster/budget.h"
 #include "cluster/roster.h"
 #include "wire/control.h"
 
@@ -27,7 +28,8 @@ struct rusmi_claimant {
     size_t len;
     const char *node;
     uint64_t incarnation;
-    uint64_t conn; /* 0: this node */
+    uint64_t conn;             /* 0: this node */
+    struct rusmi_purse *purse; /* pays for its claims and their names; NULL: they are not charged */
 };
 
 struct rusmi_name {
@@ -80,7 +82,7 @@ struct rusmi_claim *rusmi_name_claim_of(const struct rusmi_name *name,
 bool rusmi_claim_beats(uint64_t time, const char *node, const struct rusmi_claim *other);
 /*
  * Claim a name, or renew the claim with another process and time. RUSM_EFULL: the claimant has
- * claims_max names; RUSM_ENOMEM. On an error nothing changed.
+ * claims_max names, or its purse no room; RUSM_ENOMEM. On an error nothing changed.
  */
 RUSM_MUST_CHECK rusm_err rusmi_names_claim(struct rusmi_names *names,
                                            struct rusmi_claimant *claimant,

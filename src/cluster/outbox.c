@@ -419,6 +419,7 @@ void rusmi_outbox_start(struct rusmi_outbox *ob, struct rusmi_out *out, uint64_t
     out->next = NULL;
     out->started = true;
     ob->flight_count++;
+    ob->flight_bytes += len + prev_len;
     ob->reserved += len + prev_len;
     if (!out->big) {
         ob->small_flight += len + prev_len;
@@ -444,6 +445,7 @@ static void out_close(struct rusmi_outbox *ob, struct rusmi_out *out)
         ob->small_flight -= rusmi_out_len(out);
     }
     ob->flight_count--;
+    ob->flight_bytes -= rusmi_out_len(out);
     rusmi_list_remove(&out->link);
     pair->unacked--;
     if (!pair_is_used(pair)) {

@@ -144,6 +144,7 @@ struct rusmi_outbox {
     size_t queued_bytes;  /* waiting */
     size_t queued_big;    /* of these, of big ones */
     size_t flight_count;  /* started, not acknowledged */
+    size_t flight_bytes;  /* of these, all that they have on the wire */
     uint64_t acked_count; /* acknowledged since init */
     uint64_t lost_count;  /* reset since init */
     struct rusmi_outbox_config cfg;

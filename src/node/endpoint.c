@@ -10,6 +10,7 @@
 #include "node/groups.h"
 #include "node/link.h"
 #include "node/link_io.h"
+#include "node/memory.h"
 
 #include <errno.h>
 #include <string.h>
@@ -145,17 +146,22 @@ static struct rusmi_handshake *admit(rusm_node *node, const struct rusmi_quic_ro
     return handshake;
 }
 
-/* A link for an Initial packet; NULL if memory is short or the node is closing. Held for the
+/* A link for an Initial packet; NULL if memory is short, which is said if it is the node's own
+ * limit, or the node is closing. Held for the
  * caller. The place is the link's, or free again. */
 static struct rusmi_link *accept_link(rusm_node *node, const struct rusmi_quic_route *route,
                                       const struct way *way, const struct rusmi_quic_proof *proof,
                                       struct rusmi_handshake *handshake)
 {
     struct rusmi_link *link = NULL;
+    rusm_err err = RUSM_ECLOSED;
 
     rusmi_lock_take(&node->lock);
-    if (!node->closing && rusmi_link_new(&link, node, rusmi_core_conn_id(node->core), false,
-                                         way->from, way->to, route, proof) == RUSM_OK) {
+    if (!node->closing) {
+        err = rusmi_link_new(&link, node, rusmi_core_conn_id(node->core), false, way->from, way->to,
+                             route, proof);
+    }
+    if (err == RUSM_OK) {
         rusmi_sources_own(&node->sources, handshake, link);
         link->handshake = handshake; /* before the driver is posted, and so before it looks */
         if (rusmi_map_insert(&node->links, &link->by_id, &link->id, sizeof(link->id))) {
@@ -167,6 +173,9 @@ static struct rusmi_link *accept_link(rusm_node *node, const struct rusmi_quic_r
     rusmi_lock_give(&node->lock);
     if (link == NULL) {
         rusmi_sources_end(&node->sources, handshake, false);
+        if (err == RUSM_EFULL) {
+            refuse_busy(node, route, way, "the node has no memory for another link");
+        }
         return NULL;
     }
     /* Before the next datagram is looked at: it may be of the same peer. */
@@ -344,6 +353,7 @@ static void endpoint_run(void *arg, rusm_time now)
         rusm_waiter_wake(node->gone); /* which lives until this driver is closed */
         return;
     }
+    rusmi_memory_relieve(node);
     rusmi_crowd_drain(node);
     again = rusmi_groups_drain(node, now);
     trust = rusmi_trust_drain(node, now);

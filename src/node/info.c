@@ -34,6 +34,7 @@ static void fill(rusm_node *node, const struct rusmi_core_peer *peer, rusm_peer_
         info->bytes_sent = get(&link->stat_bytes_sent);
         info->bytes_received = get(&link->stat_bytes_received);
         info->held_bytes = get(&link->stat_held);
+        info->memory_bytes = rusmi_link_memory(link);
         info->cert_not_after = link->cert_not_after;
         info->payload_max = get(&link->stat_payload);
         info->payload_shrunk = get(&link->stat_shrunk);
@@ -106,6 +107,7 @@ rusm_err rusm_node_get_stats(rusm_node *node, rusm_node_stats *out_stats)
     stats.dropped_nomem = get(&counters->dropped_nomem);
     stats.dropped_link = get(&counters->dropped_link);
     stats.closed_slow = get(&counters->closed_slow);
+    stats.closed_memory = get(&counters->closed_memory);
     stats.handshakes = get(&counters->handshakes);
     stats.refused_auth = get(&counters->refused_auth) + core.refused_auth;
     stats.refused_full = get(&counters->refused_full) + core.refused_full;
@@ -119,6 +121,9 @@ rusm_err rusm_node_get_stats(rusm_node *node, rusm_node_stats *out_stats)
     stats.names_conflicts = core.names_conflicts;
     stats.crl_stale = get(&counters->crl_stale);
     stats.certs_refused = get(&counters->certs_refused);
+    stats.memory_bytes = rusmi_budget_used(&node->budget);
+    stats.memory_peak = rusmi_budget_peak(&node->budget);
+    stats.memory_refused = rusmi_budget_refused(&node->budget);
     *out_stats = stats;
     return RUSM_OK;
 }

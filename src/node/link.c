@@ -25,6 +25,27 @@ static void free_datagrams(struct rusmi_list *list)
     }
 }
 
+void rusmi_link_clear(struct rusmi_link *link)
+{
+    struct rusmi_list datagrams;
+    struct rusmi_list *node;
+    struct rusmi_buf control;
+
+    rusmi_list_init(&datagrams);
+    rusmi_lock_take(&link->lock);
+    while ((node = rusmi_list_pop(&link->datagrams)) != NULL) {
+        rusmi_list_push(&datagrams, node);
+    }
+    link->datagrams_len = link->datagrams_bytes = 0;
+    control = link->control;
+    rusmi_buf_init(&link->control);
+    rusmi_lock_give(&link->lock);
+    free_datagrams(&datagrams);
+    rusmi_buf_fini(&control);
+    rusmi_free(link->unsent);
+    link->unsent = NULL;
+}
+
 static void link_free(struct rusmi_link *link)
 {
     rusmi_map_each(&link->busy, entry, position, following)
@@ -34,10 +55,9 @@ static void link_free(struct rusmi_link *link)
     }
     rusmi_map_fini(&link->busy);
     rusmi_trust_fini(&link->trust);
-    rusmi_buf_fini(&link->control);
-    free_datagrams(&link->datagrams);
+    rusmi_link_clear(link);
+    rusmi_memory_close(link);
     rusmi_lock_fini(&link->lock);
-    rusmi_free(link->unsent);
     rusmi_free(link);
 }
 
@@ -115,6 +135,11 @@ rusm_err rusmi_link_new(struct rusmi_link **out_link, rusm_node *node, uint64_t 
         link->proven = true;
     }
     cfg.arg = link;
+    err = rusmi_memory_open(link);
+    if (err != RUSM_OK) {
+        link_free(link);
+        return err;
+    }
     err = rusm_driver_new(&link->driver, node->runtime, &cfg);
     if (err != RUSM_OK) {
         link_free(link);
@@ -154,8 +179,13 @@ static void ask_close(struct rusmi_link *link, uint64_t code, const char *text)
 void rusmi_link_control(struct rusmi_link *link, const uint8_t *data, size_t len)
 {
     rusmi_lock_take(&link->lock);
-    if (link->driver_open && !rusmi_buf_append(&link->control, data, len)) {
-        ask_close(link, RUSMI_CLOSE_MEMORY, "out of memory");
+    if (link->driver_open) {
+        if (!rusmi_purse_take(&link->out, len, RUSMI_BUDGET_MUST)) {
+            ask_close(link, RUSMI_CLOSE_MEMORY, "the node's memory for peers is used up");
+        } else if (!rusmi_buf_append(&link->control, data, len)) {
+            rusmi_purse_give(&link->out, len);
+            ask_close(link, RUSMI_CLOSE_MEMORY, "out of memory");
+        }
     }
     post_locked(link);
     rusmi_lock_give(&link->lock);
@@ -188,9 +218,11 @@ void rusmi_link_datagram(struct rusmi_link *link, const struct rusmi_address *fr
     memcpy(datagram->data, data, len);
     rusmi_list_init(&datagram->node);
     rusmi_lock_take(&link->lock);
-    if (link->driver_open && link->datagrams_len < DATAGRAMS_MAX) {
+    if (link->driver_open && link->datagrams_len < DATAGRAMS_MAX &&
+        rusmi_purse_take(&link->out, sizeof(*datagram) + len, RUSMI_BUDGET_FAIR)) {
         rusmi_list_push(&link->datagrams, &datagram->node);
         link->datagrams_len++;
+        link->datagrams_bytes += sizeof(*datagram) + len;
         datagram = NULL;
         post_locked(link);
     }

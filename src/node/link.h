@@ -21,6 +21,7 @@
 #include "base/buf.h"
 #include "cluster/inbox.h"
 #include "cluster/outbox.h"
+#include "node/memory.h"
 #include "node/node.h"
 #include "quic/packet.h"
 #include "trust/verify.h"
@@ -48,7 +49,11 @@ struct rusmi_busy {
     uint8_t key[]; /* see rusmi_busy_key */
 };
 
-#define RUSMI_BUSY_KEY_MAX (1 + RUSM_NAME_MAX)
+/* What a queued message costs beside its bytes: the structure, the allocator's share, and what its
+ * header grows by when it starts. */
+#define RUSMI_QUEUE_OVERHEAD (sizeof(struct rusmi_out) + 32 + RUSMI_VARINT_LEN_MAX)
+
+#define RUSMI_BUSY_KEY_MAX   (1 + RUSM_NAME_MAX)
 
 /* Destinations of one peer that senders are slowed down for. What it asks for beyond is ignored:
  * they are sent to as fast as ever. */
@@ -67,6 +72,7 @@ struct rusmi_link {
 
     /* under node->lock */
     struct rusmi_map_entry by_id;
+    bool gives_way; /* closed because others need what it holds: see memory.c */
 
     /* under node->peers_lock; name, incarnation, role and hidden are set before the link is in a
      * table */
@@ -94,9 +100,12 @@ struct rusmi_link {
     size_t outbox_bytes, outbox_big; /* the same of what waits in the outbox, as of the last fill;
                                         written by the owner alone */
     struct rusmi_list blocked, blocked_big; /* senders waiting for room for a small, a big one */
-    struct rusmi_buf control;               /* bytes for the control stream */
+    struct rusmi_purse out;   /* pays for all that waits here for the owner or the peer */
+    size_t owner_charged;     /* of it, what the owner has taken on, as of the last look; written by
+                               the owner alone */
+    struct rusmi_buf control; /* bytes for the control stream */
     struct rusmi_list datagrams;
-    size_t datagrams_len;
+    size_t datagrams_len, datagrams_bytes;
     struct rusmi_map busy;          /* destinations that the peer asked to slow down for */
     struct rusmi_list busy_blocked; /* senders waiting for one of them */
     bool driver_open;               /* posts are allowed */
@@ -118,7 +127,8 @@ struct rusmi_link {
     _Atomic bool cut;
 
     /* the thread that runs the driver */
-    bool open; /* it is inside the gate */
+    bool open;             /* it is inside the gate */
+    struct rusmi_purse in; /* pays for what comes from the peer, and for the link itself */
     struct rusmi_quic_conn *conn;
     struct rusmi_outbox outbox;
     struct rusmi_inbox inbox;
@@ -140,13 +150,15 @@ struct rusmi_link {
 
     /* written by the owner, read by any thread, relaxed */
     _Atomic uint64_t stat_rtt_ns, stat_lost, stat_bytes_sent, stat_bytes_received, stat_sent,
-        stat_received, stat_held, stat_payload, stat_shrunk;
+        stat_received, stat_held, stat_memory, stat_payload, stat_shrunk;
 };
 
 /*
  * Make a link and its driver, in no table, with one reference for the caller. dialed: to remote;
  * else first and proof (or NULL) are of the datagram that asked for it, and source is the address
  * of ours that it came to, if the endpoint's socket tells (else NULL, or len 0).
+ *
+ * Errors: RUSM_EFULL (the node's memory for peers is used up), RUSM_ENOMEM, those of a driver
  */
 rusm_err rusmi_link_new(struct rusmi_link **out_link, rusm_node *node, uint64_t id, bool dialed,
                         const struct rusmi_address *remote, const struct rusmi_address *source,
@@ -162,6 +174,9 @@ void rusmi_link_control(struct rusmi_link *link, const uint8_t *data, size_t len
 /* Ask the owner to close with that code and text; what was accepted is flushed first if flush_ns
  * allows. */
 void rusmi_link_close(struct rusmi_link *link, uint64_t code, const char *text, rusm_time flush_ns);
+/* Free what waits for the owner, or for the socket: it will not come to it. The owner, or whoever
+ * has the only reference. */
+void rusmi_link_clear(struct rusmi_link *link);
 /* Give it a datagram that the endpoint's socket received. */
 void rusmi_link_datagram(struct rusmi_link *link, const struct rusmi_address *from,
                          const uint8_t *data, size_t len);
@@ -170,6 +185,8 @@ void rusmi_link_datagram(struct rusmi_link *link, const struct rusmi_address *fr
  * Queue a message. On RUSM_OK it is the link's; on any error the caller's.
  *
  * Waits for up to timeout_ms while it is full, or the destination crowded.
+ *
+ * Waits too while the node's memory for peers is used up.
  *
  * Errors: RUSM_ENOLINK (not up or lost), RUSM_ETIMEOUT, RUSM_EAGAIN (timeout_ms is 0), RUSM_EKILLED
  */
@@ -197,6 +214,8 @@ void rusmi_link_fill_outbox(struct rusmi_link *link);
 
 /* Bytes of accepted messages that have not started, with their overhead. Any thread. */
 size_t rusmi_link_queued(struct rusmi_link *link);
+/* What the link has of the node's budget. Any thread. */
+size_t rusmi_link_memory(struct rusmi_link *link);
 
 /* ---- peers.c ---- */
 void rusmi_peers_add(struct rusmi_link *link);

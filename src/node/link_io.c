@@ -199,14 +199,20 @@ static bool transmit(struct rusmi_link *link, const struct rusmi_address *to, co
     return rc != EAGAIN;
 }
 
-/* Keep a batch that the socket did not take, until it is writable. Without memory it is a loss. */
+/* Keep a batch that the socket did not take, until it is writable. Without memory, or room
+ * for it, it is a loss. */
 static void keep_unsent(struct rusmi_link *link, const uint8_t *data, size_t len, size_t segment)
 {
     if (link->fd < 0) {
         return;
     }
+    if (!rusmi_purse_take(&link->in, len, RUSMI_BUDGET_FAIR)) {
+        return;
+    }
     link->unsent = rusmi_alloc(len);
-    if (link->unsent != NULL) {
+    if (link->unsent == NULL) {
+        rusmi_purse_give(&link->in, len);
+    } else {
         memcpy(link->unsent, data, len);
         link->unsent_len = len;
         link->unsent_segment = segment;
@@ -223,6 +229,7 @@ static bool send_unsent(struct rusmi_link *link, rusm_time now)
     if (!transmit(link, NULL, link->unsent, link->unsent_len, link->unsent_segment, now)) {
         return false;
     }
+    rusmi_purse_give(&link->in, link->unsent_len);
     rusmi_free(link->unsent);
     link->unsent = NULL;
     (void)!watch(link, false);

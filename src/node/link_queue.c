@@ -15,9 +15,6 @@
 
 #include <string.h>
 
-/* What a queued message costs beside its bytes: the structure and the allocator's share. */
-#define QUEUE_OVERHEAD (sizeof(struct rusmi_out) + 32)
-
 /*
  * A crowded destination slows a sender to one message in that time; it never stops it for good, so
  * that two processes which flood each other and read nothing get slow instead of stuck
@@ -75,6 +72,11 @@ static bool is_big(const struct rusmi_out *out)
     return rusmi_out_len(out) > RUSMI_BIG_MIN;
 }
 
+static size_t out_cost(const struct rusmi_out *out)
+{
+    return rusmi_out_len(out) + RUSMI_QUEUE_OVERHEAD;
+}
+
 /* What has not started, of that kind. Under link->lock. */
 static size_t waiting(const struct rusmi_link *link, bool big)
 {
@@ -91,7 +93,7 @@ size_t rusmi_link_queued(struct rusmi_link *link)
     return bytes;
 }
 
-/* Under link->lock, with room or not. */
+/* Under link->lock, with room or not; it is paid for. */
 static void enqueue(struct rusmi_link *link, struct rusmi_out *out)
 {
     bool first = link->queue_head == NULL;
@@ -103,7 +105,7 @@ static void enqueue(struct rusmi_link *link, struct rusmi_out *out)
         link->queue_tail->next = out;
     }
     link->queue_tail = out;
-    *(is_big(out) ? &link->queue_big : &link->queue_bytes) += rusmi_out_len(out) + QUEUE_OVERHEAD;
+    *(is_big(out) ? &link->queue_big : &link->queue_bytes) += out_cost(out);
     (void)atomic_fetch_add(&link->queue_len, 1);
     /* A queue that was not empty has an owner coming: it was posted for the first message. */
     if (first && link->driver_open) {
@@ -113,21 +115,23 @@ static void enqueue(struct rusmi_link *link, struct rusmi_out *out)
 
 /*
  * Signals never wait for room: what a process has ended with is told. A peer that lets
- * signal_bytes_max of them wait does not read; its link is closed, which tells all at once.
+ * signal_bytes_max of them wait does not read; its link is closed, which tells all at once. So is
+ * one whose signal the node's budget has no room for.
  */
 void rusmi_link_signal(struct rusmi_link *link, struct rusmi_out *out)
 {
-    bool accepting, full;
+    bool accepting, taken, full;
 
     rusmi_lock_take(&link->lock);
     accepting = link->accepting;
-    if (accepting) {
+    taken = accepting && rusmi_purse_take(&link->out, out_cost(out), RUSMI_BUDGET_MUST);
+    if (taken) {
         enqueue(link, out);
     }
-    full = accepting && waiting(link, false) > link->node->cfg.signal_bytes_max;
+    full = accepting && (!taken || waiting(link, false) > link->node->cfg.signal_bytes_max);
     rusmi_lock_give(&link->lock);
-    if (!accepting) {
-        rusmi_out_del(out);
+    if (!taken) {
+        rusmi_out_del(out); /* of a link that ends, which tells what it would have told */
     }
     if (full) {
         rusmi_count(&link->node->counters.closed_slow, 1);
@@ -148,7 +152,7 @@ static int64_t left_ms(rusm_time until, int64_t timeout_ms)
 rusm_err rusmi_link_send(struct rusmi_link *link, struct rusmi_out *out, const uint8_t *busy_key,
                          size_t busy_key_len, int64_t timeout_ms)
 {
-    size_t bytes = rusmi_out_len(out) + QUEUE_OVERHEAD, most = link->node->cfg.queue_bytes_max;
+    size_t bytes = out_cost(out), most = link->node->cfg.queue_bytes_max;
     rusm_time until = timeout_ms <= 0 ? 0 : rusm_now() + (rusm_time)timeout_ms * 1000000;
     rusm_err late = timeout_ms == 0 ? RUSM_EAGAIN : RUSM_ETIMEOUT;
     bool slowed = false, big = is_big(out);
@@ -173,6 +177,13 @@ rusm_err rusmi_link_send(struct rusmi_link *link, struct rusmi_out *out, const u
         } else if (waiting(link, big) != 0 && waiting(link, big) + bytes > most) {
             left = left_ms(until, timeout_ms);
             err = left == 0 ? late : block(link, big ? &link->blocked_big : &link->blocked, left);
+        } else if (!rusmi_purse_take(&link->out, bytes, RUSMI_BUDGET_SEND)) {
+            rusmi_memory_look(link->node);
+            left = left_ms(until, timeout_ms);
+            err = left == 0 ? late
+                            : block(link, big ? &link->blocked_big : &link->blocked,
+                                    left > 0 && left < RUSMI_MEMORY_WAIT_MS ? left
+                                                                            : RUSMI_MEMORY_WAIT_MS);
         } else {
             break;
         }
@@ -190,9 +201,10 @@ void rusmi_link_fill_outbox(struct rusmi_link *link)
 {
     struct rusmi_outbox *outbox = &link->outbox;
     size_t big = outbox->queued_big, half = link->node->cfg.queue_bytes_max / 2;
-    size_t small = outbox->queued_bytes - big + outbox->queued_count * QUEUE_OVERHEAD;
+    size_t small = outbox->queued_bytes - big + outbox->queued_count * RUSMI_QUEUE_OVERHEAD;
     struct rusmi_out *out;
 
+    rusmi_memory_settle(link);
     /* outbox_* are the owner's to write, so it may read them without the lock. */
     if (!link->up || !link->boxes ||
         (atomic_load(&link->queue_len) == 0 && link->outbox_bytes == small &&
@@ -200,6 +212,12 @@ void rusmi_link_fill_outbox(struct rusmi_link *link)
         return;
     }
     rusmi_lock_take(&link->lock);
+    rusmi_memory_settle_locked(link);
+#ifdef RUSMI_PLANT_BUDGET
+    rusmi_purse_give(&link->out, link->queue_bytes + link->queue_big);
+#else
+    link->owner_charged += link->queue_bytes + link->queue_big;
+#endif
     out = link->queue_head;
     link->queue_head = link->queue_tail = NULL;
     link->outbox_bytes = small + link->queue_bytes;
@@ -252,6 +270,7 @@ void rusmi_link_shut_queue(struct rusmi_link *link, bool drop_queued)
     if (drop_queued) {
         out = link->queue_head;
         link->queue_head = link->queue_tail = NULL;
+        rusmi_purse_give(&link->out, link->queue_bytes + link->queue_big);
         link->queue_bytes = link->queue_big = 0;
         atomic_store(&link->queue_len, 0);
     }
@@ -266,6 +285,34 @@ void rusmi_link_shut_queue(struct rusmi_link *link, bool drop_queued)
     rusmi_count(&link->node->counters.dropped_link, dropped);
 }
 
+/* With its place in the map. */
+static size_t busy_cost(size_t key_len)
+{
+    return sizeof(struct rusmi_busy) + key_len + 64;
+}
+
+/* Without memory the sender is not slowed: the mailbox grows, nothing is lost. Under link->lock. */
+static void busy_add(struct rusmi_link *link, const uint8_t *key, size_t key_len)
+{
+    struct rusmi_busy *busy;
+
+    if (!rusmi_purse_take(&link->out, busy_cost(key_len), RUSMI_BUDGET_FAIR)) {
+        return;
+    }
+    busy = rusmi_alloc(sizeof(*busy) + key_len);
+    if (busy != NULL) {
+        busy->key_len = key_len;
+        memcpy(busy->key, key, key_len);
+        if (!rusmi_map_insert(&link->busy, &busy->entry, busy->key, key_len)) {
+            rusmi_free(busy);
+            busy = NULL;
+        }
+    }
+    if (busy == NULL) {
+        rusmi_purse_give(&link->out, busy_cost(key_len));
+    }
+}
+
 void rusmi_link_set_busy(struct rusmi_link *link, const uint8_t *key, size_t key_len, bool on)
 {
     struct rusmi_map_entry *entry;
@@ -273,18 +320,10 @@ void rusmi_link_set_busy(struct rusmi_link *link, const uint8_t *key, size_t key
     rusmi_lock_take(&link->lock);
     entry = rusmi_map_find(&link->busy, key, key_len);
     if (on && entry == NULL && link->busy.len < RUSMI_BUSY_MAX) {
-        struct rusmi_busy *busy = rusmi_alloc(sizeof(*busy) + key_len);
-
-        /* Without memory the sender is not slowed: the mailbox grows, nothing is lost. */
-        if (busy != NULL) {
-            busy->key_len = key_len;
-            memcpy(busy->key, key, key_len);
-            if (!rusmi_map_insert(&link->busy, &busy->entry, busy->key, key_len)) {
-                rusmi_free(busy);
-            }
-        }
+        busy_add(link, key, key_len);
     } else if (!on && entry != NULL) {
         rusmi_map_remove(&link->busy, entry);
+        rusmi_purse_give(&link->out, busy_cost(key_len));
         rusmi_free(rusmi_container(entry, struct rusmi_busy, entry));
         wake_all(&link->busy_blocked);
     }

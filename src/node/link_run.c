@@ -172,9 +172,16 @@ static void keep_early(struct rusmi_link *link, const struct rusmi_message_head 
                        rusm_msg *msg)
 {
     size_t name_len = rusmi_message_by_name(head->kind) ? head->name_len : 0;
+    size_t size = sizeof(struct early) + name_len + rusm_msg_len(msg);
     struct early *early;
 
-    link->early_bytes += sizeof(*early) + name_len + rusm_msg_len(msg);
+    if (!rusmi_purse_take(&link->in, size, RUSMI_BUDGET_FAIR)) {
+        rusmi_quic_conn_fail(link->conn, RUSMI_QUIC_INTERNAL, RUSMI_CLOSE_MEMORY,
+                             "the node's memory for peers is used up");
+        rusm_msg_del(msg);
+        return;
+    }
+    link->early_bytes += size;
     if (link->early_bytes > link->node->quic.window) {
         rusmi_quic_conn_fail(link->conn, RUSMI_QUIC_PROTOCOL, RUSMI_CLOSE_PROTOCOL,
                              "more messages than the window before the link is up");
@@ -224,6 +231,7 @@ static void flush_early(struct rusmi_link *link, bool deliver)
         }
         rusmi_free(early);
     }
+    rusmi_purse_give(&link->in, link->early_bytes);
     link->early_bytes = 0;
 }
 
@@ -247,6 +255,7 @@ static rusm_err boxes_init(struct rusmi_link *link)
     out_cfg.window = (size_t)rusmi_quic_conn_peer_window(link->conn);
     in_cfg.window = (size_t)rusmi_quic_config_granted(&link->node->quic);
     in_cfg.streams_max = (size_t)link->node->quic.streams_max;
+    in_cfg.purse = &link->in;
     in_cfg.deliver = on_deliver;
     in_cfg.arg = link;
     err = rusmi_outbox_init(&link->outbox, &out_cfg);
@@ -280,8 +289,14 @@ static rusm_err on_authenticated(void *arg, const struct rusmi_peer_identity *pe
     struct rusmi_core_cert cert = {.role = (enum rusmi_role)peer->role, .shared = peer->shared};
     char address[RUSM_ADDRESS_MAX];
     struct rusmi_core_event event = {.kind = RUSMI_EVENT_AUTHENTICATED, .conn = link->id};
-    rusm_err err = boxes_init(link);
+    rusm_err err = rusmi_memory_open_boxes(link);
 
+    if (err != RUSM_OK) {
+        rusmi_count(&link->node->counters.refused_full, 1);
+        rusmi_quic_conn_close(link->conn, RUSMI_CLOSE_FULL, rusm_err_detail());
+        return err;
+    }
+    err = boxes_init(link);
     if (err != RUSM_OK) {
         return rusm_set_err_detail(
             err, err == RUSM_EPROTO ? "the window that the peer grants is smaller than two messages"
@@ -344,7 +359,8 @@ static rusm_err begin(struct rusmi_link *link, rusm_time now)
                                        .control = on_control,
                                        .cid_new = on_cid_new,
                                        .cid_retire = on_cid_retire,
-                                       .arg = link};
+                                       .arg = link,
+                                       .purse = &link->in};
     struct rusmi_quic_config cfg;
     struct rusmi_address local = link->local;
     struct rusmi_quic_path path;
@@ -395,7 +411,7 @@ static enum rusmi_down_cause down_cause(enum rusmi_quic_cause cause)
     return RUSMI_DOWN_TRANSPORT;
 }
 
-static void count_end(struct rusmi_link *link, enum rusmi_quic_cause cause)
+static void count_end(struct rusmi_link *link, enum rusmi_quic_cause cause, uint64_t code)
 {
     struct rusmi_node_counters *counters = &link->node->counters;
 
@@ -405,6 +421,8 @@ static void count_end(struct rusmi_link *link, enum rusmi_quic_cause cause)
         rusmi_count(&counters->timeouts, 1); /* the core counts the others: it knows them */
     } else if (cause == RUSMI_QUIC_PROTOCOL) {
         rusmi_count(&counters->protocol_errors, 1);
+    } else if (cause == RUSMI_QUIC_INTERNAL && code == RUSMI_CLOSE_MEMORY) {
+        rusmi_count(&counters->closed_memory, 1);
     }
 }
 
@@ -430,7 +448,7 @@ static void tell_end(struct rusmi_link *link, const struct rusmi_quic_end *end)
         return;
     }
     half_open_done(link, false);
-    count_end(link, end->cause);
+    count_end(link, end->cause, end->code);
     rusmi_link_shut_queue(link, true);
     event.u.closed.cause = down_cause(end->cause);
     event.u.closed.code = end->code;
@@ -469,6 +487,8 @@ static void end(struct rusmi_link *link)
         atomic_store_explicit(&link->stat_held, 0, memory_order_relaxed);
         link->boxes = false;
     }
+    rusmi_link_clear(link);
+    rusmi_memory_close(link);
     rusmi_crowd_forget(node, link->id);
     rusm_driver_close(link->driver);
     rusmi_node_forget(link);
@@ -529,8 +549,10 @@ static void take_asked(struct rusmi_link *link, rusm_time now)
     while ((node = rusmi_list_pop(&link->datagrams)) != NULL) {
         rusmi_list_push(&asked.datagrams, node);
     }
-    link->datagrams_len = 0;
+    rusmi_purse_give(&link->out, link->datagrams_bytes);
+    link->datagrams_len = link->datagrams_bytes = 0;
     asked.control = link->control;
+    link->owner_charged += asked.control.len;
     rusmi_buf_init(&link->control);
     asked.up = link->up_asked;
     link->close_wanted = link->close_asked;
@@ -593,6 +615,7 @@ static void publish_stats(struct rusmi_link *link, rusm_time now)
     struct rusmi_quic_stats stats;
 
     /* relaxed, all of them: statistics that order nothing */
+    atomic_store_explicit(&link->stat_memory, link->in.held, memory_order_relaxed);
     if (link->boxes) {
         atomic_store_explicit(&link->stat_sent,
                               link->outbox.acked_count + link->outbox.flight_count +
@@ -677,6 +700,7 @@ void rusmi_link_run(void *arg, rusm_time now)
     close_if_asked(link, now);
     rusmi_link_write(link, now);
     publish_stats(link, now);
+    rusmi_memory_look(link->node);
     why = rusmi_quic_conn_end(link->conn);
     if (why->cause != RUSMI_QUIC_NONE) {
         /* Before it is told: who deletes the node waits for just that. */

@@ -14,6 +14,7 @@
 #include "node/execute.h"
 #include "node/groups.h"
 #include "node/link.h"
+#include "node/memory.h"
 #include "node/send.h"
 #include "node/signal.h"
 #include "platform/random.h"
@@ -180,10 +181,11 @@ static void maps_init(rusm_node *node, const uint64_t seed[2])
     rusmi_map_init(&node->last, seed[0], seed[1]);
     rusmi_sources_init(
         &node->sources, seed,
-        &(struct rusmi_sources_config){.max = node->cfg.handshakes_max,
-                                       .each = node->cfg.handshakes_source,
-                                       .unproven = node->cfg.handshakes_retry,
-                                       .period = (rusm_time)node->cfg.hello_ms * 1000000});
+        &(struct rusmi_sources_config){
+            .max = rusmi_memory_handshakes(node->budget.limit, node->cfg.handshakes_max),
+            .each = node->cfg.handshakes_source,
+            .unproven = node->cfg.handshakes_retry,
+            .period = (rusm_time)node->cfg.hello_ms * 1000000});
     rusmi_list_init(&node->todo);
     rusmi_list_init(&node->uncrowded);
     rusmi_list_init(&node->joins);
@@ -223,6 +225,7 @@ static void node_free(rusm_node *node)
     rusmi_lock_fini(&node->peers_lock);
     rusmi_lock_fini(&node->cids_lock);
     rusmi_lock_fini(&node->crowd_lock);
+    rusmi_assert(rusmi_budget_used(&node->budget) == 0);
     rusm_waiter_drop(node->gone);
     rusm_identity_del(node->identity);
     rusmi_free(node);
@@ -260,6 +263,7 @@ static rusm_err core_init(rusm_node *node, const uint64_t seed[2])
                                     .names_max = node->cfg.names_max,
                                     .requests_max = node->cfg.requests_max,
                                     .groups_max = node->cfg.groups_max,
+                                    .budget = &node->budget,
                                     .mesh = node->cfg.mesh,
                                     .members_max = node->cfg.members_max,
                                     .reconnect_min_ms = node->cfg.reconnect_min_ms,
@@ -285,6 +289,7 @@ static rusm_err quic_init(rusm_node *node)
     node->quic.tick_ns /= 40;
 #endif
     node->quic.handshake_ns = node->cfg.hello_ms * NS_PER_MS;
+    node->quic.window = rusmi_memory_window(node->budget.limit, (size_t)node->quic.window);
     return rusmi_random(node->quic.secret, sizeof(node->quic.secret))
                ? RUSM_OK
                : rusm_set_err_detail(RUSM_ESYS, "the system gives no random numbers");
@@ -348,6 +353,7 @@ rusm_err rusm_node_bind_with(rusm_node **out_node, rusm_runtime *rt, const char 
 {
     struct rusmi_address address;
     uint64_t seed[2];
+    size_t limit = 0;
     rusm_node *node;
     rusm_err err;
 
@@ -358,6 +364,9 @@ rusm_err rusm_node_bind_with(rusm_node **out_node, rusm_runtime *rt, const char 
         return rusm_set_err_detail(RUSM_EINVAL, "the runtime is a node already");
     }
     err = check_config(cfg, &address);
+    if (err == RUSM_OK) {
+        err = rusmi_memory_limit(cfg, &limit);
+    }
     if (err != RUSM_OK) {
         return err;
     }
@@ -370,6 +379,7 @@ rusm_err rusm_node_bind_with(rusm_node **out_node, rusm_runtime *rt, const char 
     }
     node->runtime = rt;
     node->cfg = *cfg;
+    rusmi_budget_init(&node->budget, limit);
     maps_init(node, seed);
     node->fd = -1;
     node->address = address;

@@ -28,6 +28,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "cluster/budget.h"
 #include "cluster/core.h"
 #include "node/reload.h"
 #include "node/sources.h"
@@ -44,7 +45,7 @@ struct rusmi_link;
 struct rusmi_node_counters {
     _Atomic uint64_t messages_sent, messages_received;
     _Atomic uint64_t dropped_noname, dropped_noproc, dropped_role, dropped_nomem, dropped_link;
-    _Atomic uint64_t dropped_full, closed_slow;
+    _Atomic uint64_t dropped_full, closed_slow, closed_memory;
     _Atomic uint64_t crl_stale, certs_refused;
     _Atomic uint64_t handshakes, refused_auth, refused_full, protocol_errors, timeouts, stray;
 };
@@ -119,6 +120,7 @@ struct rusm_node {
     struct rusmi_sources sources; /* accepted and not yet authenticated */
     struct rusmi_group_news groups;
     struct rusmi_node_counters counters;
+    struct rusmi_budget budget; /* for all that is held for peers: see memory.h */
 };
 
 /* NULL stands for the caller's own node; NULL with RUSM_ENOCONTEXT set as detail if there is none.

@@ -10,37 +10,8 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/mem.h"
 #include "quic/core.h"
 #include "wire/control.h"
-
-/* ---- memory: ngtcp2 allocates where all of rusm does ---- */
-
-static void *mem_malloc(size_t size, void *user_data)
-{
-    (void)user_data;
-    return rusmi_alloc(size);
-}
-
-static void mem_free(void *block, void *user_data)
-{
-    (void)user_data;
-    rusmi_free(block);
-}
-
-static void *mem_calloc(size_t count, size_t size, void *user_data)
-{
-    (void)user_data;
-    return rusmi_zalloc_array(count, size);
-}
-
-static void *mem_realloc(void *block, size_t size, void *user_data)
-{
-    (void)user_data;
-    return rusmi_realloc(block, size);
-}
-
-const ngtcp2_mem rusmi_quic_mem = {NULL, mem_malloc, mem_free, mem_calloc, mem_realloc};
 
 /* ---- packets that are genuine ---- */
 
@@ -95,6 +66,18 @@ static int fail_protocol(struct rusmi_quic_conn *conn, const char *text)
                        "the peer broke the protocol: %s", text);
     rusmi_quic_stop(conn, &end, NGTCP2_CCERR_TYPE_APPLICATION, RUSMI_CLOSE_PROTOCOL, true);
     return NGTCP2_ERR_CALLBACK_FAILURE;
+}
+
+/* The inbox has failed. */
+static int fail_inbox(struct rusmi_quic_conn *conn)
+{
+    const struct rusmi_inbox *inbox = conn->events.inbox;
+
+    if (inbox->failed == RUSM_ENOMEM) {
+        rusmi_quic_conn_fail(conn, RUSMI_QUIC_INTERNAL, RUSMI_CLOSE_MEMORY, inbox->why);
+        return NGTCP2_ERR_CALLBACK_FAILURE;
+    }
+    return fail_protocol(conn, inbox->why);
 }
 
 /* ---- handshake ---- */
@@ -207,7 +190,7 @@ static int on_recv_stream_data(ngtcp2_conn *ng, uint32_t flags, int64_t stream_i
         return recv_control(conn, ng, stream_id, data, len, fin);
     }
     if (rusmi_inbox_data(inbox, (uint64_t)stream_id >> 2, offset, data, len, fin) != RUSM_OK) {
-        return fail_protocol(conn, inbox->why);
+        return fail_inbox(conn);
     }
     return 0;
 }
@@ -229,7 +212,7 @@ static int on_stream_reset(ngtcp2_conn *ng, int64_t stream_id, uint64_t final_si
         return fail_protocol(conn, "it reset the control stream");
     }
     if (rusmi_inbox_reset(inbox, (uint64_t)stream_id >> 2) != RUSM_OK) {
-        return fail_protocol(conn, inbox->why);
+        return fail_inbox(conn);
     }
     return 0;
 }

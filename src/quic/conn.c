@@ -184,6 +184,7 @@ static rusm_err conn_alloc(struct rusmi_quic_conn **out_conn, const struct rusmi
     conn->drain_until = QUIC_NEVER;
     conn->due = true;
     rusmi_quic_control_init(&conn->control);
+    rusmi_quic_memory_init(&conn->memory, events->purse);
     ngtcp2_ccerr_default(&conn->close_error);
     ngtcp2_path_storage_zero(&conn->sent_path);
     err = rusmi_quic_tls_init(&conn->tls, cfg, server);
@@ -224,7 +225,7 @@ rusm_err rusmi_quic_conn_new_client(struct rusmi_quic_conn **out_conn,
     cid_random(&scid, RUSMI_QUIC_CID_LEN);
     cid_random(&dcid, RUSMI_QUIC_CID_MAX);
     if (ngtcp2_conn_client_new(&conn->ng, &dcid, &scid, &ngpath, NGTCP2_PROTO_VER_V1, &callbacks,
-                               &settings, &params, &rusmi_quic_mem, conn) != 0) {
+                               &settings, &params, &conn->memory.table, conn) != 0) {
         conn->ng = NULL;
         rusmi_quic_conn_del(conn);
         return RUSM_ENOMEM;
@@ -279,7 +280,7 @@ rusm_err rusmi_quic_conn_new_server(struct rusmi_quic_conn **out_conn,
     if (ngtcp2_crypto_generate_stateless_reset_token(params.stateless_reset_token, cfg->secret,
                                                      sizeof(cfg->secret), &scid) != 0 ||
         ngtcp2_conn_server_new(&conn->ng, &dcid, &scid, &ngpath, first->version, &callbacks,
-                               &settings, &params, &rusmi_quic_mem, conn) != 0) {
+                               &settings, &params, &conn->memory.table, conn) != 0) {
         conn->ng = NULL;
         rusmi_quic_conn_del(conn);
         return RUSM_ENOMEM;
@@ -424,12 +425,19 @@ void rusmi_quic_ngtcp2_failed(struct rusmi_quic_conn *conn, int result)
     case NGTCP2_ERR_CRYPTO:
         conn_tls_failed(conn);
         return;
+    case NGTCP2_ERR_NOMEM:
+        if (conn->memory.refused && conn->state == RUSMI_QUIC_UP) {
+            rusmi_quic_conn_fail(conn, RUSMI_QUIC_INTERNAL, RUSMI_CLOSE_MEMORY,
+                                 RUSMI_BUDGET_REFUSAL);
+            return;
+        }
+        break;
     default:
-        rusmi_quic_end_from_ngtcp2(&end, result);
-        rusmi_quic_stop(conn, &end, NGTCP2_CCERR_TYPE_TRANSPORT,
-                        ngtcp2_err_infer_quic_transport_error_code(result), false);
-        return;
+        break;
     }
+    rusmi_quic_end_from_ngtcp2(&end, result);
+    rusmi_quic_stop(conn, &end, NGTCP2_CCERR_TYPE_TRANSPORT,
+                    ngtcp2_err_infer_quic_transport_error_code(result), false);
 }
 
 void rusmi_quic_conn_close(struct rusmi_quic_conn *conn, uint64_t code, const char *text)

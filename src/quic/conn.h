@@ -36,6 +36,7 @@
 struct rusmi_inbox;
 struct rusmi_outbox;
 struct rusmi_peer_identity;
+struct rusmi_purse;
 struct rusmi_quic_conn;
 
 /* The protocol name of TLS's ALPN extension. */
@@ -101,6 +102,8 @@ struct rusmi_quic_events {
      * Either may be NULL until authenticated was called, see rusmi_quic_conn_set_boxes. */
     struct rusmi_outbox *outbox;
     struct rusmi_inbox *inbox;
+    /* What ngtcp2 allocates is charged to it; outlives the connection. May be NULL. */
+    struct rusmi_purse *purse;
 };
 
 enum rusmi_quic_state {

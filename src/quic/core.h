@@ -17,6 +17,7 @@
 #include "quic/conn.h"
 #include "quic/control.h"
 #include "quic/end.h"
+#include "quic/memory.h"
 #include "quic/tls.h"
 
 #define QUIC_NEVER UINT64_MAX
@@ -78,6 +79,7 @@ struct rusmi_quic_conn {
     ngtcp2_conn *ng;
     struct rusmi_quic_config cfg;
     struct rusmi_quic_events events;
+    struct rusmi_quic_memory memory;
     struct rusmi_quic_tls tls;
     enum rusmi_quic_state state;
     bool server;
@@ -151,7 +153,6 @@ static inline uint64_t rusmi_quic_reserve(uint64_t total, uint64_t control_windo
 }
 
 /* callbacks.c */
-extern const ngtcp2_mem rusmi_quic_mem;
 void rusmi_quic_callbacks(ngtcp2_callbacks *callbacks, bool server);
 /* Packets that were decrypted on this thread, ever: recv looks whether a datagram added to it. */
 uint64_t rusmi_quic_packets_opened(void);

@@ -50,6 +50,9 @@
  * costs a frame. */
 #define STREAMS_BATCH_PARTS 8
 
+/* What ngtcp2 allocates for a message that starts: its stream, and records of its packets. */
+#define STREAM_BYTES ((size_t)4096)
+
 /* ---- lines of started messages ---- */
 
 static void line_push(struct quic_line *line, struct rusmi_out *out)
@@ -225,6 +228,10 @@ static rusm_err open_streams(struct rusmi_quic_conn *conn)
         if (out == NULL) {
             conn->share.flight_held |= held;
             break;
+        }
+        if (outbox->flight_count > 0 && conn->memory.purse != NULL &&
+            !rusmi_purse_has_room(conn->memory.purse, STREAM_BYTES)) {
+            break; /* until one of those is acknowledged */
         }
         result = ngtcp2_conn_open_uni_stream(conn->ng, &id, out);
         if (result == NGTCP2_ERR_STREAM_ID_BLOCKED) {
@@ -562,18 +569,17 @@ size_t rusmi_quic_conn_write(struct rusmi_quic_conn *conn, uint8_t *buf, size_t 
     if (conn->carry_len > 0 && conn->state <= RUSMI_QUIC_UP) {
         return write_carry(conn, buf, out_batch);
     }
+    conn->memory.need = RUSMI_BUDGET_MUST;
     if (conn->state == RUSMI_QUIC_UP) {
         give_credit(conn);
         share_adjust(conn, now);
     }
-    if (conn->state <= RUSMI_QUIC_UP) {
-        if (!is_due(conn, now)) {
-            return 0;
-        }
+    if (conn->state <= RUSMI_QUIC_UP && is_due(conn, now)) {
         len = write_batch(conn, buf, buf_len, out_batch, now);
     }
     if (len == 0 && conn->state == RUSMI_QUIC_CLOSING) {
         len = write_close(conn, buf, buf_len, out_batch, now);
     }
+    conn->memory.need = RUSMI_BUDGET_FAIR;
     return len;
 }

@@ -33,6 +33,9 @@
 #define SIM_S         ((rusm_time)1000000000)
 #define SIM_NAME_LEN  24
 
+/* Of each node: the smallest that there is. */
+#define SIM_MEMORY_MAX ((uint64_t)128 * 1024 * 1024)
+
 struct rusmi_quic_conn;
 struct sim_life;
 struct sim_pair;

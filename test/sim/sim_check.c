@@ -676,6 +676,16 @@ const char *sim_check_converged(void)
     return why != NULL ? why : sim_check_groups();
 }
 
+/* What waits for a peer, or came from it and waits, is charged to the budget beside the link. */
+static void check_paid(const struct sim_node *node, const rusm_peer_info *info)
+{
+    uint64_t held = info->queue_bytes + info->held_bytes;
+
+    sim_check(held + RUSMI_LINK_BYTES + RUSMI_BOXES_BYTES <= info->memory_bytes,
+              "%s holds %llu bytes for %s, and has paid for %llu with the link", node->name,
+              (unsigned long long)held, info->name, (unsigned long long)info->memory_bytes);
+}
+
 void sim_check_budgets(void)
 {
     static rusm_peer_info infos[SIM_NODES_MAX];
@@ -688,7 +698,8 @@ void sim_check_budgets(void)
     }
     for (unsigned i = 0; i < sim->options.nodes; i++) {
         struct sim_life *life = sim->nodes[i].life;
-        uint64_t cursor = 0;
+        uint64_t cursor = 0, paid = 0;
+        rusm_node_stats stats;
         ptrdiff_t got;
 
         if (life == NULL) {
@@ -699,7 +710,14 @@ void sim_check_budgets(void)
             sim_check(infos[n].queue_bytes <= small_room + big_room,
                       "%s holds %llu bytes for %s, more than its limit", sim->nodes[i].name,
                       (unsigned long long)infos[n].queue_bytes, infos[n].name);
+            check_paid(&sim->nodes[i], &infos[n]);
+            paid += infos[n].memory_bytes;
         }
+        sim_check(rusm_node_get_stats(life->node, &stats) == RUSM_OK &&
+                      paid <= stats.memory_bytes && stats.memory_peak <= SIM_MEMORY_MAX,
+                  "%s holds %llu bytes, %llu of them for its peers, of a budget of %llu",
+                  sim->nodes[i].name, (unsigned long long)stats.memory_peak,
+                  (unsigned long long)paid, (unsigned long long)SIM_MEMORY_MAX);
     }
 }
 

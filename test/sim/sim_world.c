@@ -117,6 +117,7 @@ static void life_begin(struct sim_node *node)
     cfg.tick_ms = profile->tick_ms;
     cfg.hello_ms = profile->hello_ms;
     cfg.queue_bytes_max = profile->queue_bytes_max;
+    cfg.memory_max = SIM_MEMORY_MAX;
     cfg.mailbox_high = profile->mailbox_high;
     cfg.mesh = profile->mesh;
     cfg.reconnect_max_ms = profile->mesh ? 10000 : 0;

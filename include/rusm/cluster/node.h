@@ -49,7 +49,14 @@ typedef struct rusm_node_config {
     uint64_t mailbox_bytes_max; /**< bytes of messages from other nodes that one mailbox may hold,
                                    their overhead too; what comes beyond is dropped and counted, and
                                    above half of it remote senders are slowed down (256 MiB) */
-    bool mesh;             /**< be linked with every member: tell peers of each other, and dial whom
+    uint64_t memory_max; /**< bytes that the node holds for all peers together: links, messages that
+                            wait for them or have come and can not be delivered yet, names and
+                            members of groups (docs/design/memory.md); at least 128 MiB, and 0 is
+                            4 GiB. At that bound links are refused, senders wait as for a full
+                            queue, and what a peer sends beyond its share of what is left is dropped
+                            or ends its link. Handshakes take at most an eighth of it, however large
+                            handshakes_max is (0) */
+    bool mesh;           /**< be linked with every member: tell peers of each other, and dial whom
                               they tell of (true) */
     const char *advertise; /**< the address at which others can reach the node, where that is not
                               `listen`; port 0 for the port of `listen`. NULL: `listen`, and if that
@@ -190,6 +197,8 @@ typedef struct rusm_peer_info {
     uint64_t held_bytes;    /**< of messages from the peer that are unfinished, wait for one that
                                  comes before them, or for the link to be up; at most twice what the
                                  link's window grants */
+    uint64_t memory_bytes;  /**< what the link has of the node's memory_max: reserved or in use; 0
+                                 of another node's peer */
     int64_t up_ms;          /**< how long the link is up */
     int64_t cert_not_after; /**< seconds since 1970 */
     uint64_t payload_max;   /**< the largest UDP payload that the path is taken to carry now; 0: the
@@ -219,6 +228,8 @@ typedef struct rusm_node_stats {
     uint64_t dropped_nomem;  /**< received and no memory for it */
     uint64_t dropped_link;   /**< accepted for sending, unacknowledged when the link was lost */
     uint64_t closed_slow;    /**< links closed: too much waited for a peer that did not read */
+    uint64_t closed_memory;  /**< links closed because memory_max (or the memory) is used up, and
+                                  their peers had made the node hold the most of it */
     uint64_t handshakes;     /**< completed, both directions */
     uint64_t refused_auth;   /**< certificates and hellos refused here, and links cut because a
                                   certificate was revoked or expired */
@@ -233,10 +244,14 @@ typedef struct rusm_node_stats {
     uint64_t names_refused;     /**< names of peers over names_max, or that they may not publish */
     uint64_t names_conflicts;   /**< names that processes of this node lost to others */
     uint64_t crl_stale;         /**< peers let in under a revocation list that is overdue */
-    uint64_t certs_refused; /**< new certificates that peers showed on a link that is up and that
+    uint64_t certs_refused;  /**< new certificates that peers showed on a link that is up and that
                                      are not trusted here; the old ones stay in use */
-    uint64_t queue_bytes;   /**< now, of all links: see rusm_peer_info.queue_bytes */
-    uint64_t held_bytes;    /**< now, of all links: see rusm_peer_info.held_bytes */
+    uint64_t queue_bytes;    /**< now, of all links: see rusm_peer_info.queue_bytes */
+    uint64_t held_bytes;     /**< now, of all links: see rusm_peer_info.held_bytes */
+    uint64_t memory_bytes;   /**< now, reserved or in use for peers: never more than memory_max */
+    uint64_t memory_peak;    /**< the most that memory_bytes was */
+    uint64_t memory_refused; /**< how often something did not fit into memory_max; a sender that
+                                  waits for room counts each time it looks */
 } rusm_node_stats;
 
 /** Read the counters of a node. Threads: any. Errors: RUSM_ENOCONTEXT */
