@@ -36,8 +36,8 @@
 /* One part in so many of the window is kept for messages that are not big. */
 #define RUSMI_SMALL_SHARE_PARTS 4
 
-/* A message handed over whole is copied behind its header up to this many bytes, and sent from its
- * own memory above. */
+/* A message of a process is copied behind its header up to this many bytes, and sent from its own
+ * memory above. */
 #define RUSMI_OUT_COPY_MAX ((size_t)4096)
 
 /* A big message starts only if the small ones' share stays free, and while it waits they keep to

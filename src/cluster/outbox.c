@@ -117,21 +117,19 @@ rusm_err rusmi_out_new_msg(struct rusmi_out **out_out, const struct rusmi_messag
                            rusm_msg *msg)
 {
     size_t len = rusm_msg_len(msg);
-    rusm_err err;
+    rusm_err err = out_alloc(out_out, head, len, 0);
 
-    if (len <= RUSMI_OUT_COPY_MAX) {
-        err = rusmi_out_new(out_out, head, rusm_msg_data(msg), len);
-        if (err == RUSM_OK) {
-            rusm_msg_del(msg);
-        }
-        return err;
-    }
-    err = out_alloc(out_out, head, len, 0);
     if (err == RUSM_OK) {
         (*out_out)->msg = msg;
         (*out_out)->msg_len = len;
     }
     return err;
+}
+
+void rusmi_out_del_shell(struct rusmi_out *out)
+{
+    out->msg = NULL;
+    rusmi_out_del(out);
 }
 
 void rusmi_out_del(struct rusmi_out *out)

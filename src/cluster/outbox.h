@@ -74,8 +74,8 @@ RUSM_MUST_CHECK rusm_err rusmi_out_new(struct rusmi_out **out_out,
                                        size_t body_len);
 
 /*
- * Make an outgoing message whose body is msg: copied and freed if small, else sent from its own
- * memory and freed when acknowledged.
+ * Make an outgoing message whose body is msg, which is not copied: it is sent from its own memory
+ * and freed when acknowledged. Worth it above RUSMI_OUT_COPY_MAX.
  *
  * Owns:    takes msg on RUSM_OK; on any error the caller still owns it. The rest as
  *          rusmi_out_new().
@@ -85,6 +85,8 @@ RUSM_MUST_CHECK rusm_err rusmi_out_new_msg(struct rusmi_out **out_out,
 
 /* Free a message that no outbox has; NULL is allowed. */
 void rusmi_out_del(struct rusmi_out *out);
+/* Free one that rusmi_out_new_msg() made and no outbox has; its msg is the caller's again. */
+void rusmi_out_del_shell(struct rusmi_out *out);
 
 /* Bytes of the message on the wire. Before start it is without `previous`. */
 static inline size_t rusmi_out_len(const struct rusmi_out *out)

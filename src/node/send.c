@@ -28,8 +28,8 @@ static uint64_t sender_serial(const rusm_node *node)
 }
 
 /*
- * Queue out on the link, which is given back; out is freed unless it was taken. After RUSM_EKILLED
- * nothing is held, and the caller ends the process as soon as that is true of itself.
+ * Queue out on the link, which is given back; on an error out stays the caller's. After RUSM_EKILLED
+ * the caller ends the process as soon as nothing is held.
  */
 static rusm_err queue(struct rusmi_link *link, struct rusmi_out *out,
                       const struct rusmi_message_head *head, int64_t timeout_ms)
@@ -38,11 +38,8 @@ static rusm_err queue(struct rusmi_link *link, struct rusmi_out *out,
     size_t key_len = rusmi_busy_key(key, head->serial, head->name, head->name_len);
     rusm_err err = rusmi_link_send(link, out, key, key_len, timeout_ms);
 
-    if (err != RUSM_OK) {
-        rusmi_out_del(out);
-        if (err == RUSM_ENOLINK) {
-            (void)rusm_set_err_detail(err, "the link to node %s was lost", link->name);
-        }
+    if (err == RUSM_ENOLINK) {
+        (void)rusm_set_err_detail(err, "the link to node %s was lost", link->name);
     }
     rusmi_link_drop(link);
     return err;
@@ -83,7 +80,11 @@ static rusm_err send_head(struct rusmi_link *link, const struct rusmi_message_he
         }
         return rusm_set_err_detail(err, "%s", rusm_err_text(err));
     }
-    return queue(link, out, head, timeout_ms);
+    err = queue(link, out, head, timeout_ms);
+    if (err != RUSM_OK) {
+        rusmi_out_del(out);
+    }
+    return err;
 }
 
 static rusm_err send_here(rusm_node *node, const char *name, size_t name_len, const void *data,
@@ -221,6 +222,37 @@ static uint8_t wire_kind(rusm_msg_kind kind)
     return 0;
 }
 
+/*
+ * A message that the caller keeps on any error. A small one is copied: its memory goes back to the
+ * thread that it is from, which is cheaper than a second block on the way. A large one is sent from
+ * where it is: the copy would hold the scheduler thread, for 2 ms if it has 16 MiB.
+ */
+static rusm_err send_msg(struct rusmi_link *link, const struct rusmi_message_head *head,
+                         rusm_msg *msg, int64_t timeout_ms)
+{
+    size_t len = rusm_msg_len(msg);
+    bool copied = len <= RUSMI_OUT_COPY_MAX;
+    struct rusmi_out *out;
+    rusm_err err = copied ? rusmi_out_new(&out, head, rusm_msg_data(msg), len)
+                          : rusmi_out_new_msg(&out, head, msg);
+
+    if (err != RUSM_OK) {
+        rusmi_link_drop(link);
+        return rusm_set_err_detail(err, "a message of %zu bytes: %s", len, rusm_err_text(err));
+    }
+    err = queue(link, out, head, timeout_ms);
+    if (err == RUSM_OK) {
+        if (copied) {
+            rusm_msg_del(msg);
+        }
+    } else if (copied) {
+        rusmi_out_del(out);
+    } else {
+        rusmi_out_del_shell(out);
+    }
+    return err;
+}
+
 static rusm_err route_send(void *arg, rusm_pid from, rusm_pid to, rusm_msg *msg, int64_t timeout_ms)
 {
     rusm_node *node = arg;
@@ -231,8 +263,6 @@ static rusm_err route_send(void *arg, rusm_pid from, rusm_pid to, rusm_msg *msg,
         .sender = from.incarnation == node->incarnation ? from.serial : 0,
         .serial = to.serial};
     struct rusmi_link *link;
-    struct rusmi_out *out;
-    rusm_err err;
 
     if (check_role(node) != RUSM_OK) {
         return RUSM_EPERM;
@@ -248,19 +278,7 @@ static rusm_err route_send(void *arg, rusm_pid from, rusm_pid to, rusm_msg *msg,
         rusmi_link_drop(link);
         return rusm_set_err_detail(RUSM_EPROTO, "the node of the process speaks an older protocol");
     }
-    /* Copied, because the caller keeps its message on any error, and a refused outgoing message
-     * takes its body along. */
-    err = rusmi_out_new(&out, &head, rusm_msg_data(msg), rusm_msg_len(msg));
-    if (err != RUSM_OK) {
-        rusmi_link_drop(link);
-        return rusm_set_err_detail(err, "a message of %zu bytes: %s", rusm_msg_len(msg),
-                                   rusm_err_text(err));
-    }
-    err = queue(link, out, &head, timeout_ms);
-    if (err == RUSM_OK) {
-        rusm_msg_del(msg);
-    }
-    return err;
+    return send_msg(link, &head, msg, timeout_ms);
 }
 
 static bool route_name(void *arg, uint64_t incarnation, char *buf, size_t buf_len)

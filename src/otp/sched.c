@@ -19,6 +19,8 @@
 
 /* ... unless it has done so within this time. */
 #define LOOK_NS ((uint64_t)20000)
+/* It should look again after so long at the latest. */
+#define LOOK_LATE_NS ((uint64_t)40000)
 /* So many processes or drivers in one worker's queue are worth stealing. */
 #define SURPLUS 2u
 /* For how long a thief watches a ring before it takes from it. */
@@ -450,17 +452,21 @@ void rusmi_sched_adopt(struct rusmi_worker *worker, bool adopt)
 
 static bool run_drivers(struct rusmi_worker *worker)
 {
-    uint64_t began = rusmi_clock_now();
+    uint64_t began = rusmi_clock_now(), took;
     bool any;
 
     worker->work = 0;
     unhold(worker);
     any = rusmi_drivers_run(&worker->drivers, TURN_MAX, began);
     any = rusmi_drivers_run(&worker->pool->drivers, TURN_MAX, 0) || any;
-    /* Drivers that took their time, and may have posted themselves again: descriptors do not wait
-     * for dozens of such turns. */
-    if (any && rusmi_clock_now() - began >= RUSMI_DRIVERS_NS) {
-        worker->tick |= RUSMI_TICK_MASK;
+    if (any) {
+        took = rusmi_clock_now() - began;
+        if (worker->look_from_ns != 0) {
+            worker->look_from_ns += took; /* which tells how long processes take */
+        }
+        /* Drivers that took their time, and may have posted themselves again: descriptors do not
+         * wait for dozens of such turns. */
+        worker->look_now = worker->look_now || took >= RUSMI_DRIVERS_NS;
     }
     return any;
 }
@@ -481,27 +487,62 @@ static bool steal_driver(struct rusmi_worker *worker)
     return false;
 }
 
-/* What a worker that has been busy for a while does now and then. Processes that only pass
- * messages make dozens of switches in the time that one look at the descriptors takes. */
-static void look_around(struct rusmi_worker *worker)
+/*
+ * After how many processes to look next. Dozens that only pass messages take as long as one look;
+ * where each computes for a while, what comes meanwhile should not wait for dozens.
+ */
+static void set_look(struct rusmi_worker *worker, uint64_t now)
+{
+    unsigned ran = worker->look_every - worker->look_in + 1;
+    uint64_t took = worker->look_from_ns == 0 ? 0 : now - worker->look_from_ns;
+    uint64_t every = took == 0 ? worker->look_every : ran * LOOK_LATE_NS / took;
+    unsigned most = worker->look_every < RUSMI_LOOK_EVERY / 2 ? 2 * worker->look_every
+                                                              : RUSMI_LOOK_EVERY;
+
+    worker->look_every = every < 1 ? 1 : every > most ? most : (unsigned)every;
+    worker->look_in = worker->look_every;
+    worker->look_from_ns = now;
+    worker->look_ran += ran;
+    worker->look_now = false;
+}
+
+/* Wake another worker if there is more than this one gets done. As a thief would see it: waking it
+ * for what is done before it is awake costs both. */
+static void share_surplus(struct rusmi_worker *worker)
 {
     rusm_pool *pool = worker->pool;
-    uint64_t now = rusmi_clock_now();
     uint32_t head = atomic_load(&worker->head);
 
-    if (now - worker->looked_ns < LOOK_NS) {
-        return;
-    }
-    worker->looked_ns = now;
-    (void)poll_now(pool);
-    (void)run_timers(pool);
-    /* As a thief would see it: waking another for what is done before it is awake costs both. */
     if (atomic_load(&pool->searching) == 0 && has_surplus(pool) &&
         (ring_len(worker) == 0 ||
          head - worker->looked_head < ring_len(worker) * (LOOK_NS / STEAL_NS))) {
         (void)wake_one(pool);
     }
     worker->looked_head = head;
+    worker->look_ran = 0;
+}
+
+/* What a worker that has been busy for a while does now and then. Processes that only pass
+ * messages make dozens of switches in the time that one look at the descriptors takes. */
+static void look_around(struct rusmi_worker *worker)
+{
+    rusm_pool *pool = worker->pool;
+    uint64_t now = rusmi_clock_now();
+
+    set_look(worker, now);
+    if (now - worker->looked_ns < LOOK_NS) {
+        return;
+    }
+    worker->looked_ns = now;
+    (void)poll_now(pool);
+    /* Where processes take long, drivers do not wait for RUSMI_WORK_MAX of work. */
+    if (worker->look_every < RUSMI_LOOK_EVERY && rusmi_drivers_wait(worker)) {
+        (void)run_drivers(worker);
+    }
+    (void)run_timers(pool);
+    if (worker->look_ran >= RUSMI_LOOK_EVERY) {
+        share_surplus(worker);
+    }
 }
 
 /* Something to run or done: false if there is nothing at all right now. */
@@ -510,8 +551,11 @@ static bool work_once(struct rusmi_worker *worker)
     rusm_pool *pool = worker->pool;
     struct rusmi_process *proc = NULL;
 
-    worker->tick++;
-    if ((worker->tick & RUSMI_TICK_MASK) == 0) {
+    /* One that gives way has computed, or has been passing messages for long. */
+    if (worker->look_in > 1 && worker->leave != RUSMI_LEAVE_YIELD &&
+        !worker->look_now) {
+        worker->look_in--;
+    } else {
         look_around(worker);
         proc = take_injected(pool);
     }
@@ -578,7 +622,8 @@ static void idle(struct rusmi_worker *worker)
     bool found;
 
     unhold(worker);
-    worker->tick = 0;
+    worker->look_in = worker->look_every;
+    worker->look_from_ns = 0;
     (void)atomic_fetch_add(&pool->searching, 1);
     do {
         for (int i = 0; i < 16; i++) {
@@ -714,6 +759,7 @@ rusm_err rusmi_sched_start(rusm_pool *pool)
     for (unsigned i = 0; i < pool->workers_len; i++) {
         pool->workers[i].pool = pool; /* all, before the first one looks at the others */
         pool->workers[i].index = i;
+        pool->workers[i].look_in = pool->workers[i].look_every = RUSMI_LOOK_EVERY;
     }
     if (pool->kit != NULL) {
         return RUSM_OK;

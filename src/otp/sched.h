@@ -98,6 +98,9 @@ struct rusmi_worker {
     struct rusmi_cache cache;     /* free messages */
     unsigned handed;              /* times in a row that `next` came before the ring */
     uint64_t looked_ns;           /* when it last looked around */
+    uint64_t look_from_ns;        /* when look_in began; 0: not known */
+    unsigned look_in, look_every; /* it looks after so many processes; what look_in begins with */
+    unsigned look_ran;            /* processes since it last asked whether others should help */
     uint32_t looked_head;         /* and where its ring began then */
     int *errno_place;             /* of the thread */
     struct rusmi_context context; /* of the scheduler loop */
@@ -105,8 +108,8 @@ struct rusmi_worker {
     void *fault_stack;            /* the alternate signal stack */
     stack_t fault_stack_old;      /* and the one before */
     int budget;
-    unsigned tick;
     unsigned work; /* units since drivers had a turn */
+    bool look_now; /* whatever look_in says */
     bool in_driver;
     uint64_t steal_seed;
     struct rusmi_look *looks; /* at each worker */

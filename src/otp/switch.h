@@ -11,8 +11,9 @@
 #include "otp/sched.h"
 #include "otp/trace.h"
 
-/* A busy worker looks at descriptors, timers and the queue from outside every so many processes. */
-#define RUSMI_TICK_MASK 63u
+/* A busy worker looks at descriptors, timers and the queue from outside every so many processes, or
+ * sooner where they take long (look_around). */
+#define RUSMI_LOOK_EVERY 64u
 /* Times in a row that a process may be handed the worker before those in the ring. */
 #define RUSMI_HANDED_MAX 1000u
 /* Posted drivers wait for at most so much work of processes, so that many posts make one run. */
@@ -209,14 +210,13 @@ static inline struct rusmi_process *rusmi_take_direct(struct rusmi_worker *worke
 {
     rusm_pool *pool = worker->pool;
 
-    worker->tick++;
     /* relaxed: the watchdog's wish may be seen later */
-    if ((worker->tick & RUSMI_TICK_MASK) == 0 || pool->kit != NULL ||
+    if (worker->look_in <= 1 || worker->look_now || pool->kit != NULL ||
         atomic_load_explicit(&worker->hold, memory_order_relaxed) != RUSMI_HOLD_PROCESS ||
         (worker->work >= RUSMI_WORK_MAX && rusmi_drivers_wait(worker))) {
-        worker->tick--;
         return NULL;
     }
+    worker->look_in--;
     return rusmi_take_own(worker);
 }
 

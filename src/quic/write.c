@@ -37,7 +37,7 @@
 #define SHARE_MIN       ((uint64_t)64 * 1024)
 #define SHARE_MAX       ((uint64_t)1 << 40)
 #define SHARE_FLIGHT    ((size_t)512)
-#define SHARE_DELAY_NS  ((rusm_time)200 * 1000)
+#define SHARE_DELAY_NS  ((rusm_time)100 * 1000)
 #define SHARE_PERIOD_NS ((rusm_time)10 * 1000 * 1000 * 1000)
 
 /* Pieces of the control stream that one packet may take. */
