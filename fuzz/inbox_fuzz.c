@@ -2,8 +2,9 @@
 /*
  * The inbox, attacked in two ways, chosen by the first byte of the input.
  *
- * Odd: arbitrary bytes on arbitrary streams. Whatever comes, memory is bounded by the window, an
- * error is final, and no message is delivered after it.
+ * Odd: arbitrary bytes on arbitrary streams, with a purse that is soon used up and streams that wait
+ * for the rest of their messages to be allowed. Whatever comes, memory is bounded by the window and
+ * paid for, an error is final, and no message is delivered after it.
  *
  * Even: well-formed messages with arbitrary predecessors, cut into pieces and mixed with resets,
  * against a model that computes from scratch, after each step, what must be delivered.
@@ -20,7 +21,10 @@ enum {
     STREAMS = 64,
     SEQS = 192,
     WINDOW = 2048,
-    BODY_MAX = 300
+    BODY_MAX = 300,
+    STREAM_FIRST = 64,
+    BUDGET = 8192,
+    FLOOR = 1024
 };
 
 struct model {
@@ -35,6 +39,9 @@ struct fuzz {
     struct rusmi_inbox ib;
     struct model streams[SEQS];
     uint64_t credit, given; /* bytes given back; bytes handed in */
+    rusm_time now;
+    struct rusmi_budget budget;
+    struct rusmi_purse purse;
 };
 
 static uint8_t take_byte(struct fuzz *fuzz)
@@ -63,6 +70,9 @@ static void check_bounds(struct fuzz *fuzz)
     rusmi_assert(ib->pool_used <= STREAMS);
     rusmi_assert(ib->unfinished_count + ib->parked_count + ib->lost_count <= ib->pool_used);
     rusmi_assert((ib->failed == RUSM_OK) == (ib->why == NULL));
+    rusmi_assert(ib->waiting_bytes <= ib->held_bytes);
+    rusmi_assert((ib->waiting_bytes == 0) == !rusmi_inbox_waits(ib));
+    rusmi_assert(rusmi_budget_used(&fuzz->budget) <= BUDGET);
 }
 
 /* ---- arbitrary bytes ---- */
@@ -80,6 +90,12 @@ static void raw_step(struct fuzz *fuzz)
     } else if (act % 8 == 1) {
         rusmi_inbox_take_credit(&fuzz->ib, &bytes, &streams);
         fuzz->credit += bytes;
+        err = fuzz->ib.failed;
+    } else if (act % 8 == 2) {
+        fuzz->now += len * (RUSMI_INBOX_WAIT_NS / 64);
+        while (rusmi_inbox_next_grant(&fuzz->ib, fuzz->now, &bytes)) {
+            rusmi_assert(!rusmi_inbox_is_delivered(&fuzz->ib, bytes));
+        }
         err = fuzz->ib.failed;
     } else {
         if (len > fuzz->size) {
@@ -282,10 +298,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     cfg.message_max = BODY_MAX;
     cfg.deliver = on_deliver;
     cfg.arg = &fuzz;
+    rusmi_budget_init(&fuzz.budget, BUDGET);
+    rusmi_assert(rusmi_purse_open(&fuzz.purse, &fuzz.budget, FLOOR));
+    raw = take_byte(&fuzz) % 2 != 0;
+    if (raw) {
+        cfg.stream_first = STREAM_FIRST;
+        cfg.purse = &fuzz.purse;
+    }
     if (rusmi_inbox_init(&fuzz.ib, &cfg) != RUSM_OK) {
         return 0;
     }
-    raw = take_byte(&fuzz) % 2 != 0;
     while (fuzz.size > 0) {
         if (raw) {
             raw_step(&fuzz);
@@ -294,5 +316,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
     }
     rusmi_inbox_fini(&fuzz.ib);
+    rusmi_purse_close(&fuzz.purse);
+    rusmi_assert(rusmi_budget_used(&fuzz.budget) == 0);
     return 0;
 }

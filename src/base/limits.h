@@ -19,9 +19,13 @@
  * make us hold. */
 #define RUSMI_LINK_WINDOW ((size_t)64 * 1024 * 1024)
 
-/* Flow control window of one stream. It covers any message, so that only the connection's window
- * ever holds one back. */
+/* What a stream carries at most: the longest message. */
 #define RUSMI_STREAM_WINDOW (RUSM_MESSAGE_MAX + RUSMI_MESSAGE_HEAD_MAX)
+
+/* What a peer may send of a stream before it is allowed all of it: so much of a message comes
+ * unasked. As long as paths need no more in flight it costs no time: the rest is allowed as soon as
+ * the header is here. */
+#define RUSMI_STREAM_FIRST ((size_t)1024 * 1024)
 
 /* Unidirectional streams a peer may have above the receiver's watermark; a power of two. */
 #define RUSMI_LINK_STREAMS ((size_t)16384)
@@ -32,6 +36,10 @@
 
 /* A message above this many bytes is big: it waits in a line of its own. */
 #define RUSMI_BIG_MIN ((size_t)64 * 1024)
+
+/* What a peer has to allow of each stream at least: a message that is not big is never held back by
+ * its own stream. */
+#define RUSMI_STREAM_LEAST (RUSMI_BIG_MIN + RUSMI_MESSAGE_HEAD_MAX)
 
 /* One part in so many of the window is kept for messages that are not big. */
 #define RUSMI_SMALL_SHARE_PARTS 4
@@ -55,6 +63,7 @@ _Static_assert((RUSMI_LINK_STREAMS & (RUSMI_LINK_STREAMS - 1)) == 0 &&
                "rings are indexed by a mask");
 _Static_assert(RUSMI_FLIGHT_MAX < RUSMI_LINK_STREAMS,
                "a sender that keeps to its own limit is never short of streams for long");
+_Static_assert(RUSMI_STREAM_FIRST >= RUSMI_STREAM_LEAST, "what peers insist on is allowed");
 _Static_assert(RUSMI_OUT_COPY_MAX < RUSMI_BIG_MIN, "what is copied is small");
 
 #endif

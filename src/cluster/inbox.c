@@ -24,7 +24,7 @@ enum entry_state {
  * entries that were ever needed at once are touched.
  */
 struct rusmi_inbox_entry {
-    struct rusmi_inbox_entry *next; /* in the list of spare ones */
+    struct rusmi_inbox_entry *next; /* in the list of spare ones, or of waiting ones */
     uint64_t seq;
     struct rusmi_message_head head; /* from ENTRY_BODY on; its name points into bytes */
     rusm_msg *msg;                  /* from ENTRY_BODY on; NULL: dropped or reset */
@@ -32,7 +32,9 @@ struct rusmi_inbox_entry {
     size_t received;                /* bytes of the stream so far */
     size_t held;                    /* declared bytes; 0 until the header is complete */
     size_t charged;                 /* to the purse, for msg */
+    rusm_time wait_until;           /* of a waiting one that was refused; else 0 */
     enum entry_state state;
+    bool waits; /* the peer may not send all of it yet */
     uint16_t head_len;
     uint8_t bytes[RUSMI_MESSAGE_HEAD_MAX]; /* the front of the stream */
 };
@@ -49,6 +51,7 @@ void rusmi_inbox_config_init(struct rusmi_inbox_config *cfg)
         .window = RUSMI_LINK_WINDOW,
         .streams_max = RUSMI_LINK_STREAMS,
         .message_max = RUSM_MESSAGE_MAX,
+        .stream_first = RUSMI_STREAM_FIRST,
     };
 }
 
@@ -194,6 +197,8 @@ static struct rusmi_inbox_entry *entry_add(struct rusmi_inbox *ib, uint64_t seq)
     entry->msg = NULL;
     entry->body = NULL;
     entry->received = entry->held = entry->charged = 0;
+    entry->wait_until = 0;
+    entry->waits = false;
     entry->head_len = 0;
     entry->state = ENTRY_HEAD;
     slot_of(ib, seq)->own = (uint32_t)(entry - ib->pool) + 1;
@@ -211,6 +216,7 @@ static void entry_remove(struct rusmi_inbox *ib, struct rusmi_inbox_entry *entry
     } else {
         ib->unfinished_count--;
     }
+    rusmi_assert(!entry->waits);
     ib->held_bytes -= entry->held;
     discharge(ib, entry);
     slot_of(ib, entry->seq)->own = 0;
@@ -331,16 +337,103 @@ static bool may_drop(uint8_t kind)
            kind == RUSMI_MESSAGE_CAST || kind == RUSMI_MESSAGE_REPLY;
 }
 
-static bool entry_charge(struct rusmi_inbox *ib, struct rusmi_inbox_entry *entry)
+static bool entry_charge(struct rusmi_inbox *ib, struct rusmi_inbox_entry *entry, size_t len,
+                         enum rusmi_budget_need need)
 {
-    size_t len = (size_t)entry->head.body_len + MESSAGE_OVERHEAD;
-
-    if (!charge(ib, len, may_drop(entry->head.kind) ? RUSMI_BUDGET_BODY : RUSMI_BUDGET_MUST)) {
+    if (!charge(ib, len, need)) {
         return false;
     }
-    entry->charged = ib->cfg.purse == NULL ? 0 : len;
+    entry->charged += ib->cfg.purse == NULL ? 0 : len;
     return true;
 }
+
+/* What is charged for a message when it begins: all of it, or what the peer may send of it. */
+static size_t first_charge(const struct rusmi_inbox *ib, const struct rusmi_inbox_entry *entry)
+{
+    size_t body = entry->head.body_len;
+
+    return MESSAGE_OVERHEAD + (entry->waits && body > ib->cfg.stream_first ? ib->cfg.stream_first
+                                                                           : body);
+}
+
+/* The message of an entry is no longer wanted: what comes of it is thrown away. */
+static void entry_drop(struct rusmi_inbox *ib, struct rusmi_inbox_entry *entry)
+{
+    rusm_msg_del(entry->msg);
+    entry->msg = NULL;
+    discharge(ib, entry);
+}
+
+/* ---- long messages ---- */
+
+static void waiting_push(struct rusmi_inbox *ib, struct rusmi_inbox_entry *entry)
+{
+    entry->waits = true;
+    ib->waiting_bytes += entry->held - ib->cfg.stream_first;
+    entry->next = NULL;
+    if (ib->waiting_first == NULL) {
+        ib->waiting_first = entry;
+    } else {
+        ib->waiting_last->next = entry;
+    }
+    ib->waiting_last = entry;
+}
+
+static void waiting_remove(struct rusmi_inbox *ib, struct rusmi_inbox_entry *entry)
+{
+    struct rusmi_inbox_entry **at = &ib->waiting_first, *before = NULL;
+
+    while (*at != entry) {
+        before = *at;
+        at = &before->next;
+    }
+    *at = entry->next;
+    if (ib->waiting_last == entry) {
+        ib->waiting_last = before;
+    }
+    ib->waiting_bytes -= entry->held - ib->cfg.stream_first;
+    entry->waits = false;
+}
+
+/* Whether the rest of a message that waits may come. */
+static bool may_come(struct rusmi_inbox *ib, struct rusmi_inbox_entry *entry, rusm_time now)
+{
+    size_t rest = MESSAGE_OVERHEAD + (size_t)entry->head.body_len - first_charge(ib, entry);
+
+    if (entry->msg == NULL || entry_charge(ib, entry, rest, RUSMI_BUDGET_BODY)) {
+        return true;
+    }
+    if (entry->wait_until == 0) {
+        entry->wait_until = now + RUSMI_INBOX_WAIT_NS;
+    }
+    if (now < entry->wait_until) {
+        return false;
+    }
+    if (may_drop(entry->head.kind)) {
+        entry_drop(ib, entry);
+        ib->dropped_nomem_count++;
+        return true;
+    }
+    if (entry_charge(ib, entry, rest, RUSMI_BUDGET_MUST)) {
+        return true;
+    }
+    (void)inbox_full(ib);
+    return false;
+}
+
+bool rusmi_inbox_next_grant(struct rusmi_inbox *ib, rusm_time now, uint64_t *out_seq)
+{
+    struct rusmi_inbox_entry *entry = ib->waiting_first;
+
+    if (entry == NULL || ib->failed != RUSM_OK || !may_come(ib, entry, now)) {
+        return false;
+    }
+    waiting_remove(ib, entry);
+    *out_seq = entry->seq;
+    return true;
+}
+
+/* ---- bytes, taken up again ---- */
 
 /* The header of an entry is complete: take on its body, if it may be held at all. */
 static rusm_err entry_begin_body(struct rusmi_inbox *ib, struct rusmi_inbox_entry *entry)
@@ -357,7 +450,11 @@ static rusm_err entry_begin_body(struct rusmi_inbox *ib, struct rusmi_inbox_entr
     entry->held = held;
     ib->held_bytes += held;
     entry->state = ENTRY_BODY;
-    if (!entry_charge(ib, entry)) {
+    if (held > ib->cfg.stream_first) {
+        waiting_push(ib, entry);
+    }
+    if (!entry_charge(ib, entry, first_charge(ib, entry),
+                      may_drop(entry->head.kind) ? RUSMI_BUDGET_BODY : RUSMI_BUDGET_MUST)) {
         if (!may_drop(entry->head.kind)) {
             return inbox_full(ib);
         }
@@ -417,6 +514,9 @@ static rusm_err entry_feed(struct rusmi_inbox *ib, struct rusmi_inbox_entry *ent
     }
     if (len > entry->held - entry->received) {
         return inbox_fail(ib, "a message is longer than its header says");
+    }
+    if (entry->waits && entry->received + len > ib->cfg.stream_first) {
+        return inbox_fail(ib, "more of a stream came than was allowed");
     }
     if (entry->msg != NULL) {
         memcpy(entry->body + (entry->received - entry->head_len), data, len);
@@ -524,9 +624,10 @@ rusm_err rusmi_inbox_reset(struct rusmi_inbox *ib, uint64_t seq)
     }
     ib->reset_count++;
     head_known = entry->state == ENTRY_BODY;
-    rusm_msg_del(entry->msg);
-    entry->msg = NULL;
-    discharge(ib, entry);
+    if (entry->waits) {
+        waiting_remove(ib, entry);
+    }
+    entry_drop(ib, entry);
     ib->credit += entry->received;
     ib->held_bytes -= entry->held;
     entry->held = entry->received = 0;

@@ -9,7 +9,8 @@
  * the watermark moves, so seq is always in [watermark, watermark + streams_max) and every table is
  * a ring of fixed size. Credit for bytes is given back when their message is delivered, so what is
  * held is bounded by the window; and later, while the purse that what is held is charged to is
- * tight (docs/design/memory.md).
+ * tight. The rest of a message longer than a stream's first window comes when the purse has paid
+ * for it (docs/design/memory.md).
  *
  *     stream:  data ... data(fin) -> whole -> [parked until its predecessor is delivered] -> out
  *
@@ -40,10 +41,14 @@ typedef void (*rusmi_inbox_deliver_fn)(void *arg, const struct rusmi_message_hea
                                        rusm_msg *msg);
 
 /* How an inbox is made. */
+/* How long a message may wait for room before it is dropped. */
+#define RUSMI_INBOX_WAIT_NS ((rusm_time)5 * 1000 * 1000 * 1000)
+
 struct rusmi_inbox_config {
     size_t window;      /* what the peer was granted as initial_max_data */
     size_t streams_max; /* what it was granted as initial_max_streams_uni; a power of two >= 64 */
     size_t message_max; /* largest body */
+    size_t stream_first; /* what the peer may send of a stream before rusmi_inbox_next_grant() */
     struct rusmi_purse *purse; /* for what is held; outlives the inbox. NULL: it is not charged */
     rusmi_inbox_deliver_fn deliver;
     void *arg;
@@ -61,6 +66,9 @@ struct rusmi_inbox {
     struct rusmi_inbox_slot *slots;  /* ring by seq; see inbox.c */
     struct rusmi_inbox_entry *pool;  /* streams_max entries, touched only as needed */
     struct rusmi_inbox_entry *spare; /* free entries that were used before */
+    /* begun, and longer than what the peer may send of them, in order of their beginning */
+    struct rusmi_inbox_entry *waiting_first, *waiting_last;
+    size_t waiting_bytes; /* of held_bytes, what they may not send yet */
     size_t pool_used;                /* entries of the pool that were ever used */
     size_t mask;                     /* streams_max - 1 */
 
@@ -123,6 +131,23 @@ RUSM_MUST_CHECK rusm_err rusmi_inbox_reset(struct rusmi_inbox *ib, uint64_t seq)
  * all of that is delivered they are.
  */
 void rusmi_inbox_take_credit(struct rusmi_inbox *ib, uint64_t *out_bytes, uint64_t *out_streams);
+
+/*
+ * The next stream whose message may come whole: allow the peer all of it
+ * (ngtcp2_conn_extend_max_stream_offset). Call it until false, after a batch of packets and before
+ * writing. Then, if rusmi_inbox_waits(), some wait for room in the purse, which others may leave:
+ * call it again soon.
+ *
+ * A message of a process that has waited for RUSMI_INBOX_WAIT_NS is dropped and counted, so that
+ * those which wait for each other's room do not wait for ever; a signal takes what it needs, or
+ * fails the inbox.
+ */
+bool rusmi_inbox_next_grant(struct rusmi_inbox *ib, rusm_time now, uint64_t *out_seq);
+
+static inline bool rusmi_inbox_waits(const struct rusmi_inbox *ib)
+{
+    return ib->waiting_first != NULL;
+}
 
 /* Whether stream number seq is delivered (or was dropped or reset). */
 bool rusmi_inbox_is_delivered(const struct rusmi_inbox *ib, uint64_t seq);

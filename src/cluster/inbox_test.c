@@ -499,6 +499,18 @@ static void init_with_purse(struct rusmi_inbox *ib, struct seen *seen, struct ru
     assert_int_equal(rusmi_inbox_init(ib, &cfg), RUSM_OK);
 }
 
+/* An inbox with the limits of a link, and no purse. */
+static void init_long(struct rusmi_inbox *ib, struct seen *seen)
+{
+    struct rusmi_inbox_config cfg;
+
+    memset(seen, 0, sizeof(*seen));
+    rusmi_inbox_config_init(&cfg);
+    cfg.deliver = on_deliver;
+    cfg.arg = seen;
+    assert_int_equal(rusmi_inbox_init(ib, &cfg), RUSM_OK);
+}
+
 /* Begin a message of a kind with a body of len bytes, of which `part` come. */
 static rusm_err begin(struct rusmi_inbox *ib, uint64_t seq, uint8_t kind, size_t len, size_t part)
 {
@@ -509,6 +521,15 @@ static rusm_err begin(struct rusmi_inbox *ib, uint64_t seq, uint8_t kind, size_t
     head.body_len = (uint32_t)len;
     head_len = 1 + rusmi_message_tail_encode(data + 1, &head);
     return rusmi_inbox_data(ib, seq, 0, data, head_len + part, false);
+}
+
+/* Bytes of the stream of a message that was begun above with that part of its body. */
+static size_t begun_len(size_t len, size_t part)
+{
+    struct rusmi_message_head head = {.kind = RUSMI_MESSAGE_TO_SERIAL, .sender = 3, .serial = 5};
+
+    head.body_len = (uint32_t)len;
+    return 1 + rusmi_message_tail_len(&head) + part;
 }
 
 /* What does not fit into the purse is dropped and counted, keeps its place, and costs nothing. */
@@ -561,7 +582,7 @@ static void test_credit_waits_while_the_purse_is_tight(void **state)
     struct rusmi_purse purse;
     struct rusmi_inbox ib;
     struct seen seen;
-    uint64_t bytes, streams;
+    uint64_t bytes, streams, seq;
     size_t before;
 
     (void)state;
@@ -570,6 +591,7 @@ static void test_credit_waits_while_the_purse_is_tight(void **state)
     assert_int_equal(give(&ib, 0, 0, 'a', 10), RUSM_OK);
     assert_int_not_equal(credit_of(&ib), 0);
     assert_int_equal(begin(&ib, 1, RUSMI_MESSAGE_TO_SERIAL, BIG, 10), RUSM_OK);
+    assert_true(rusmi_inbox_next_grant(&ib, 1, &seq));
     assert_int_equal(ib.dropped_nomem_count, 0);
     assert_true(rusmi_purse_is_tight(&purse));
     assert_int_equal(give(&ib, 2, 0, 'b', 10), RUSM_OK);
@@ -588,6 +610,104 @@ static void test_credit_waits_while_the_purse_is_tight(void **state)
     assert_int_equal(live_messages, 0);
 }
 
+/* More of a long message than a stream's first window comes once it is allowed, in the order in
+ * which they began. */
+static void test_rest_of_a_long_message_is_asked_for(void **state)
+{
+    static const uint8_t zeros[4096];
+    const size_t len = RUSMI_STREAM_FIRST + 1;
+    struct rusmi_inbox ib;
+    struct seen seen;
+    uint64_t seq, at;
+
+    (void)state;
+    init_long(&ib, &seen);
+    assert_false(rusmi_inbox_next_grant(&ib, 1, &seq));
+    for (uint64_t i = 0; i < 4; i++) {
+        assert_int_equal(begin(&ib, i, RUSMI_MESSAGE_TO_SERIAL, len, 10), RUSM_OK);
+    }
+    assert_int_equal(begin(&ib, 4, RUSMI_MESSAGE_TO_SERIAL, 100, 10), RUSM_OK); /* is not long */
+    assert_true(rusmi_inbox_waits(&ib));
+    assert_int_equal(rusmi_inbox_reset(&ib, 2), RUSM_OK);
+    for (uint64_t i = 0; i < 4; i += i == 1 ? 2 : 1) {
+        assert_true(rusmi_inbox_next_grant(&ib, 1, &seq));
+        assert_int_equal(seq, i);
+    }
+    assert_false(rusmi_inbox_next_grant(&ib, 1, &seq));
+    assert_false(rusmi_inbox_waits(&ib));
+    assert_int_equal(ib.waiting_bytes, 0);
+    at = begun_len(len, 10);
+    for (size_t left = len - 10, part; left > 0; left -= part, at += part) {
+        part = left < sizeof(zeros) ? left : sizeof(zeros);
+        assert_int_equal(rusmi_inbox_data(&ib, 0, at, zeros, part, part == left), RUSM_OK);
+    }
+    assert_int_equal(seen.len, 1);
+    assert_int_equal(seen.head.body_len, len);
+    rusmi_inbox_fini(&ib);
+    assert_int_equal(live_messages, 0);
+}
+
+static void test_more_of_a_stream_than_allowed_fails_the_link(void **state)
+{
+    static uint8_t zeros[RUSMI_STREAM_FIRST];
+    struct rusmi_inbox ib;
+    struct seen seen;
+    const size_t len = 2 * RUSMI_STREAM_FIRST, rest = RUSMI_STREAM_FIRST - begun_len(len, 10);
+
+    (void)state;
+    init_long(&ib, &seen);
+    assert_int_equal(begin(&ib, 0, RUSMI_MESSAGE_TO_SERIAL, len, 10), RUSM_OK);
+    assert_int_equal(rusmi_inbox_data(&ib, 0, begun_len(len, 10), zeros, rest, false), RUSM_OK);
+    assert_int_equal(rusmi_inbox_data(&ib, 0, RUSMI_STREAM_FIRST, zeros, 1, false), RUSM_EPROTO);
+    rusmi_inbox_fini(&ib);
+    assert_int_equal(live_messages, 0);
+}
+
+/* A long message waits for room that others leave; after five seconds without it is thrown away as
+ * it comes, and a signal takes what is kept for such. */
+static void test_long_message_waits_for_room(void **state)
+{
+    enum {
+        FLOOR = 4 * 1024 * 1024,
+        LONG = 16000000
+    };
+    struct rusmi_budget budget;
+    struct rusmi_purse purse;
+    struct rusmi_inbox ib;
+    struct seen seen;
+    uint64_t seq;
+
+    (void)state;
+    init_with_purse(&ib, &seen, &budget, &purse, FLOOR);
+    for (uint64_t i = 0; i < 3; i++) {
+        assert_int_equal(begin(&ib, i, RUSMI_MESSAGE_TO_SERIAL, LONG, 10), RUSM_OK);
+    }
+    assert_int_equal(begin(&ib, 3, RUSMI_MESSAGE_DOWN, LONG, 10), RUSM_OK);
+    assert_int_equal(ib.dropped_nomem_count, 0);
+    assert_true(rusmi_inbox_next_grant(&ib, 1, &seq));
+    assert_false(rusmi_inbox_next_grant(&ib, 1, &seq)); /* no room for the second */
+    assert_true(rusmi_inbox_waits(&ib));
+    assert_int_equal(rusmi_inbox_reset(&ib, 0), RUSM_OK);
+    assert_true(rusmi_inbox_next_grant(&ib, 2, &seq));
+    assert_int_equal(seq, 1);
+    assert_false(rusmi_inbox_next_grant(&ib, 3, &seq));
+    assert_false(rusmi_inbox_next_grant(&ib, 3 + RUSMI_INBOX_WAIT_NS - 1, &seq));
+    assert_int_equal(ib.dropped_nomem_count, 0);
+    assert_true(rusmi_inbox_next_grant(&ib, 3 + RUSMI_INBOX_WAIT_NS, &seq));
+    assert_int_equal(seq, 2);
+    assert_int_equal(ib.dropped_nomem_count, 1);
+    assert_int_equal(live_messages, 2);
+    assert_false(rusmi_inbox_next_grant(&ib, 4 + RUSMI_INBOX_WAIT_NS, &seq));
+    assert_true(rusmi_inbox_next_grant(&ib, 4 + 2 * RUSMI_INBOX_WAIT_NS, &seq));
+    assert_int_equal(seq, 3);
+    assert_int_equal(ib.failed, RUSM_OK);
+    assert_true(rusmi_budget_used(&budget) <= budget.limit);
+    rusmi_inbox_fini(&ib);
+    rusmi_purse_close(&purse);
+    assert_int_equal(rusmi_budget_used(&budget), 0);
+    assert_int_equal(live_messages, 0);
+}
+
 /* The largest message arrives in packets; a byte more is refused by its header. */
 static void test_largest_message_arrives(void **state)
 {
@@ -597,7 +717,7 @@ static void test_largest_message_arrives(void **state)
     struct rusmi_inbox ib;
     struct seen *seen = calloc(1, sizeof(*seen));
     uint8_t packet[1452] = {0}, *tail = packet + RUSMI_VARINT_LEN_MAX;
-    uint64_t offset;
+    uint64_t offset, seq;
 
     (void)state;
     rusmi_inbox_config_init(&cfg);
@@ -607,6 +727,9 @@ static void test_largest_message_arrives(void **state)
     tail[-1] = 0;
     offset = 1 + rusmi_message_tail_encode(tail, &head);
     assert_int_equal(rusmi_inbox_data(&ib, 0, 0, tail - 1, (size_t)offset, false), RUSM_OK);
+    assert_int_equal(ib.waiting_bytes, RUSM_MESSAGE_MAX + offset - RUSMI_STREAM_FIRST);
+    assert_true(rusmi_inbox_next_grant(&ib, 1, &seq));
+    assert_int_equal(seq, 0);
     memset(packet, 'z', sizeof(packet));
     for (size_t left = RUSM_MESSAGE_MAX; left > 0;) {
         size_t len = left < sizeof(packet) ? left : sizeof(packet);
@@ -640,6 +763,9 @@ int main(void)
         cmocka_unit_test(test_without_memory_messages_are_counted),
         cmocka_unit_test(test_beyond_the_purse_messages_are_dropped),
         cmocka_unit_test(test_credit_waits_while_the_purse_is_tight),
+        cmocka_unit_test(test_rest_of_a_long_message_is_asked_for),
+        cmocka_unit_test(test_more_of_a_stream_than_allowed_fails_the_link),
+        cmocka_unit_test(test_long_message_waits_for_room),
         cmocka_unit_test(test_largest_message_arrives),
     };
 

@@ -91,7 +91,7 @@ static rusm_err out_alloc(struct rusmi_out **out_out, const struct rusmi_message
     out->wire_len = tail_len + copy_len;
     out->msg = NULL;
     out->msg_len = out->sent = 0;
-    out->started = false;
+    out->started = out->aside = false;
     rusmi_message_tail_encode(out->wire, &head);
     *out_out = out;
     return RUSM_OK;

@@ -53,6 +53,7 @@ struct rusmi_out {
     size_t sent; /* bytes handed to QUIC, of wire and msg together */
     bool big;
     bool started;
+    bool aside; /* the QUIC layer's: its stream may not carry more yet */
 };
 
 /* A piece of a message, to be handed to QUIC. */

@@ -23,6 +23,18 @@
 
 /* ---- ends ------------------------------------------------------------------------------------ */
 
+static void discharge(const struct rusmi_stream *stream)
+{
+    rusm_runtime *rt;
+
+    rusmi_runtimes_hold();
+    rt = rusmi_runtime_find(stream->charged_to);
+    if (rt != NULL) {
+        (void)atomic_fetch_sub(&rt->offered, stream->charged);
+    }
+    rusmi_runtimes_release();
+}
+
 void rusmi_stream_drop(struct rusmi_stream *stream)
 {
     /* acq_rel: what was done with a reference happens before the free by the last one */
@@ -31,6 +43,9 @@ void rusmi_stream_drop(struct rusmi_stream *stream)
         rusm_waiter_drop(stream->reader.waiter);
         if (stream->far != NULL) {
             rusmi_far_drop(stream->far);
+        }
+        if (stream->charged != 0) {
+            discharge(stream);
         }
         rusmi_free(stream->ring);
         rusmi_free(stream);

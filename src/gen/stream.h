@@ -78,6 +78,8 @@ struct rusmi_stream {
     struct rusmi_far *far;
     bool ours;             /* offered by us */
     bool writer_there;     /* the stand-in is the writer, else the reader */
+    size_t charged;        /* to what its runtime has `offered`, until it is freed */
+    uint64_t charged_to;   /* its incarnation */
     uint64_t number, base; /* base: `taken` when it was offered, which is position 0 over there */
     /* the reader here, and before it is in place who offered it */
     _Atomic uint64_t credited; /* as far as the other side was told of `taken` */

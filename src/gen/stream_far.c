@@ -492,6 +492,53 @@ static rusm_err refuse(rusm_runtime *rt, struct rusmi_far *far, uint64_t number)
     return RUSM_OK;
 }
 
+void rusm_runtime_set_offered_max(rusm_runtime *rt, size_t max)
+{
+    atomic_store(&rt->offered_max, max);
+}
+
+size_t rusm_runtime_offered(rusm_runtime *rt, size_t *out_peak)
+{
+    *out_peak = atomic_load(&rt->offered_peak);
+    return atomic_load(&rt->offered);
+}
+
+/* Whether len more bytes fit into what ends from all nodes may hold; then they count. */
+static bool charge(rusm_runtime *rt, size_t len)
+{
+    size_t most = atomic_load(&rt->offered_max), held = atomic_load(&rt->offered);
+    size_t peak = atomic_load(&rt->offered_peak);
+
+    do {
+        if (held > most || len > most - held) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak(&rt->offered, &held, held + len));
+    held += len;
+    while (peak < held && !atomic_compare_exchange_weak(&rt->offered_peak, &peak, held)) {
+    }
+    return true;
+}
+
+/* A record with what it needs, paid for. */
+static struct rusmi_stream *make_charged(rusm_runtime *rt, size_t capacity, bool with_ring)
+{
+    size_t len = sizeof(struct rusmi_stream) + (with_ring ? capacity : 0);
+    struct rusmi_stream *stream;
+
+    if (!charge(rt, len)) {
+        return NULL;
+    }
+    stream = rusmi_stream_make(capacity, with_ring);
+    if (stream == NULL) {
+        (void)atomic_fetch_sub(&rt->offered, len);
+        return NULL;
+    }
+    stream->charged = len;
+    stream->charged_to = rt->incarnation;
+    return stream;
+}
+
 /* A record for an end that is offered, listed; NULL: there is no room for it. */
 static struct rusmi_stream *take_in(rusm_runtime *rt, struct rusmi_far *far,
                                     const rusm_stream_signal *signal)
@@ -506,7 +553,7 @@ static struct rusmi_stream *take_in(rusm_runtime *rt, struct rusmi_far *far,
     room = far->streams.theirs.len < RUSM_FAR_STREAMS_MAX &&
            far->streams.bytes + bytes <= RUSM_FAR_STREAM_BYTES_MAX;
     rusmi_lock_give(&far->streams.lock);
-    stream = room ? rusmi_stream_make(signal->capacity, !signal->writing) : NULL;
+    stream = room ? make_charged(rt, signal->capacity, !signal->writing) : NULL;
     if (stream == NULL) {
         return NULL;
     }

@@ -31,6 +31,8 @@
 
 #define SEEDS       1500u
 #define FLOWS       8
+/* Of ends that the other node offers, in one world of eight: a few. */
+#define OFFERED_MAX 2500
 #define PACKETS_MAX 4096
 #define STEPS_MAX   1000000u
 #define TOTAL_MAX   600
@@ -413,6 +415,9 @@ static void world_open(uint64_t seed)
         cfg.name = "test";
         assert_int_equal(rusm_runtime_new(&w.rt[i], &cfg), RUSM_OK);
         rusm_runtime_set_router(w.rt[i], &router, &w.rt[i]);
+        if (seed % 8 == 5) {
+            rusm_runtime_set_offered_max(w.rt[i], OFFERED_MAX);
+        }
     }
     join();
     for (size_t i = 0; i < FLOWS; i++) {
@@ -506,9 +511,13 @@ static void check_end(void)
 
 static void world_close(void)
 {
+    size_t peak;
+
     for (int i = 0; i < 2; i++) {
         while (rusm_runtime_stop(w.rt[i], RUSM_INFINITY) != RUSM_OK) {
         }
+        check(rusm_runtime_offered(w.rt[i], &peak) == 0);
+        check(w.seed % 8 != 5 || peak <= OFFERED_MAX);
         rusm_runtime_set_router(w.rt[i], NULL, NULL);
     }
     for (int i = 0; i < 2; i++) {

@@ -77,6 +77,7 @@ rusm_err rusm_node_get_stats(rusm_node *node, rusm_node_stats *out_stats)
     const struct rusmi_node_counters *counters;
     struct rusmi_core_stats core;
     rusm_node_stats stats = {0};
+    size_t streams_peak;
 
     node = rusmi_node_resolve(node);
     if (node == NULL) {
@@ -121,8 +122,9 @@ rusm_err rusm_node_get_stats(rusm_node *node, rusm_node_stats *out_stats)
     stats.names_conflicts = core.names_conflicts;
     stats.crl_stale = get(&counters->crl_stale);
     stats.certs_refused = get(&counters->certs_refused);
-    stats.memory_bytes = rusmi_budget_used(&node->budget);
-    stats.memory_peak = rusmi_budget_peak(&node->budget);
+    stats.memory_bytes = rusm_runtime_offered(node->runtime, &streams_peak);
+    stats.memory_bytes += rusmi_budget_used(&node->budget);
+    stats.memory_peak = streams_peak + rusmi_budget_peak(&node->budget);
     stats.memory_refused = rusmi_budget_refused(&node->budget);
     *out_stats = stats;
     return RUSM_OK;

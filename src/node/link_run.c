@@ -438,6 +438,14 @@ static const char *end_text(const struct rusmi_quic_end *end)
     return end->text[len] == ':' ? end->text + len + 2 : "";
 }
 
+/* What the inbox has dropped since the last time. */
+static void count_dropped(struct rusmi_link *link)
+{
+    rusmi_count(&link->node->counters.dropped_nomem,
+                link->inbox.dropped_nomem_count - link->dropped_told);
+    link->dropped_told = link->inbox.dropped_nomem_count;
+}
+
 /* Tell the core, once, that the connection has ended. The connection itself may live on to answer
  * late packets. */
 static void tell_end(struct rusmi_link *link, const struct rusmi_quic_end *end)
@@ -479,7 +487,7 @@ static void end(struct rusmi_link *link)
     if (link->boxes) {
         rusmi_count(&node->counters.messages_sent, atomic_exchange(&link->stat_sent, 0));
         rusmi_count(&node->counters.messages_received, atomic_exchange(&link->stat_received, 0));
-        rusmi_count(&node->counters.dropped_nomem, link->inbox.dropped_nomem_count);
+        count_dropped(link);
         rusmi_count(&node->counters.dropped_link,
                     rusmi_outbox_fini(&link->outbox) + link->outbox.lost_count);
         rusmi_inbox_fini(&link->inbox);
@@ -623,8 +631,13 @@ static void publish_stats(struct rusmi_link *link, rusm_time now)
                               memory_order_relaxed);
         atomic_store_explicit(&link->stat_received, link->inbox.delivered_count,
                               memory_order_relaxed);
-        atomic_store_explicit(&link->stat_held, link->inbox.held_bytes + link->early_bytes,
-                              memory_order_relaxed);
+        atomic_store_explicit(
+            &link->stat_held,
+            link->inbox.held_bytes - link->inbox.waiting_bytes + link->early_bytes,
+            memory_order_relaxed);
+        if (link->inbox.dropped_nomem_count != link->dropped_told) {
+            count_dropped(link);
+        }
     }
     if (now - link->stats_at < STATS_EVERY_NS &&
         rusmi_quic_conn_state(link->conn) == RUSMI_QUIC_UP) {

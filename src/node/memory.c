@@ -36,6 +36,11 @@ rusm_err rusmi_memory_limit(const rusm_node_config *cfg, size_t *out_limit)
     return RUSM_OK;
 }
 
+size_t rusmi_memory_streams(size_t limit)
+{
+    return limit / 8;
+}
+
 uint32_t rusmi_memory_handshakes(size_t limit, uint32_t wanted)
 {
     size_t room = limit / 8 / HANDSHAKE_BYTES;

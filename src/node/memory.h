@@ -38,6 +38,10 @@ struct rusmi_link;
 /* cfg->memory_max with its default. Errors: RUSM_EINVAL, it is too small; nothing has changed. */
 RUSM_MUST_CHECK rusm_err rusmi_memory_limit(const rusm_node_config *cfg, size_t *out_limit);
 
+/* Of the limit, what ends of streams that peers offer may hold: they are in the runtime, so their
+ * part of it is a fixed one. */
+size_t rusmi_memory_streams(size_t limit);
+
 /* Handshakes that peers began and that the budget has room for, at a time: at most wanted. */
 uint32_t rusmi_memory_handshakes(size_t limit, uint32_t wanted);
 

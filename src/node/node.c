@@ -379,7 +379,8 @@ rusm_err rusm_node_bind_with(rusm_node **out_node, rusm_runtime *rt, const char 
     }
     node->runtime = rt;
     node->cfg = *cfg;
-    rusmi_budget_init(&node->budget, limit);
+    rusmi_budget_init(&node->budget, limit - rusmi_memory_streams(limit));
+    rusm_runtime_set_offered_max(rt, rusmi_memory_streams(limit));
     maps_init(node, seed);
     node->fd = -1;
     node->address = address;

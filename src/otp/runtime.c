@@ -352,6 +352,7 @@ rusm_err rusm_runtime_new(rusm_runtime **out_rt, const rusm_runtime_config *cfg)
     rusmi_map_init(&rt->registry.names, random[1], random[2]);
     rusmi_groups_init(&rt->groups, random[1], random[2]);
     rusmi_fars_init(&rt->fars, random[1], random[2]);
+    atomic_init(&rt->offered_max, SIZE_MAX);
     rt->shards = rusmi_zalloc_aligned(rt->pool->workers_len + 1, sizeof(*rt->shards), 64);
     if (rt->shards == NULL || !publish(rt)) {
         runtime_free(rt);

@@ -388,6 +388,8 @@ struct rusm_runtime {
     _Atomic uint64_t copies_skipped;
     _Atomic uint64_t full, late, unexpected, timers_skipped, stream_dropped, accepts_delayed, held;
     _Atomic uint64_t streams_refused;
+    _Atomic size_t offered, offered_peak; /* bytes for ends of streams that other nodes offered */
+    _Atomic size_t offered_max;
     _Atomic uint32_t drivers; /* not yet closed */
 
     void *_Atomic owner;

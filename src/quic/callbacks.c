@@ -86,8 +86,8 @@ static int fail_inbox(struct rusmi_quic_conn *conn)
 static const char *check_params(const struct rusmi_quic_conn *conn,
                                 const ngtcp2_transport_params *peer)
 {
-    if (peer->initial_max_stream_data_uni < RUSMI_STREAM_WINDOW) {
-        return "its stream window is smaller than a message";
+    if (peer->initial_max_stream_data_uni < RUSMI_STREAM_LEAST) {
+        return "its stream window is smaller than a message that is not big";
     }
     if (conn->server ? peer->initial_max_stream_data_bidi_local == 0
                      : peer->initial_max_streams_bidi == 0 ||
@@ -286,11 +286,14 @@ static int on_extend_max_stream_data(ngtcp2_conn *ng, int64_t stream_id, uint64_
 {
     struct rusmi_quic_conn *conn = user_data;
 
+    struct rusmi_out *out = stream_user_data;
+
     (void)ng;
     (void)max_data;
-    (void)stream_user_data;
     if (stream_id == conn->control_id) {
         conn->control_blocked = false;
+    } else if (out != NULL && out->aside) {
+        rusmi_quic_line_resume(conn, out);
     }
     return 0;
 }

@@ -98,7 +98,7 @@ static void fill_params(const struct rusmi_quic_conn *conn, ngtcp2_transport_par
 
     ngtcp2_transport_params_default(params);
     params->initial_max_data = rusmi_quic_config_granted(cfg);
-    params->initial_max_stream_data_uni = RUSMI_STREAM_WINDOW;
+    params->initial_max_stream_data_uni = RUSMI_STREAM_FIRST;
     params->initial_max_stream_data_bidi_local = cfg->control_window;
     params->initial_max_stream_data_bidi_remote = cfg->control_window;
     params->initial_max_streams_uni = cfg->streams_max;
@@ -181,7 +181,7 @@ static rusm_err conn_alloc(struct rusmi_quic_conn **out_conn, const struct rusmi
     conn->now = conn->started = conn->heard = now;
     conn->control_id = -1;
     conn->hold_until = QUIC_NEVER;
-    conn->drain_until = QUIC_NEVER;
+    conn->drain_until = conn->grant_at = QUIC_NEVER;
     conn->due = true;
     rusmi_quic_control_init(&conn->control);
     rusmi_quic_memory_init(&conn->memory, events->purse);
@@ -555,6 +555,7 @@ rusm_time rusmi_quic_conn_deadline(const struct rusmi_quic_conn *conn)
          * what else it may be can wait the fraction of a millisecond. */
         at = conn->hold_until != QUIC_NEVER ? conn->hold_until : ngtcp2_conn_get_expiry(conn->ng);
         at = at < silent ? at : silent;
+        at = at < conn->grant_at ? at : conn->grant_at;
         break;
     case RUSMI_QUIC_CLOSING:
         if (!conn->close_written) {

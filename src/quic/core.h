@@ -102,6 +102,7 @@ struct rusmi_quic_conn {
     uint64_t lost_packet;     /* the last of them that was lost */
     uint64_t credit_reserve;  /* of the peer's window, kept for the control stream */
     uint64_t streams_granted; /* that are to be told to the peer once they are a batch */
+    rusm_time grant_at;       /* when to look again for room for messages that wait for it */
 
     struct quic_mtu mtu;
 
@@ -172,6 +173,8 @@ void rusmi_quic_ngtcp2_failed(struct rusmi_quic_conn *conn, int result);
 /* write.c */
 bool rusmi_quic_has_data(const struct rusmi_quic_conn *conn);
 void rusmi_quic_line_remove(struct rusmi_quic_conn *conn, struct rusmi_out *out);
+/* The stream of a message that was put aside may carry more. */
+void rusmi_quic_line_resume(struct rusmi_quic_conn *conn, struct rusmi_out *out);
 
 /* mtu.c */
 /* The connection is up; what the peer says of itself. */
@@ -203,6 +206,12 @@ static inline rusm_time rusmi_quic_clamp(struct rusmi_quic_conn *conn, rusm_time
 static inline int64_t rusmi_quic_stream_id(const struct rusmi_quic_conn *conn, uint64_t seq)
 {
     return (int64_t)(seq << 2 | (conn->server ? 3 : 2));
+}
+
+/* The same for the peer's. */
+static inline int64_t rusmi_quic_peer_stream_id(const struct rusmi_quic_conn *conn, uint64_t seq)
+{
+    return (int64_t)(seq << 2 | (conn->server ? 2 : 3));
 }
 
 static inline bool rusmi_quic_is_message_stream(int64_t stream_id)

@@ -198,6 +198,57 @@ static void test_big_message_moves_beside_endless_small_ones(void **state)
     support_pair_fini(&pair);
 }
 
+static bool big_one_through(struct support_pair *pair)
+{
+    return pair->ends[1].bulk == 1;
+}
+
+/* A receiver that has no room for a long message: the rest of it stays where it is, and only its
+ * own pair waits. */
+static void test_message_without_room_waits_at_its_sender(void **state)
+{
+    struct rusmi_purse purse, others;
+    struct rusmi_budget budget;
+    struct support_pair pair;
+    uint64_t sent;
+
+    (void)state;
+    support_pair_init(&pair, shared, shared, 4);
+    pair.delay_ns = 5 * SUPPORT_MS;
+    pair.loss_percent = 5;
+    rusmi_budget_init(&budget, (size_t)64 << 20);
+    assert_true(rusmi_purse_open(&purse, &budget, (size_t)4 << 20));
+    assert_true(support_pair_connect(&pair));
+    pair.ends[1].inbox.cfg.purse = &purse;
+    assert_true(rusmi_purse_open(&others, &budget, (size_t)40 << 20));
+    sent = pair.ends[0].bytes_sent;
+    support_pair_send(&pair.ends[0], 5, 6, 1, RUSM_MESSAGE_MAX);
+    for (int i = 0; i < 100; i++) {
+        support_pair_send_number(&pair.ends[0]);
+        support_pair_run(&pair, NULL, 20 * SUPPORT_MS);
+    }
+    assert_true(support_pair_run(&pair, small_ones_through, 1000 * SUPPORT_MS));
+    assert_int_equal(pair.ends[1].bulk, 0);
+    assert_true(pair.ends[0].bytes_sent - sent < 2 * RUSMI_STREAM_FIRST);
+    rusmi_purse_close(&others);
+    assert_true(support_pair_run(&pair, big_one_through, 60000 * SUPPORT_MS));
+    assert_int_equal(pair.ends[1].last_len, RUSM_MESSAGE_MAX);
+    /* Without room for too long it is thrown away as it comes; what follows it then arrives. */
+    assert_true(rusmi_purse_open(&others, &budget, (size_t)40 << 20));
+    support_pair_send(&pair.ends[0], 5, 6, 2, RUSM_MESSAGE_MAX);
+    support_pair_send(&pair.ends[0], 5, 6, 3, 10);
+    support_pair_run(&pair, NULL, 4000 * SUPPORT_MS);
+    assert_int_equal(pair.ends[1].bulk, 1);
+    assert_true(support_pair_run(&pair, support_pair_quiet, 60000 * SUPPORT_MS));
+    assert_int_equal(pair.ends[1].bulk, 2);
+    assert_int_equal(pair.ends[1].last_len, 10);
+    assert_int_equal(pair.ends[1].inbox.dropped_nomem_count, 1);
+    support_pair_fini(&pair);
+    rusmi_purse_close(&others);
+    rusmi_purse_close(&purse);
+    assert_int_equal(rusmi_budget_used(&budget), 0);
+}
+
 static uint64_t awaited;
 
 static bool number_came(struct support_pair *pair)
@@ -436,6 +487,7 @@ int main(void)
         cmocka_unit_test(test_traffic_of_many_windows_flows),
         cmocka_unit_test(test_small_messages_pass_a_big_one),
         cmocka_unit_test(test_big_message_moves_beside_endless_small_ones),
+        cmocka_unit_test(test_message_without_room_waits_at_its_sender),
         cmocka_unit_test(test_large_messages_make_no_queue),
         cmocka_unit_test(test_small_messages_make_no_queue_and_fill_a_long_path),
         cmocka_unit_test(test_control_goes_first),

@@ -20,6 +20,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "quic/core.h"
+#include "wire/control.h"
 
 /* A packet in so many begins with a big message if there is one; a power of two. */
 #define BIG_TURN 4
@@ -49,6 +50,10 @@
 /* The peer hears of new streams when so large a part of its limit has come together: each time
  * costs a frame. */
 #define STREAMS_BATCH_PARTS 8
+
+/* Messages that wait for room in the node's budget are looked at again so often: it may come from
+ * any link. */
+#define GRANT_WAIT_NS ((rusm_time)20 * 1000 * 1000)
 
 /* What ngtcp2 allocates for a message that starts: its stream, and records of its packets. */
 #define STREAM_BYTES ((size_t)4096)
@@ -84,7 +89,7 @@ void rusmi_quic_line_remove(struct rusmi_quic_conn *conn, struct rusmi_out *out)
         at = &(*at)->next;
     }
     if (*at == NULL) {
-        return; /* all of it was sent */
+        return; /* all of it was sent, or it was put aside */
     }
     *at = out->next;
     if (line->last == out) {
@@ -92,6 +97,16 @@ void rusmi_quic_line_remove(struct rusmi_quic_conn *conn, struct rusmi_out *out)
     }
     if (!out->big) {
         conn->small_bytes -= rusmi_out_len(out) - out->sent;
+    }
+}
+
+void rusmi_quic_line_resume(struct rusmi_quic_conn *conn, struct rusmi_out *out)
+{
+    out->aside = false;
+    out->next = conn->big.first; /* it was the first */
+    conn->big.first = out;
+    if (conn->big.last == NULL) {
+        conn->big.last = out;
     }
 }
 
@@ -195,6 +210,28 @@ bool rusmi_quic_has_data(const struct rusmi_quic_conn *conn)
         return true;
     }
     return next_message(conn, &held) != NULL && ngtcp2_conn_get_streams_uni_left(conn->ng) > 0;
+}
+
+/* Tell ngtcp2 which streams of the peer may carry the rest of their messages. */
+static void give_streams(struct rusmi_quic_conn *conn, rusm_time now)
+{
+    struct rusmi_inbox *inbox = conn->events.inbox;
+    uint64_t seq;
+
+    while (rusmi_inbox_next_grant(inbox, now, &seq)) {
+        int result = ngtcp2_conn_extend_max_stream_offset(
+            conn->ng, rusmi_quic_peer_stream_id(conn, seq), RUSMI_STREAM_WINDOW);
+
+        if (result != 0) {
+            rusmi_quic_ngtcp2_failed(conn, result);
+            return;
+        }
+        conn->due = true;
+    }
+    if (inbox->failed != RUSM_OK) {
+        rusmi_quic_conn_fail(conn, RUSMI_QUIC_INTERNAL, RUSMI_CLOSE_MEMORY, inbox->why);
+    }
+    conn->grant_at = rusmi_inbox_waits(inbox) ? now + GRANT_WAIT_NS : QUIC_NEVER;
 }
 
 /* Tell ngtcp2 what the inbox gives back to the peer. */
@@ -336,6 +373,12 @@ static bool put_aside(struct rusmi_quic_conn *conn, const struct source *from, i
     if (result == NGTCP2_ERR_STREAM_SHUT_WR) {
         /* The peer stopped it; the stream's close callback tells the outbox. */
         rusmi_quic_line_remove(conn, from->out);
+        return true;
+    }
+    if (result == NGTCP2_ERR_STREAM_DATA_BLOCKED && from->out->big &&
+        ngtcp2_conn_get_max_stream_data_left(conn->ng, from->stream_id) == 0) {
+        rusmi_quic_line_remove(conn, from->out);
+        from->out->aside = true; /* until MAX_STREAM_DATA */
         return true;
     }
     return false; /* the credit rule and the check of the peer's parameters exclude the rest */
@@ -572,6 +615,9 @@ size_t rusmi_quic_conn_write(struct rusmi_quic_conn *conn, uint8_t *buf, size_t 
     conn->memory.need = RUSMI_BUDGET_MUST;
     if (conn->state == RUSMI_QUIC_UP) {
         give_credit(conn);
+        give_streams(conn, now);
+    }
+    if (conn->state == RUSMI_QUIC_UP) {
         share_adjust(conn, now);
     }
     if (conn->state <= RUSMI_QUIC_UP && is_due(conn, now)) {

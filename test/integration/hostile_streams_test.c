@@ -18,6 +18,8 @@
 #include "support/procs.h"
 #include "support/scene.h"
 
+#include <rusm/otp/driver.h>
+
 #include <rusm/otp/info.h>
 #include <rusm/otp/stream.h>
 
@@ -325,6 +327,18 @@ static void buffers_without_end_are_bounded(void **state)
            RUSM_FAR_STREAM_BYTES_MAX / RUSM_STREAM_FAR_MAX);
 }
 
+static void buffers_of_all_peers_are_bounded_together(void **state)
+{
+    struct support_scene *scene = *state;
+    size_t peak, held;
+
+    rusm_runtime_set_offered_max(scene->target->runtime, 2 * RUSM_STREAM_FAR_MAX);
+    offers(state, "streams beyond what is left", RUSM_STREAM_FAR_MAX, 1); /* records count, too */
+    held = rusm_runtime_offered(scene->target->runtime, &peak);
+    assert_in_range(held, RUSM_STREAM_FAR_MAX, 2 * RUSM_STREAM_FAR_MAX);
+    assert_in_range(peak, held, 2 * RUSM_STREAM_FAR_MAX);
+}
+
 /* ---- versions -------------------------------------------------------------------------------- */
 
 static rusm_err offer_to(void *arg)
@@ -385,6 +399,7 @@ int main(void)
         CASE(bytes_that_are_not_there_lose_the_link),
         CASE(a_million_streams_are_bounded),
         CASE(buffers_without_end_are_bounded),
+        CASE(buffers_of_all_peers_are_bounded_together),
         CASE(a_peer_of_version_1_gets_no_ends),
         CASE(offers_on_a_link_of_version_1_lose_it),
     };

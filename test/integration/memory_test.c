@@ -195,6 +195,73 @@ static void who_holds_most_gives_way_to_who_needs_a_little(void **state)
     expect_inside(scene);
 }
 
+/* ---- who behaves ----------------------------------------------------------------------------- */
+
+#define CROWD 6
+#define EACH  2
+
+static _Atomic unsigned arrived;
+
+/* Runs at the target. */
+static void take_large(void *arg)
+{
+    rusm_msg *msg;
+
+    (void)arg;
+    while (rusm_receive(&msg, RUSM_INFINITY) == RUSM_OK) {
+        if (rusm_msg_len(msg) == RUSM_MESSAGE_MAX) {
+            atomic_fetch_add(&arrived, 1);
+        }
+        rusm_msg_del(msg);
+    }
+}
+
+/* Runs at each of the others. */
+static void send_large(void *arg)
+{
+    uint8_t *body = calloc(1, RUSM_MESSAGE_MAX);
+
+    (void)arg;
+    for (unsigned i = 0; body != NULL && i < EACH; i++) {
+        (void)!rusm_node_send(NULL, "target", "large", body, RUSM_MESSAGE_MAX);
+    }
+    free(body);
+}
+
+static bool all_arrived(void *arg)
+{
+    (void)arg;
+    return atomic_load(&arrived) == CROWD * EACH;
+}
+
+/* Together they send more than the budget has room for, and only then: nobody could know. */
+static void large_messages_wait_for_room_and_none_is_lost(void **state)
+{
+    struct support_scene *scene = *state;
+    struct support_node *crowd[CROWD];
+    rusm_spawn_config cfg;
+
+    atomic_store(&arrived, 0);
+    rusm_spawn_config_init(&cfg);
+    cfg.name = "large";
+    assert_int_equal(rusm_spawn_with(scene->target->runtime, take_large, NULL, &cfg, NULL),
+                     RUSM_OK);
+    for (size_t i = 0; i < CROWD; i++) {
+        char name[32];
+
+        (void)snprintf(name, sizeof(name), "crowd %zu", i);
+        crowd[i] = support_node_start(scene->world, name);
+        support_connect(crowd[i], scene->target);
+    }
+    for (size_t i = 0; i < CROWD; i++) {
+        assert_int_equal(rusm_spawn(crowd[i]->runtime, send_large, NULL, NULL), RUSM_OK);
+    }
+    assert_true(support_wait(all_arrived, NULL));
+    assert_int_equal(support_stats(scene->target).dropped_nomem, 0);
+    assert_int_equal(support_stats(scene->target).closed_memory, 0);
+    expect_inside(scene);
+}
+
 /* ---- what goes ------------------------------------------------------------------------------- */
 
 static _Atomic unsigned waiting;
@@ -316,6 +383,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(peers_that_begin_messages_and_stall_share_the_budget),
         CASE(who_holds_most_gives_way_to_who_needs_a_little),
+        CASE(large_messages_wait_for_room_and_none_is_lost),
         CASE(senders_to_peers_that_do_not_read_wait_or_are_refused),
         CASE(links_beyond_the_budget_are_refused_and_come_in_later),
         CASE(the_largest_messages_fit_into_the_smallest_budget),

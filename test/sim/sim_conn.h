@@ -6,6 +6,7 @@
 #ifndef RUSM_SIM_SIM_CONN_H
 #define RUSM_SIM_SIM_CONN_H
 
+#include "base/limits.h"
 #include "base/list.h"
 #include "cluster/inbox.h"
 #include "cluster/outbox.h"
@@ -24,6 +25,10 @@
 #define SIM_CWND_MAX   ((size_t)4 * 1024 * 1024)
 /* A chunk of a stream: fits beside a head and an acknowledgement into the smallest packet. */
 #define SIM_CHUNK_MAX 900u
+/* Bytes of a stream that may be sent before it is allowed whole: as few as the protocol has it. */
+#define SIM_STREAM_FIRST RUSMI_STREAM_LEAST
+/* How often room is looked for, for messages that wait for it. */
+#define SIM_GRANT_WAIT (20 * SIM_MS)
 /* A packet that begins with a big message, of so many. */
 #define SIM_BIG_TURN 4u
 
@@ -34,7 +39,8 @@ struct sim_chunk {
     uint32_t len;
     uint16_t refs; /* packets that took it along, and the queue */
     bool control, fin, acked, queued;
-    uint8_t data[]; /* of the control stream */
+    bool stream_max; /* no bytes: a SIM_FRAME_STREAM_MAX */
+    uint8_t data[];  /* of the control stream */
 };
 
 /* A packet that asks for an acknowledgement and has none yet. */
@@ -62,7 +68,7 @@ struct sim_rx {
     uint64_t seq; /* + 1; 0: the slot is free */
     uint64_t next;
     struct sim_piece *pieces; /* in order of offset */
-    bool whole;
+    bool whole, allowed; /* allowed: beyond SIM_STREAM_FIRST */
 };
 
 /* A message of ours that was started. */
@@ -70,6 +76,7 @@ struct sim_tx {
     struct rusmi_out *out;
     uint64_t acked;
     struct sim_tx *next; /* in a line: with bytes not yet sent */
+    bool allowed, aside; /* beyond SIM_STREAM_FIRST; in no line until it is */
 };
 
 struct sim_line {
@@ -106,6 +113,7 @@ struct rusmi_quic_conn {
     /* what we allow */
     uint64_t grant_data, grant_streams;
     bool grant_news;
+    rusm_time grant_at; /* when to look for room for messages that wait for it */
     uint64_t handed, returned, returns; /* bytes given to the inbox, and credit that came of it */
 
     /* sending */

@@ -41,6 +41,7 @@ static const char *const names[SIM_CLASSES] = {
     [SIM_SEEN_BY_GLOBAL] = "received by global name",
     [SIM_SEEN_BY_GROUP] = "received by group",
     [SIM_SEEN_BIG] = "big message",
+    [SIM_SEEN_LONG] = "rest of a big message allowed",
     [SIM_SEEN_SEND_FAILED] = "send failed",
     [SIM_SEEN_ANSWER] = "call answered",
     [SIM_SEEN_CALL_LATE] = "call timed out",

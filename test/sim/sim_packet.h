@@ -32,6 +32,7 @@ enum sim_frame_kind {
     SIM_FRAME_STREAM,
     SIM_FRAME_MAX,
     SIM_FRAME_PING,
+    SIM_FRAME_STREAM_MAX, /* a stream may carry all of its message */
 };
 
 struct sim_head {

@@ -150,6 +150,7 @@ static rusm_err conn_new(struct rusmi_quic_conn **out_conn, const struct rusmi_q
     conn->ssthresh = SIM_CWND_MAX;
     conn->loss_at = conn->ack_at = conn->drain_until = SIM_NEVER;
     conn->shake_at = server ? SIM_NEVER : now;
+    conn->grant_at = SIM_NEVER;
     conn->grant_data = cfg->window;
     conn->grant_streams = cfg->streams_max;
     rusmi_list_init(&conn->sent);
@@ -417,6 +418,7 @@ rusm_time __wrap_rusmi_quic_conn_deadline(const struct rusmi_quic_conn *conn)
         at = least(silent_at(conn), keep_alive_at(conn));
         at = least(at, least(conn->shake_at, conn->ack_at));
         at = least(at, least(conn->loss_at, pto_at(conn)));
+        at = least(at, conn->grant_at);
         return sim_conn_is_due(conn, conn->now) ? least(at, conn->now) : at;
     case RUSMI_QUIC_CLOSING:
     case RUSMI_QUIC_DRAINING:
@@ -516,6 +518,7 @@ void __wrap_rusmi_quic_conn_set_boxes(struct rusmi_quic_conn *conn, struct rusmi
 {
     conn->events.outbox = outbox;
     conn->events.inbox = inbox;
+    inbox->cfg.stream_first = SIM_STREAM_FIRST;
 }
 
 bool __wrap_rusmi_quic_conn_wants_write(const struct rusmi_quic_conn *conn, rusm_time now);

@@ -130,6 +130,8 @@ static void recv_stream(struct rusmi_quic_conn *conn, uint64_t seq, uint64_t off
     if (rx->whole || offset < rx->next) {
         return;
     }
+    sim_check(rx->allowed || offset + len <= SIM_STREAM_FIRST,
+              "more of a stream was sent than was allowed");
     if (offset > rx->next) {
         keep_piece(&rx->pieces, offset, data, len, fin);
         return;
@@ -144,6 +146,23 @@ static void recv_stream(struct rusmi_quic_conn *conn, uint64_t seq, uint64_t off
 
 /* ---- acknowledgements and losses ------------------------------------------------------------- */
 
+/* A stream may carry all of its message. */
+static void recv_stream_max(struct rusmi_quic_conn *conn, uint64_t seq)
+{
+    struct sim_tx *tx = &conn->tx[seq % conn->cfg.streams_max];
+
+    if (tx->out == NULL || tx->out->seq != seq || tx->allowed) {
+        return; /* it is over, or was told before */
+    }
+    tx->allowed = true;
+    if (tx->aside) {
+        tx->aside = false;
+        tx->next = conn->big.first;
+        conn->big.first = tx;
+        conn->big.last = conn->big.last == NULL ? tx : conn->big.last;
+    }
+}
+
 static void chunk_acked(struct rusmi_quic_conn *conn, struct sim_chunk *chunk)
 {
     struct sim_tx *tx;
@@ -156,6 +175,9 @@ static void chunk_acked(struct rusmi_quic_conn *conn, struct sim_chunk *chunk)
         chunk->queued = false;
         rusmi_list_remove(&chunk->node);
         chunk->refs--; /* the packet that was acknowledged still has one */
+    }
+    if (chunk->stream_max) {
+        return;
     }
     if (chunk->control) {
         conn->control_pending -= chunk->len;
@@ -313,6 +335,9 @@ static bool recv_frame(struct rusmi_quic_conn *conn, struct sim_cursor *cursor)
         conn->max_data = number > conn->max_data ? number : conn->max_data;
         number = sim_get_u64(cursor);
         conn->max_streams = number > conn->max_streams ? number : conn->max_streams;
+        return true;
+    case SIM_FRAME_STREAM_MAX:
+        recv_stream_max(conn, sim_get_u64(cursor));
         return true;
     case SIM_FRAME_PING:
         return true;

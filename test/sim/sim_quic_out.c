@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a connection sends: which chunks go into which packet, and when one is worth sending. */
 #include "sim/sim_conn.h"
+#include "sim/sim_cover.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -87,6 +88,28 @@ static void check_held(const struct rusmi_quic_conn *conn)
               "%zu bytes are held, more than the window", inbox->held_bytes);
 }
 
+/* Allow streams the rest of their messages. */
+static void take_grants(struct rusmi_quic_conn *conn)
+{
+    struct rusmi_inbox *inbox = conn->events.inbox;
+    uint64_t seq;
+
+    /* Now and then there is no room. */
+    while (conn->number % 4 != 1 && rusmi_inbox_next_grant(inbox, conn->now, &seq)) {
+        struct sim_chunk *chunk = rusmi_zalloc(sizeof(*chunk));
+
+        rusmi_assert(chunk != NULL);
+        rusmi_list_init(&chunk->node);
+        chunk->seq = seq;
+        chunk->stream_max = chunk->queued = true;
+        chunk->refs = 1;
+        rusmi_list_push(&conn->again, &chunk->node);
+        conn->rx[seq % conn->cfg.streams_max].allowed = true;
+        sim_seen(SIM_SEEN_LONG);
+    }
+    conn->grant_at = rusmi_inbox_waits(inbox) ? conn->now + SIM_GRANT_WAIT : SIM_NEVER;
+}
+
 static void take_credit(struct rusmi_quic_conn *conn)
 {
     uint64_t bytes = 0, streams = 0;
@@ -126,6 +149,11 @@ static bool fits(const struct sim_cursor *cursor, size_t len)
 static void put_chunk(struct rusmi_quic_conn *conn, struct sim_cursor *cursor,
                       struct sim_chunk *chunk)
 {
+    if (chunk->stream_max) {
+        sim_put_u8(cursor, SIM_FRAME_STREAM_MAX);
+        sim_put_u64(cursor, chunk->seq);
+        return;
+    }
     if (chunk->control) {
         sim_put_u8(cursor, SIM_FRAME_CONTROL);
         sim_put_u64(cursor, chunk->offset);
@@ -152,6 +180,9 @@ static struct sim_chunk *cut(struct rusmi_quic_conn *conn, struct sim_line *line
     size_t len = left < SIM_CHUNK_MAX ? left : SIM_CHUNK_MAX;
     struct sim_chunk *chunk;
 
+    if (!tx->allowed && len > SIM_STREAM_FIRST - out->sent) {
+        len = SIM_STREAM_FIRST - out->sent;
+    }
     len = len < room ? len : room;
     chunk = rusmi_zalloc(sizeof(*chunk));
     rusmi_assert(chunk != NULL);
@@ -164,6 +195,9 @@ static struct sim_chunk *cut(struct rusmi_quic_conn *conn, struct sim_line *line
     conn->data_sent += len;
     if (chunk->fin) {
         line_pop(line);
+    } else if (!tx->allowed && out->sent == SIM_STREAM_FIRST) {
+        line_pop(line);
+        tx->aside = true;
     }
     return chunk;
 }
@@ -312,6 +346,7 @@ size_t __wrap_rusmi_quic_conn_write(struct rusmi_quic_conn *conn, uint8_t *buf, 
     now = sim_conn_clamp(conn, now);
     if (conn->state == RUSMI_QUIC_UP) {
         take_credit(conn);
+        take_grants(conn);
     }
     if (conn->state <= RUSMI_QUIC_UP && sim_conn_is_due(conn, now)) {
         len = conn->shake_at <= now ? sim_conn_write_shake(conn, buf, buf_len)

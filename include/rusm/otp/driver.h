@@ -326,8 +326,8 @@ RUSM_API bool rusm_stream_signal_is_late(const rusm_stream_signal *signal);
  * A signal of a stream has come from a node that is up, in its order; signal->from.incarnation is
  * that node's.
  *
- * An offer for which there is no room (RUSM_FAR_STREAMS_MAX, RUSM_FAR_STREAM_BYTES_MAX) is refused
- * and counted (rusm_runtime_stats.streams_refused).
+ * An offer for which there is no room (RUSM_FAR_STREAMS_MAX, RUSM_FAR_STREAM_BYTES_MAX,
+ * rusm_runtime_set_offered_max()) is refused and counted (rusm_runtime_stats.streams_refused).
  *
  * Threads: any, one at a time for each node.
  * Errors:  RUSM_ENOPROC, RUSM_EFULL  an offer was dropped: its receiver has ended, or has no room
@@ -335,6 +335,18 @@ RUSM_API bool rusm_stream_signal_is_late(const rusm_stream_signal *signal);
  */
 RUSM_API RUSM_MUST_CHECK rusm_err rusm_stream_deliver(rusm_runtime *rt,
                                                       const rusm_stream_signal *signal);
+
+/**
+ * Bound what ends of streams that other nodes offered hold, of all nodes together: their records,
+ * and the buffers of reading ends, until they are closed here. Offers beyond it are refused as
+ * above. Without this call there is no bound.
+ *
+ * Threads: any.
+ */
+RUSM_API void rusm_runtime_set_offered_max(rusm_runtime *rt, size_t max);
+
+/** What they hold now; *out_peak: the most that it was. Threads: any. */
+RUSM_API size_t rusm_runtime_offered(rusm_runtime *rt, size_t *out_peak);
 
 /**
  * Prepare a link (or a monitor) of the caller with a process that the node of that incarnation is
