@@ -2,9 +2,9 @@
 /*
  * The inbox, attacked in two ways, chosen by the first byte of the input.
  *
- * Odd: arbitrary bytes on arbitrary streams, with a purse that is soon used up and streams that wait
- * for the rest of their messages to be allowed. Whatever comes, memory is bounded by the window and
- * paid for, an error is final, and no message is delivered after it.
+ * Odd: arbitrary bytes on arbitrary streams, with a purse that is soon used up and streams that
+ * wait for the rest of their messages to be allowed. Whatever comes, memory is bounded by the
+ * window and paid for, an error is final, and no message is delivered after it.
  *
  * Even: well-formed messages with arbitrary predecessors, cut into pieces and mixed with resets,
  * against a model that computes from scratch, after each step, what must be delivered.

@@ -352,8 +352,8 @@ static size_t first_charge(const struct rusmi_inbox *ib, const struct rusmi_inbo
 {
     size_t body = entry->head.body_len;
 
-    return MESSAGE_OVERHEAD + (entry->waits && body > ib->cfg.stream_first ? ib->cfg.stream_first
-                                                                           : body);
+    return MESSAGE_OVERHEAD +
+           (entry->waits && body > ib->cfg.stream_first ? ib->cfg.stream_first : body);
 }
 
 /* The message of an entry is no longer wanted: what comes of it is thrown away. */

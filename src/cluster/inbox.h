@@ -45,9 +45,9 @@ typedef void (*rusmi_inbox_deliver_fn)(void *arg, const struct rusmi_message_hea
 #define RUSMI_INBOX_WAIT_NS ((rusm_time)5 * 1000 * 1000 * 1000)
 
 struct rusmi_inbox_config {
-    size_t window;      /* what the peer was granted as initial_max_data */
-    size_t streams_max; /* what it was granted as initial_max_streams_uni; a power of two >= 64 */
-    size_t message_max; /* largest body */
+    size_t window;       /* what the peer was granted as initial_max_data */
+    size_t streams_max;  /* what it was granted as initial_max_streams_uni; a power of two >= 64 */
+    size_t message_max;  /* largest body */
     size_t stream_first; /* what the peer may send of a stream before rusmi_inbox_next_grant() */
     struct rusmi_purse *purse; /* for what is held; outlives the inbox. NULL: it is not charged */
     rusmi_inbox_deliver_fn deliver;
@@ -69,8 +69,8 @@ struct rusmi_inbox {
     /* begun, and longer than what the peer may send of them, in order of their beginning */
     struct rusmi_inbox_entry *waiting_first, *waiting_last;
     size_t waiting_bytes; /* of held_bytes, what they may not send yet */
-    size_t pool_used;                /* entries of the pool that were ever used */
-    size_t mask;                     /* streams_max - 1 */
+    size_t pool_used;     /* entries of the pool that were ever used */
+    size_t mask;          /* streams_max - 1 */
 
     size_t held_bytes; /* declared bytes of unfinished and parked messages; at most the window */
     size_t credit;     /* bytes to give back */

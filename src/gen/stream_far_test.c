@@ -29,8 +29,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SEEDS       1500u
-#define FLOWS       8
+#define SEEDS 1500u
+#define FLOWS 8
 /* Of ends that the other node offers, in one world of eight: a few. */
 #define OFFERED_MAX 2500
 #define PACKETS_MAX 4096

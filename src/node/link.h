@@ -133,7 +133,7 @@ struct rusmi_link {
     struct rusmi_outbox outbox;
     struct rusmi_inbox inbox;
     uint64_t dropped_told; /* of the messages that it dropped, those in the node's counter */
-    bool close_wanted; /* copies of close_asked and flush_until */
+    bool close_wanted;     /* copies of close_asked and flush_until */
     rusm_time flush_wanted;
     bool boxes, authenticated, up, closing, ended, proven, no_segments;
     _Atomic bool told;             /* the core knows that the connection has ended */

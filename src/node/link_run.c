@@ -631,10 +631,10 @@ static void publish_stats(struct rusmi_link *link, rusm_time now)
                               memory_order_relaxed);
         atomic_store_explicit(&link->stat_received, link->inbox.delivered_count,
                               memory_order_relaxed);
-        atomic_store_explicit(
-            &link->stat_held,
-            link->inbox.held_bytes - link->inbox.waiting_bytes + link->early_bytes,
-            memory_order_relaxed);
+        atomic_store_explicit(&link->stat_held,
+                              link->inbox.held_bytes - link->inbox.waiting_bytes +
+                                  link->early_bytes,
+                              memory_order_relaxed);
         if (link->inbox.dropped_nomem_count != link->dropped_told) {
             count_dropped(link);
         }

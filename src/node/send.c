@@ -28,8 +28,8 @@ static uint64_t sender_serial(const rusm_node *node)
 }
 
 /*
- * Queue out on the link, which is given back; on an error out stays the caller's. After RUSM_EKILLED
- * the caller ends the process as soon as nothing is held.
+ * Queue out on the link, which is given back; on an error out stays the caller's. After
+ * RUSM_EKILLED the caller ends the process as soon as nothing is held.
  */
 static rusm_err queue(struct rusmi_link *link, struct rusmi_out *out,
                       const struct rusmi_message_head *head, int64_t timeout_ms)

@@ -496,8 +496,8 @@ static void set_look(struct rusmi_worker *worker, uint64_t now)
     unsigned ran = worker->look_every - worker->look_in + 1;
     uint64_t took = worker->look_from_ns == 0 ? 0 : now - worker->look_from_ns;
     uint64_t every = took == 0 ? worker->look_every : ran * LOOK_LATE_NS / took;
-    unsigned most = worker->look_every < RUSMI_LOOK_EVERY / 2 ? 2 * worker->look_every
-                                                              : RUSMI_LOOK_EVERY;
+    unsigned most =
+        worker->look_every < RUSMI_LOOK_EVERY / 2 ? 2 * worker->look_every : RUSMI_LOOK_EVERY;
 
     worker->look_every = every < 1 ? 1 : every > most ? most : (unsigned)every;
     worker->look_in = worker->look_every;
@@ -552,8 +552,7 @@ static bool work_once(struct rusmi_worker *worker)
     struct rusmi_process *proc = NULL;
 
     /* One that gives way has computed, or has been passing messages for long. */
-    if (worker->look_in > 1 && worker->leave != RUSMI_LEAVE_YIELD &&
-        !worker->look_now) {
+    if (worker->look_in > 1 && worker->leave != RUSMI_LEAVE_YIELD && !worker->look_now) {
         worker->look_in--;
     } else {
         look_around(worker);

@@ -68,7 +68,7 @@ struct sim_rx {
     uint64_t seq; /* + 1; 0: the slot is free */
     uint64_t next;
     struct sim_piece *pieces; /* in order of offset */
-    bool whole, allowed; /* allowed: beyond SIM_STREAM_FIRST */
+    bool whole, allowed;      /* allowed: beyond SIM_STREAM_FIRST */
 };
 
 /* A message of ours that was started. */
@@ -113,7 +113,7 @@ struct rusmi_quic_conn {
     /* what we allow */
     uint64_t grant_data, grant_streams;
     bool grant_news;
-    rusm_time grant_at; /* when to look for room for messages that wait for it */
+    rusm_time grant_at;                 /* when to look for room for messages that wait for it */
     uint64_t handed, returned, returns; /* bytes given to the inbox, and credit that came of it */
 
     /* sending */

@@ -50,11 +50,12 @@ typedef struct rusm_node_config {
                                    their overhead too; what comes beyond is dropped and counted, and
                                    above half of it remote senders are slowed down (256 MiB) */
     uint64_t memory_max; /**< bytes that the node holds for all peers together: links, messages that
-                            wait for them or have come and can not be delivered yet, names and
-                            members of groups (docs/design/memory.md); at least 128 MiB, and 0 is
-                            4 GiB. At that bound links are refused, senders wait as for a full
-                            queue, and what a peer sends beyond its share of what is left is dropped
-                            or ends its link. Handshakes take at most an eighth of it, however large
+                            wait for them or have come and can not be delivered yet, names,
+                            members of groups, streams (docs/design/memory.md); at least 128 MiB,
+                            and 0 is 4 GiB. At that bound links are refused, senders wait as for a
+                            full queue, messages above 1 MiB wait at their senders for 5 s, and what
+                            else a peer sends beyond its share of what is left is dropped or ends
+                            its link. Handshakes take at most an eighth of it, however large
                             handshakes_max is (0) */
     bool mesh;           /**< be linked with every member: tell peers of each other, and dial whom
                               they tell of (true) */
