@@ -97,6 +97,7 @@ struct rusmi_quic_conn {
     /* messages */
     struct quic_line small, big;
     size_t small_bytes;       /* to send, of the small line */
+    rusm_time small_at;       /* when the last of them was started */
     struct quic_share share;  /* what may be in flight */
     uint64_t packets_packed;  /* with messages; takes turns between the lines */
     uint64_t lost_packet;     /* the last of them that was lost */

@@ -28,7 +28,8 @@
 /*
  * What may be in flight when a big message adds to it: never less than a batch for each side's
  * hands, and beyond that as much as the path takes without a queue. A round trip may be longer than
- * the shortest by half of it, and by SHARE_DELAY_NS at least, before that counts as a queue.
+ * the shortest by half of it, and by SHARE_DELAY_NS at least, before that counts as a queue; or by
+ * SHARE_ALONE_NS, as long as no small message was sent for SHARE_RECENT_NS: nobody waits in it.
  * The shortest is forgotten after two periods, because paths change.
  *
  * Messages started and not acknowledged are held to the same measure. What is in flight beyond the
@@ -38,7 +39,9 @@
 #define SHARE_MIN       ((uint64_t)64 * 1024)
 #define SHARE_MAX       ((uint64_t)1 << 40)
 #define SHARE_FLIGHT    ((size_t)512)
-#define SHARE_DELAY_NS  ((rusm_time)100 * 1000)
+#define SHARE_DELAY_NS  ((rusm_time)60 * 1000)
+#define SHARE_ALONE_NS  ((rusm_time)1000 * 1000)
+#define SHARE_RECENT_NS ((rusm_time)1000 * 1000 * 1000)
 #define SHARE_PERIOD_NS ((rusm_time)10 * 1000 * 1000 * 1000)
 
 /* Pieces of the control stream that one packet may take. */
@@ -46,6 +49,10 @@
 
 /* More packets than this never go into one batch: the kernel's limit (UDP_MAX_SEGMENTS). */
 #define BATCH_PACKETS_MAX 64
+/* The same beside small messages, for one that comes waits for the batch: 16 KiB, so that it waits
+ * for some 20 us at each end. They are beside when one was sent within that time. */
+#define BATCH_PACKETS_BESIDE 11
+#define BESIDE_NS            ((rusm_time)1000 * 1000)
 
 /* The peer hears of new streams when so large a part of its limit has come together: each time
  * costs a frame. */
@@ -138,7 +145,7 @@ static bool control_can_send(const struct rusmi_quic_conn *conn)
 static void share_adjust(struct rusmi_quic_conn *conn, rusm_time now)
 {
     struct quic_share *share = &conn->share;
-    rusm_time base, slack;
+    rusm_time base, slack, least;
     ngtcp2_conn_info info;
 
     ngtcp2_conn_get_conn_info(conn->ng, &info);
@@ -159,7 +166,8 @@ static void share_adjust(struct rusmi_quic_conn *conn, rusm_time now)
     }
     share->adjusted_at = now;
     base = share->base < share->base_before ? share->base : share->base_before;
-    slack = base / 2 > SHARE_DELAY_NS ? base / 2 : SHARE_DELAY_NS;
+    least = now - conn->small_at < SHARE_RECENT_NS ? SHARE_DELAY_NS : SHARE_ALONE_NS;
+    slack = base / 2 > least ? base / 2 : least;
     if (info.smoothed_rtt > base + slack) {
         share->limit -= share->limit / (share->found ? 4 : 2);
         share->flight -= share->flight / (share->found ? 4 : 2);
@@ -252,7 +260,7 @@ static void give_credit(struct rusmi_quic_conn *conn)
 }
 
 /* Start messages until the next packet can be filled with small ones. */
-static rusm_err open_streams(struct rusmi_quic_conn *conn)
+static rusm_err open_streams(struct rusmi_quic_conn *conn, rusm_time now)
 {
     struct rusmi_outbox *outbox = conn->events.outbox;
 
@@ -284,6 +292,7 @@ static rusm_err open_streams(struct rusmi_quic_conn *conn)
         } else {
             line_push(&conn->small, out);
             conn->small_bytes += rusmi_out_len(out);
+            conn->small_at = now;
         }
     }
     return RUSM_OK;
@@ -424,7 +433,7 @@ static ngtcp2_ssize write_packet(struct rusmi_quic_conn *conn, uint8_t *buf, rus
     if (conn->state == RUSMI_QUIC_UP) {
         ngtcp2_ssize begun;
 
-        if (open_streams(conn) != RUSM_OK) {
+        if (open_streams(conn, now) != RUSM_OK) {
             return -1;
         }
         begun = begin_packet(conn, buf, &room, now);
@@ -566,10 +575,12 @@ static bool same_remote(const ngtcp2_addr *a, const ngtcp2_addr *b)
 static size_t write_batch(struct rusmi_quic_conn *conn, uint8_t *buf, size_t buf_len,
                           struct rusmi_quic_batch *batch, rusm_time now)
 {
+    bool beside = conn->big.first != NULL && now - conn->small_at < BESIDE_NS;
+    size_t most = beside ? BATCH_PACKETS_BESIDE : BATCH_PACKETS_MAX;
     size_t len = 0, segment = 0, packets = 0;
     ngtcp2_path_storage first_path;
 
-    while (packets < BATCH_PACKETS_MAX && buf_len - len >= conn->cfg.udp_payload_max) {
+    while (packets < most && buf_len - len >= conn->cfg.udp_payload_max) {
         ngtcp2_ssize written = write_packet(conn, buf + len, now);
         size_t packet = written > 0 ? (size_t)written : 0;
 
