@@ -19,11 +19,6 @@
 /* The inbox works on words of 64 streams. */
 #define STREAMS_MIN 64
 
-/* What peers allow for before they take the last packet of a burst for lost (RFC 9002 6.2.1; the
- * default is 25 ms). We hold an acknowledgement back for half a millisecond, and a busy scheduler
- * thread for a few; who is later than that costs a probe. */
-#define ACK_DELAY_MAX (5 * MS)
-
 /* ---- configuration ---- */
 
 void rusmi_quic_config_init(struct rusmi_quic_config *cfg)
@@ -109,7 +104,6 @@ static void fill_params(const struct rusmi_quic_conn *conn, ngtcp2_transport_par
     params->initial_max_streams_uni = cfg->streams_max;
     params->initial_max_streams_bidi = conn->server ? 1 : 0;
     params->disable_active_migration = 1;
-    params->max_ack_delay = ACK_DELAY_MAX;
     params->max_datagram_frame_size = QUIC_MARK_LEN;
     /* Silence is noticed by rusmi_quic_conn_timer. QUIC's own timeout stands behind it, and must
      * not cut a handshake short when the tick is. */
