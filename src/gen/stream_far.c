@@ -611,6 +611,7 @@ static rusm_err take_offer(rusm_runtime *rt, struct rusmi_far *far,
     }
     stream = take_in(rt, far, signal);
     if (stream == NULL) {
+        (void)atomic_fetch_add(&rt->stream_dropped, ring);
         return refuse(rt, far, signal->stream);
     }
     /* From here on the end is the message's. It is in place before anybody can say more of it. */

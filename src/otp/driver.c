@@ -24,6 +24,7 @@ struct rusm_driver {
     _Atomic uint32_t posts; /* POST_ONE each, with POST_CLOSE */
     _Atomic uint32_t ready; /* a descriptor was reported */
     rusm_pool *pool;
+    struct rusmi_worker *_Atomic home; /* whose caches have what it needs: the last that ran it */
     rusm_runtime *runtime;
     struct rusmi_list node; /* in a list of posted drivers */
     rusm_driver_config cfg;
@@ -41,6 +42,8 @@ void rusmi_drivers_init(struct rusmi_drivers *drivers)
     rusmi_lock_init(&drivers->lock);
     rusmi_list_init(&drivers->list);
     atomic_init(&drivers->len, 0);
+    atomic_init(&drivers->taken, 0);
+    drivers->put = 0;
 }
 
 void rusmi_drivers_fini(struct rusmi_drivers *drivers)
@@ -49,22 +52,55 @@ void rusmi_drivers_fini(struct rusmi_drivers *drivers)
     rusmi_lock_fini(&drivers->lock);
 }
 
+/* Returns how many were put in with it. From here on it may run, and be closed. */
+static uint32_t put(struct rusmi_drivers *drivers, rusm_driver *driver)
+{
+    uint32_t count;
+
+    rusmi_lock_take(&drivers->lock);
+    rusmi_list_push(&drivers->list, &driver->node);
+    (void)atomic_fetch_add(&drivers->len, 1);
+    count = ++drivers->put;
+    rusmi_lock_give(&drivers->lock);
+    return count;
+}
+
+/* The worker that ran it last, if it is another than this one, and at work: what the driver needs
+ * is in its caches, a link's state being most of what a message touches. NULL: none. */
+static struct rusmi_worker *home_of(const rusm_driver *driver, const struct rusmi_worker *worker)
+{
+    struct rusmi_worker *home;
+
+    if (worker == NULL || worker->pool != driver->pool || driver->pool->kit != NULL) {
+        return NULL;
+    }
+    /* relaxed: whoever it is, it will do */
+    home = atomic_load_explicit(&driver->home, memory_order_relaxed);
+    return home == NULL || home == worker || atomic_load(&home->idle) != 0 ||
+                   atomic_load(&home->hold) == RUSMI_HOLD_RELIEVED
+               ? NULL
+               : home;
+}
+
 /*
- * To the end of the list of the worker that this is, or of the pool. From here on it may run,
- * and be closed.
+ * To the end of the list of the worker that ran it last, of the one that this is, or of the pool.
  */
 static void enqueue(rusm_driver *driver)
 {
     rusm_pool *pool = driver->pool;
     struct rusmi_worker *worker = rusmi_worker_self();
-    bool own = worker != NULL && worker->pool == pool;
-    struct rusmi_drivers *drivers = own ? &worker->drivers : &pool->drivers;
+    struct rusmi_worker *home = home_of(driver, worker);
 
-    rusmi_lock_take(&drivers->lock);
-    rusmi_list_push(&drivers->list, &driver->node);
-    (void)atomic_fetch_add(&drivers->len, 1);
-    rusmi_lock_give(&drivers->lock);
-    if (!own) {
+    if (home != NULL) {
+        rusmi_sched_away(worker, home, put(&home->drivers, driver));
+        /* It may have begun to idle, and looked at its list before. */
+        if (atomic_load(&home->idle) != 0) {
+            rusmi_sched_notify(pool);
+        }
+    } else if (worker != NULL && worker->pool == pool) {
+        (void)put(&worker->drivers, driver);
+    } else {
+        (void)put(&pool->drivers, driver);
         rusmi_sched_notify(pool);
     }
 }
@@ -119,6 +155,8 @@ static void run(rusm_driver *driver, rusm_time now)
 {
     uint32_t posts = atomic_load(&driver->posts);
 
+    /* relaxed: see home_of; NULL on the watchdog's thread */
+    atomic_store_explicit(&driver->home, rusmi_worker_self(), memory_order_relaxed);
     if ((posts & POST_CLOSE) == 0) {
         if (driver->wanted <= now) {
             driver->wanted = 0; /* this is the run that the timer was set for */
@@ -147,6 +185,7 @@ static rusm_driver *take(struct rusmi_drivers *drivers)
     first = rusmi_list_pop(&drivers->list);
     if (first != NULL) {
         (void)atomic_fetch_sub(&drivers->len, 1);
+        (void)atomic_fetch_add(&drivers->taken, 1);
     }
     rusmi_lock_give(&drivers->lock);
     return first == NULL ? NULL : rusmi_container(first, rusm_driver, node);

@@ -23,6 +23,8 @@
 #define LOOK_LATE_NS ((uint64_t)40000)
 /* So many processes or drivers in one worker's queue are worth stealing. */
 #define SURPLUS 2u
+/* A driver that was left to another worker is run here if that has not got on for so long. */
+#define AWAY_NS ((uint64_t)200000)
 /* For how long a thief watches a ring before it takes from it. */
 #define STEAL_NS ((uint64_t)4000)
 /* Drivers that one turn runs at most, so that processes get theirs. */
@@ -170,7 +172,8 @@ static bool has_surplus_of(struct rusmi_worker *worker)
 {
     uint32_t least = atomic_load(&worker->hold) == RUSMI_HOLD_RELIEVED ? 1 : SURPLUS;
 
-    return ring_len(worker) >= least || atomic_load(&worker->drivers.len) >= least;
+    return ring_len(worker) >= least ||
+           atomic_load(&worker->drivers.len) >= (atomic_load(&worker->idle) != 0 ? 1 : least);
 }
 
 static bool has_surplus(rusm_pool *pool)
@@ -219,7 +222,8 @@ static bool is_worth_stealing(struct rusmi_worker *thief, struct rusmi_worker *v
     }
     head = atomic_load(&victim->head);
     passed = head - look->head;
-    *look = (struct rusmi_look){now, head};
+    look->at_ns = now;
+    look->head = head;
     return passed < len;
 }
 
@@ -471,22 +475,6 @@ static bool run_drivers(struct rusmi_worker *worker)
     return any;
 }
 
-/* Take a driver from a worker that has more than it can run at once. */
-static bool steal_driver(struct rusmi_worker *worker)
-{
-    rusm_pool *pool = worker->pool;
-
-    for (unsigned i = 0; i < pool->workers_len; i++) {
-        struct rusmi_worker *victim = &pool->workers[i];
-
-        if (victim != worker && has_surplus_of(victim) &&
-            rusmi_drivers_run(&victim->drivers, 1, 0)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /*
  * After how many processes to look next. Dozens that only pass messages take as long as one look;
  * where each computes for a while, what comes meanwhile should not wait for dozens.
@@ -504,6 +492,73 @@ static void set_look(struct rusmi_worker *worker, uint64_t now)
     worker->look_from_ns = now;
     worker->look_ran += ran;
     worker->look_now = false;
+}
+
+void rusmi_sched_away(struct rusmi_worker *worker, struct rusmi_worker *home, uint32_t put)
+{
+    struct rusmi_look *look = &worker->looks[home->index];
+
+    worker->away += look->away ? 0 : 1;
+    look->away = true;
+    look->away_put = put;
+    look->away_since = 0;
+}
+
+/*
+ * A worker in whose list a driver waits that this one has put there, and that has been in the same
+ * process or driver for AWAY_NS. NULL: none. One that gets on comes to it, as to its own.
+ */
+static struct rusmi_worker *overdue(struct rusmi_worker *worker, uint64_t now)
+{
+    rusm_pool *pool = worker->pool;
+
+    for (unsigned i = 0; worker->away != 0 && i < pool->workers_len; i++) {
+        struct rusmi_look *look = &worker->looks[i];
+        struct rusmi_worker *home = &pool->workers[i];
+        /* relaxed: a look that is late costs one that comes sooner */
+        uint64_t switches = atomic_load_explicit(&home->switches, memory_order_relaxed);
+
+        if (!look->away) {
+            continue;
+        }
+        if ((int32_t)(atomic_load(&home->drivers.taken) - look->away_put) >= 0) {
+            look->away = false;
+            worker->away--;
+        } else if (look->away_since == 0 || switches != look->away_switches) {
+            look->away_since = now;
+            look->away_switches = switches;
+        } else if (now - look->away_since >= AWAY_NS) {
+            return home;
+        }
+    }
+    return NULL;
+}
+
+/* Run one such driver here. */
+static bool fetch_away(struct rusmi_worker *worker)
+{
+    struct rusmi_worker *other = worker->away == 0 ? NULL : overdue(worker, rusmi_clock_now());
+
+    return other != NULL && rusmi_drivers_run(&other->drivers, 1, 0);
+}
+
+/* Take a driver from a worker that has more than it can run at once. */
+static bool steal_driver(struct rusmi_worker *worker)
+{
+    rusm_pool *pool = worker->pool;
+
+    if (fetch_away(worker)) {
+        return true;
+    }
+    for (unsigned i = 0; i < pool->workers_len; i++) {
+        struct rusmi_worker *victim = &pool->workers[i];
+
+        if (victim != worker && has_surplus_of(victim) &&
+            rusmi_drivers_run(&victim->drivers, 1, 0)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Wake another worker if there is more than this one gets done. As a thief would see it: waking it
@@ -540,6 +595,7 @@ static void look_around(struct rusmi_worker *worker)
         (void)run_drivers(worker);
     }
     (void)run_timers(pool);
+    (void)fetch_away(worker);
     if (worker->look_ran >= RUSMI_LOOK_EVERY) {
         share_surplus(worker);
     }
@@ -590,8 +646,9 @@ static bool has_surplus_for(struct rusmi_worker *worker, uint64_t now)
 {
     rusm_pool *pool = worker->pool;
 
+    /* Its own: another may have put a driver there. */
     if (atomic_load(&pool->inject_len) != 0 || atomic_load(&pool->drivers.len) != 0 ||
-        atomic_load(&pool->stop)) {
+        atomic_load(&worker->drivers.len) != 0 || atomic_load(&pool->stop)) {
         return true;
     }
     /* Each look at another's ring takes a cache line from it that it needs for every process. */
@@ -605,7 +662,8 @@ static bool has_surplus_for(struct rusmi_worker *worker, uint64_t now)
         if (victim != worker && (is_worth_stealing(worker, victim, now) ||
                                  atomic_load(&victim->drivers.len) >= SURPLUS)) {
             /* So that the thief, who looks once more, finds the same. */
-            worker->looks[victim->index] = (struct rusmi_look){0, atomic_load(&victim->head)};
+            worker->looks[victim->index].at_ns = 0;
+            worker->looks[victim->index].head = atomic_load(&victim->head);
             return true;
         }
     }
@@ -623,6 +681,7 @@ static void idle(struct rusmi_worker *worker)
     unhold(worker);
     worker->look_in = worker->look_every;
     worker->look_from_ns = 0;
+    atomic_store(&worker->idle, 1);
     (void)atomic_fetch_add(&pool->searching, 1);
     do {
         for (int i = 0; i < 16; i++) {
@@ -636,11 +695,13 @@ static void idle(struct rusmi_worker *worker)
         found = atomic_load(&pool->awake) != atomic_load(&pool->searching)
                     ? has_surplus_for(worker, now)
                     : has_work(pool) || poll_now(pool);
-    } while (!found && now < until);
+        found = found || (worker->away != 0 && overdue(worker, now) != NULL);
+    } while (!found && (now < until || worker->away != 0));
     (void)atomic_fetch_sub(&pool->searching, 1);
     if (!found) {
         go_to_sleep(worker);
     }
+    atomic_store(&worker->idle, 0);
 }
 
 static void *worker_main(void *arg)

@@ -51,6 +51,8 @@ struct rusmi_drivers {
     struct rusmi_lock lock;
     struct rusmi_list list; /* under lock */
     _Atomic uint32_t len;   /* written under lock */
+    uint32_t put;           /* that were ever put in; under lock */
+    _Atomic uint32_t taken; /* that were ever taken out; written under lock */
 };
 
 /* Whether a process holds a worker. The watchdog moves it from PROCESS to RELIEVED, the worker does
@@ -73,6 +75,11 @@ enum rusmi_leave {
 struct rusmi_look {
     uint64_t at_ns;
     uint32_t head;
+    /* the last driver that we put into its list */
+    bool away;
+    uint32_t away_put;   /* how many had been put in with it */
+    uint64_t away_since; /* since when it has not begun another process; 0: not looked yet */
+    uint64_t away_switches;
 };
 
 struct rusmi_worker {
@@ -113,6 +120,7 @@ struct rusmi_worker {
     bool in_driver;
     uint64_t steal_seed;
     struct rusmi_look *looks; /* at each worker */
+    unsigned away;            /* of these, how many have a driver of ours */
     uint64_t searched_ns;     /* when it last looked at them all */
     struct rusmi_process *free[RUSMI_CACHED_CLASSES];
     unsigned free_len[RUSMI_CACHED_CLASSES];
@@ -123,6 +131,7 @@ struct rusmi_worker {
     _Atomic uint32_t hold;        /* enum rusmi_hold */
     _Atomic uint32_t park;        /* 0: asleep or going to; 1: woken */
     _Atomic uint32_t asleep;      /* on the futex */
+    _Atomic uint32_t idle;        /* it looks for work, or sleeps */
     _Atomic uint64_t switches;    /* for the watchdog: grows while the worker gets on; relaxed */
 };
 
@@ -340,6 +349,8 @@ void rusmi_drivers_init(struct rusmi_drivers *drivers);
 void rusmi_drivers_fini(struct rusmi_drivers *drivers);
 /* A descriptor of the driver is ready: note it, and post. */
 void rusmi_driver_ready(rusm_driver *driver);
+/* The worker has put a driver into the list of home, the `put`th of it: it sees to it that it runs. */
+void rusmi_sched_away(struct rusmi_worker *worker, struct rusmi_worker *home, uint32_t put);
 /* Run posted drivers of a list, at most `most` or for about RUSMI_DRIVERS_NS; true if any was. now
  * 0: look at the clock. */
 #define RUSMI_DRIVERS_NS ((rusm_time)100 * 1000)
