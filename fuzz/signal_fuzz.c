@@ -19,6 +19,7 @@
 #include "base/assert.h"
 #include "cluster/inbox.h"
 #include "cluster/reason.h"
+#include "cluster/signal.h"
 
 #include <rusm/otp/driver.h>
 #include <rusm/otp/stream.h>
@@ -292,58 +293,32 @@ static bool node_name(void *arg, uint64_t incarnation, char *buf, size_t buf_len
     return true;
 }
 
-static rusm_signal_kind signal_of(uint8_t kind)
+static void deliver_signal(const struct rusmi_message_head *head, const rusm_msg *msg)
 {
-    static const rusm_signal_kind kinds[] = {
-        [RUSMI_MESSAGE_LINK] = RUSM_SIGNAL_LINK,
-        [RUSMI_MESSAGE_UNLINK] = RUSM_SIGNAL_UNLINK,
-        [RUSMI_MESSAGE_UNLINKED] = RUSM_SIGNAL_UNLINKED,
-        [RUSMI_MESSAGE_MONITOR] = RUSM_SIGNAL_MONITOR,
-        [RUSMI_MESSAGE_DEMONITOR] = RUSM_SIGNAL_DEMONITOR,
-        [RUSMI_MESSAGE_EXIT] = RUSM_SIGNAL_EXIT,
-        [RUSMI_MESSAGE_DOWN] = RUSM_SIGNAL_DOWN,
-        [RUSMI_MESSAGE_ASK_EXIT] = RUSM_SIGNAL_ASK_EXIT,
-        [RUSMI_MESSAGE_BORN_LINKED] = RUSM_SIGNAL_BORN_LINKED,
-        [RUSMI_MESSAGE_BORN_WATCHED] = RUSM_SIGNAL_BORN_WATCHED,
-        [RUSMI_MESSAGE_STOP] = RUSM_SIGNAL_STOP,
-    };
+    rusm_signal signal;
+    rusm_reason reason;
+    const char *why;
 
-    return kind < sizeof(kinds) / sizeof(kinds[0]) ? kinds[kind] : (rusm_signal_kind)0;
-}
-
-static rusm_stream_signal_kind stream_kind(uint8_t kind)
-{
-    return kind < RUSMI_MESSAGE_STREAM_OFFER || kind > RUSMI_MESSAGE_STREAM_END
-               ? (rusm_stream_signal_kind)0
-               : (rusm_stream_signal_kind)(RUSM_STREAM_OFFER + kind - RUSMI_MESSAGE_STREAM_OFFER);
+    if (rusmi_signal_decode(&signal, &reason, head, rusm_msg_data(msg), rusm_msg_len(msg),
+                            world.incarnation, rusm_runtime_incarnation(world.rt),
+                            &why) != RUSM_OK) {
+        return;
+    }
+    if (signal.kind == RUSM_SIGNAL_MONITOR && signal.number < NUMBERS) {
+        world.asked[signal.number]++;
+    }
+    (void)!rusm_signal_deliver(world.rt, &signal);
 }
 
 static void deliver_stream(const struct rusmi_message_head *head, const rusm_msg *msg)
 {
-    rusm_stream_signal signal = {.kind = stream_kind(head->kind),
-                                 .from = {world.incarnation, 0},
-                                 .to = {rusm_runtime_incarnation(world.rt), 0},
-                                 .stream = head->serial,
-                                 .number = head->number,
-                                 .data = rusm_msg_data(msg),
-                                 .len = rusm_msg_len(msg)};
-    struct rusmi_stream_offer offer;
+    rusm_stream_signal signal;
     const char *why;
-    ptrdiff_t len;
 
-    if (signal.kind == RUSM_STREAM_OFFER) {
-        len = rusmi_stream_offer_decode(signal.data, signal.len, &offer, &why);
-        if (len < 0) {
-            return;
-        }
-        signal.from.serial = head->sender;
-        signal.to.serial = head->serial;
-        signal.stream = head->number;
-        signal.writing = offer.writing;
-        signal.capacity = (size_t)offer.capacity;
-        signal.used = (size_t)offer.used;
-        signal.data = (const uint8_t *)signal.data + len;
-        signal.len -= (size_t)len;
+    if (rusmi_stream_signal_decode(&signal, head, rusm_msg_data(msg), rusm_msg_len(msg),
+                                   world.incarnation, rusm_runtime_incarnation(world.rt),
+                                   &why) != RUSM_OK) {
+        return;
     }
     if (!world.lied && rusm_stream_deliver(world.rt, &signal) == RUSM_EPROTO) {
         world.lied = true;
@@ -353,37 +328,22 @@ static void deliver_stream(const struct rusmi_message_head *head, const rusm_msg
 /* As a node does with what its inbox delivers. */
 static void on_deliver(void *arg, const struct rusmi_message_head *head, rusm_msg *msg)
 {
-    rusm_signal signal = {.kind = signal_of(head->kind),
-                          .from = {world.incarnation, head->sender},
-                          .to = {rusm_runtime_incarnation(world.rt), head->serial},
-                          .number = head->number};
-    rusm_reason reason;
-    const char *why;
     rusm_pid pid;
 
     (void)arg;
-    if (signal.kind != 0) {
-        if (rusm_msg_len(msg) != 0 &&
-            rusmi_reason_decode(rusm_msg_data(msg), rusm_msg_len(msg), &reason, &why) == RUSM_OK) {
-            signal.reason = &reason;
-        }
-        if (signal.reason != NULL ||
-            (signal.kind != RUSM_SIGNAL_EXIT && signal.kind != RUSM_SIGNAL_DOWN &&
-             signal.kind != RUSM_SIGNAL_ASK_EXIT && signal.kind != RUSM_SIGNAL_STOP)) {
-            if (signal.kind == RUSM_SIGNAL_MONITOR && signal.number < NUMBERS) {
-                world.asked[signal.number]++;
-            }
-            (void)!rusm_signal_deliver(world.rt, &signal);
-        }
+    switch (rusmi_message_class(head->kind)) {
+    case RUSMI_CLASS_SIGNAL:
+        deliver_signal(head, msg);
         rusm_msg_del(msg);
         return;
-    }
-    if (stream_kind(head->kind) != 0) {
+    case RUSMI_CLASS_STREAM:
         deliver_stream(head, msg);
         rusm_msg_del(msg);
         return;
+    case RUSMI_CLASS_MESSAGE:
+        break;
     }
-    rusm_msg_set_sender(msg, signal.from);
+    rusm_msg_set_sender(msg, (rusm_pid){world.incarnation, head->sender});
     rusm_msg_set_kind(msg,
                       head->kind == RUSMI_MESSAGE_CALL    ? RUSM_MSG_CALL
                       : head->kind == RUSMI_MESSAGE_CAST  ? RUSM_MSG_CAST
@@ -466,12 +426,12 @@ static void stream(void)
 
         memset(bytes, 0, sizeof(bytes));
         head.body_len = (uint32_t)rusmi_stream_offer_encode(bytes, &offer) + what % 60;
-    } else if (stream_kind(head.kind) != 0) {
+    } else if (rusmi_message_class(head.kind) == RUSMI_CLASS_STREAM) {
         head.serial = who % 4 == 0 ? 2u + number % 16 : world.streams[who % 8];
         head.number = 1 + (uint64_t)what % 100;
         head.body_len = head.kind == RUSMI_MESSAGE_STREAM_DATA ? n % 50 : 0;
         memset(bytes, n, sizeof(bytes));
-    } else if (signal_of(head.kind) == 0) {
+    } else if (rusmi_message_class(head.kind) == RUSMI_CLASS_MESSAGE) {
         bytes[0] = what;
         bytes[1] = n;
         head.body_len = 2;

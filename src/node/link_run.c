@@ -6,6 +6,7 @@
  * the others: what is left over leads to another run.
  */
 #include "node/link_run.h"
+#include "cluster/signal.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -132,15 +133,17 @@ static void deliver_now(struct rusmi_link *link, const struct rusmi_message_head
         rusm_msg_del(msg);
         return;
     }
-    if (rusmi_signal_is(head->kind)) {
+    switch (rusmi_message_class(head->kind)) {
+    case RUSMI_CLASS_SIGNAL:
         take_signal(link, head, msg);
         rusm_msg_del(msg);
         return;
-    }
-    if (rusmi_streams_has(head->kind)) {
+    case RUSMI_CLASS_STREAM:
         take_stream(link, head, msg);
         rusm_msg_del(msg);
         return;
+    case RUSMI_CLASS_MESSAGE:
+        break;
     }
 #ifdef RUSMI_PLANT_SENDER
     sender.serial = head->serial;

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "cluster/reason.h"
+#include "cluster/signal.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -15,54 +16,18 @@
 /* Names of nodes whose last incarnation is remembered. */
 #define LAST_MAX 65536u
 
-static const uint8_t message_kind[] = {
-    [RUSM_SIGNAL_LINK] = RUSMI_MESSAGE_LINK,
-    [RUSM_SIGNAL_UNLINK] = RUSMI_MESSAGE_UNLINK,
-    [RUSM_SIGNAL_UNLINKED] = RUSMI_MESSAGE_UNLINKED,
-    [RUSM_SIGNAL_MONITOR] = RUSMI_MESSAGE_MONITOR,
-    [RUSM_SIGNAL_DEMONITOR] = RUSMI_MESSAGE_DEMONITOR,
-    [RUSM_SIGNAL_EXIT] = RUSMI_MESSAGE_EXIT,
-    [RUSM_SIGNAL_DOWN] = RUSMI_MESSAGE_DOWN,
-    [RUSM_SIGNAL_ASK_EXIT] = RUSMI_MESSAGE_ASK_EXIT,
-    [RUSM_SIGNAL_BORN_LINKED] = RUSMI_MESSAGE_BORN_LINKED,
-    [RUSM_SIGNAL_BORN_WATCHED] = RUSMI_MESSAGE_BORN_WATCHED,
-    [RUSM_SIGNAL_STOP] = RUSMI_MESSAGE_STOP,
-};
-
-/* The other way round; 0: none. */
-static const uint8_t signal_kind[] = {
-    [RUSMI_MESSAGE_LINK] = RUSM_SIGNAL_LINK,
-    [RUSMI_MESSAGE_UNLINK] = RUSM_SIGNAL_UNLINK,
-    [RUSMI_MESSAGE_UNLINKED] = RUSM_SIGNAL_UNLINKED,
-    [RUSMI_MESSAGE_MONITOR] = RUSM_SIGNAL_MONITOR,
-    [RUSMI_MESSAGE_DEMONITOR] = RUSM_SIGNAL_DEMONITOR,
-    [RUSMI_MESSAGE_EXIT] = RUSM_SIGNAL_EXIT,
-    [RUSMI_MESSAGE_DOWN] = RUSM_SIGNAL_DOWN,
-    [RUSMI_MESSAGE_ASK_EXIT] = RUSM_SIGNAL_ASK_EXIT,
-    [RUSMI_MESSAGE_BORN_LINKED] = RUSM_SIGNAL_BORN_LINKED,
-    [RUSMI_MESSAGE_BORN_WATCHED] = RUSM_SIGNAL_BORN_WATCHED,
-    [RUSMI_MESSAGE_STOP] = RUSM_SIGNAL_STOP,
-};
-
-bool rusmi_signal_is(uint8_t kind)
-{
-    return kind < sizeof(signal_kind) && signal_kind[kind] != 0;
-}
-
 /* ---- out ------------------------------------------------------------------------------------- */
 
 rusm_err rusmi_signal_route(void *arg, const rusm_signal *signal)
 {
     rusm_node *node = arg;
-    struct rusmi_message_head head = {.kind = message_kind[signal->kind],
-                                      .sender = signal->from.serial,
-                                      .serial = signal->to.serial,
-                                      .number = signal->number};
+    struct rusmi_message_head head;
     struct rusmi_link *link = rusmi_peers_find_incarnation(node, signal->to.incarnation);
     uint8_t body[RUSMI_REASON_BYTES_MAX];
     size_t body_len = signal->reason == NULL ? 0 : rusmi_reason_encode(body, signal->reason);
     struct rusmi_out *out;
 
+    rusmi_signal_head(&head, signal);
     if (node->role == RUSM_ROLE_OBSERVER) {
         if (link != NULL) {
             rusmi_link_drop(link);
@@ -94,27 +59,13 @@ rusm_err rusmi_signal_take(struct rusmi_link *link, const struct rusmi_message_h
 {
     rusm_node *node = link->node;
     rusm_reason reason;
-    rusm_signal signal = {.kind = (rusm_signal_kind)signal_kind[head->kind],
-                          .from = {link->incarnation, head->sender},
-                          .to = {node->incarnation, head->serial},
-                          .number = head->number};
-    bool reasoned = signal.kind == RUSM_SIGNAL_EXIT || signal.kind == RUSM_SIGNAL_DOWN ||
-                    signal.kind == RUSM_SIGNAL_ASK_EXIT || signal.kind == RUSM_SIGNAL_STOP;
-    rusm_err err;
+    rusm_signal signal;
+    rusm_err err =
+        rusmi_signal_decode(&signal, &reason, head, rusm_msg_data(msg), rusm_msg_len(msg),
+                            link->incarnation, node->incarnation, out_why);
 
-    if (reasoned) {
-        err = rusmi_reason_decode(rusm_msg_data(msg), rusm_msg_len(msg), &reason, out_why);
-        if (err != RUSM_OK) {
-            return err;
-        }
-        signal.reason = &reason;
-    } else if (rusm_msg_len(msg) != 0) {
-        *out_why = "a signal has a body that it must not have";
-        return RUSM_EPROTO;
-    }
-    if (head->sender == 0) {
-        signal.from = RUSM_PID_NONE; /* of a thread that is no process */
-        signal.from.incarnation = link->incarnation;
+    if (err != RUSM_OK) {
+        return err;
     }
     err = rusm_signal_deliver(node->runtime, &signal);
     *out_why = err == RUSM_EFULL    ? "more links and monitors than a node may ask for"

@@ -18,9 +18,6 @@ rusm_err rusmi_signal_route(void *arg, const rusm_signal *signal);
 rusm_err rusmi_signal_take(struct rusmi_link *link, const struct rusmi_message_head *head,
                            const rusm_msg *msg, const char **out_why);
 
-/* Whether the kind of message is a signal. */
-bool rusmi_signal_is(uint8_t kind);
-
 /*
  * The gate of a link: its owner delivers only inside, and once the link is cut nobody enters any
  * more. So whoever cuts it knows that nothing is delivered afterwards, without a lock for each

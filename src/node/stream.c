@@ -2,33 +2,14 @@
 #include "node/stream.h"
 
 #include "base/mem.h"
+#include "cluster/signal.h"
 
 #include <string.h>
-
-static const uint8_t message_kind[] = {
-    [RUSM_STREAM_OFFER] = RUSMI_MESSAGE_STREAM_OFFER,
-    [RUSM_STREAM_DATA] = RUSMI_MESSAGE_STREAM_DATA,
-    [RUSM_STREAM_CREDIT] = RUSMI_MESSAGE_STREAM_CREDIT,
-    [RUSM_STREAM_END] = RUSMI_MESSAGE_STREAM_END,
-};
-
-/* The other way round; 0: none. */
-static const uint8_t signal_kind[] = {
-    [RUSMI_MESSAGE_STREAM_OFFER] = RUSM_STREAM_OFFER,
-    [RUSMI_MESSAGE_STREAM_DATA] = RUSM_STREAM_DATA,
-    [RUSMI_MESSAGE_STREAM_CREDIT] = RUSM_STREAM_CREDIT,
-    [RUSMI_MESSAGE_STREAM_END] = RUSM_STREAM_END,
-};
-
-bool rusmi_streams_has(uint8_t kind)
-{
-    return kind < sizeof(signal_kind) && signal_kind[kind] != 0;
-}
 
 /* ---- out ------------------------------------------------------------------------------------- */
 
 /* The link that the signal is meant for, held; or why there is none. */
-static rusm_err find_link(rusm_node *node, const rusm_stream_signal *signal,
+static rusm_err find_link(rusm_node *node, const rusm_stream_signal *signal, uint8_t kind,
                           struct rusmi_link **out_link)
 {
     struct rusmi_link *link = rusmi_peers_find_incarnation(node, signal->to.incarnation);
@@ -40,7 +21,7 @@ static rusm_err find_link(rusm_node *node, const rusm_stream_signal *signal,
     } else if (link == NULL) {
         err = rusm_set_err_detail(RUSM_ENONODE, "node %s has no link to the node of the process",
                                   node->name);
-    } else if (link->version < rusmi_message_version(message_kind[signal->kind])) {
+    } else if (link->version < rusmi_message_version(kind)) {
         err = rusm_set_err_detail(RUSM_EPROTO, "the node of the process speaks an older protocol");
     } else if (rusm_stream_signal_is_late(signal)) {
         /* After the link was found: a later one is listed only when this is known. */
@@ -95,14 +76,13 @@ rusm_err rusmi_streams_route(void *arg, const rusm_stream_signal *signal, int64_
 {
     bool offer = signal->kind == RUSM_STREAM_OFFER;
     bool waits = offer || (signal->kind == RUSM_STREAM_DATA && signal->len != 0);
-    struct rusmi_message_head head = {.kind = message_kind[signal->kind],
-                                      .sender = offer ? signal->from.serial : 0,
-                                      .serial = offer ? signal->to.serial : signal->stream,
-                                      .number = offer ? signal->stream : signal->number};
+    struct rusmi_message_head head;
     struct rusmi_link *link;
     struct rusmi_out *out;
-    rusm_err err = find_link(arg, signal, &link);
+    rusm_err err;
 
+    rusmi_stream_signal_head(&head, signal);
+    err = find_link(arg, signal, head.kind, &link);
     if (err != RUSM_OK) {
         return err;
     }
@@ -131,33 +111,12 @@ rusm_err rusmi_streams_take(struct rusmi_link *link, const struct rusmi_message_
                             const rusm_msg *msg, const char **out_why)
 {
     rusm_node *node = link->node;
-    rusm_stream_signal signal = {.kind = (rusm_stream_signal_kind)signal_kind[head->kind],
-                                 .from = {link->incarnation, 0},
-                                 .to = {node->incarnation, 0},
-                                 .stream = head->serial,
-                                 .number = head->number,
-                                 .data = rusm_msg_data(msg),
-                                 .len = rusm_msg_len(msg)};
-    struct rusmi_stream_offer offer;
-    ptrdiff_t len;
-    rusm_err err;
+    rusm_stream_signal signal;
+    rusm_err err = rusmi_stream_signal_decode(&signal, head, rusm_msg_data(msg), rusm_msg_len(msg),
+                                              link->incarnation, node->incarnation, out_why);
 
-    if (signal.kind == RUSM_STREAM_OFFER) {
-        len = rusmi_stream_offer_decode(signal.data, signal.len, &offer, out_why);
-        if (len < 0) {
-            return RUSM_EPROTO;
-        }
-        signal.from.serial = head->sender;
-        signal.to.serial = head->serial;
-        signal.stream = head->number;
-        signal.writing = offer.writing;
-        signal.capacity = (size_t)offer.capacity;
-        signal.used = (size_t)offer.used;
-        signal.data = (const uint8_t *)signal.data + len;
-        signal.len -= (size_t)len;
-    } else if (signal.kind != RUSM_STREAM_DATA && signal.len != 0) {
-        *out_why = "a signal has a body that it must not have";
-        return RUSM_EPROTO;
+    if (err != RUSM_OK) {
+        return err;
     }
     err = rusm_stream_deliver(node->runtime, &signal);
     if (err == RUSM_EPROTO) {

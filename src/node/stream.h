@@ -11,9 +11,6 @@
 /* The router's `stream`; arg: the node. */
 rusm_err rusmi_streams_route(void *arg, const rusm_stream_signal *signal, int64_t timeout_ms);
 
-/* Whether the kind of message is of streams. */
-bool rusmi_streams_has(uint8_t kind);
-
 /*
  * Such a message has come; msg stays the caller's. RUSM_ENOPROC, RUSM_EFULL: it was an offer, and
  * nobody takes it. RUSM_EPROTO: the link is to end, with *out_why (valid until the next error).

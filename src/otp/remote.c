@@ -27,10 +27,17 @@ void rusmi_far_signal(struct rusmi_far *far, rusm_runtime *rt, const rusm_signal
     (void)atomic_fetch_sub(&far->senders, 1);
 }
 
-/* Why a node can not be asked. */
-static rusm_reason_kind unreachable(rusm_runtime *rt, uint64_t incarnation)
+/* No process has the serial 0, and no signal can name one: nobody is asked. */
+static struct rusmi_far *far_of(struct rusmi_process *self, rusm_pid pid)
 {
-    return rusmi_is_past(rt, incarnation) ? RUSM_REASON_NOPROC : RUSM_REASON_NOCONNECTION;
+    return pid.serial == 0 ? NULL : rusmi_far_find(self->runtime, pid.incarnation);
+}
+
+/* Why nobody is asked. */
+static rusm_reason_kind unreachable(rusm_runtime *rt, rusm_pid pid)
+{
+    return pid.serial == 0 || rusmi_is_past(rt, pid.incarnation) ? RUSM_REASON_NOPROC
+                                                                 : RUSM_REASON_NOCONNECTION;
 }
 
 /* The tie never was in place: what it becomes comes at once. */
@@ -38,7 +45,7 @@ static void break_at_once(struct rusmi_process *self, struct rusmi_tie *tie)
 {
     rusm_pid pid = tie->target;
 
-    tie->cause = cause_of(unreachable(self->runtime, pid.incarnation));
+    tie->cause = cause_of(unreachable(self->runtime, pid));
     rusmi_lock_take(rusmi_stripe_of(self));
     /* It runs, so it is never its wait that is ended. */
     if (tie->is_link) {
@@ -68,7 +75,7 @@ rusm_err rusmi_far_monitor(struct rusmi_process *self, rusm_pid pid, uint64_t re
     if (tie == NULL) {
         return no_memory();
     }
-    far = rusmi_far_find(self->runtime, pid.incarnation);
+    far = far_of(self, pid);
     if (far != NULL) {
         rusmi_lock_take(rusmi_stripe_of(self));
         err = rusmi_far_attach(far, self, tie, false);
@@ -150,7 +157,7 @@ rusm_err rusmi_far_link(struct rusmi_process *self, rusm_pid pid)
     if (tie == NULL) {
         return no_memory();
     }
-    far = rusmi_far_find(self->runtime, pid.incarnation);
+    far = far_of(self, pid);
     rusmi_lock_take(rusmi_stripe_of(self));
     err = link_here(self, &tie, far, &signal.number);
     rusmi_lock_give(rusmi_stripe_of(self));
@@ -195,7 +202,8 @@ rusm_err rusmi_far_ask(struct rusmi_process *self, rusm_signal_kind kind, rusm_p
 {
     const rusm_signal signal = {
         .kind = kind, .from = rusmi_process_pid(self), .to = pid, .reason = reason};
-    rusm_err err = rusmi_route_signal(self->runtime, &signal);
+    rusm_err err = pid.serial == 0 ? rusm_set_err_detail(RUSM_ENOPROC, "no process has number 0")
+                                   : rusmi_route_signal(self->runtime, &signal);
 
     if (err == RUSM_ENONODE && rusmi_is_past(self->runtime, pid.incarnation)) {
         err = rusm_set_err_detail(RUSM_ENOPROC, "its node has been restarted since");

@@ -352,6 +352,10 @@ static rusm_err route_send(struct rusmi_process *self, rusm_pid to, rusm_msg *ms
         return rusm_set_err_detail(RUSM_EINVAL,
                                    "what the message carries does not go to another node with it");
     }
+    if (to.serial == 0) {
+        router_drop(rt);
+        return rusm_set_err_detail(RUSM_ENOPROC, "no process has number 0");
+    }
     rusmi_msg_let(msg);
     err = router->send(rt->router_arg, rusmi_process_pid(self), to, msg, timeout_ms);
     router_drop(rt);

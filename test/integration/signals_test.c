@@ -559,6 +559,28 @@ static void test_pid_of_a_past_incarnation_is_no_process(void **state)
     rusm_thread_leave();
 }
 
+/* Nor is one of which the serial is not known yet: nothing is sent, for the peer would take it for
+ * an error. */
+static void test_number_0_is_no_process(void **state)
+{
+    struct pair pair = enter_pair(state);
+    rusm_pid none = {rusm_runtime_incarnation(pair.b->runtime), 0}, other = obedient(pair.b);
+    rusm_msg *reply;
+
+    assert_int_equal(rusm_monitor(none, NULL), RUSM_OK);
+    assert_end(RUSM_MSG_DOWN, none, RUSM_REASON_NOPROC);
+    assert_int_equal(rusm_link(none), RUSM_OK);
+    assert_end(RUSM_MSG_EXIT, none, RUSM_REASON_NOPROC);
+    assert_int_equal(rusm_unlink(none), RUSM_OK);
+    assert_int_equal(rusm_send(none, "end", 3), RUSM_ENOPROC);
+    assert_int_equal(rusm_kill(none), RUSM_ENOPROC);
+    assert_int_equal(rusm_call(none, "hello", 5, SUPPORT_DEADLINE_MS, &reply), RUSM_ENOPROC);
+    settle(other);
+    assert_nothing();
+    assert_int_equal(support_stats(pair.a).dropped_link, 0);
+    rusm_thread_leave();
+}
+
 /* A failed assertion leaves the thread entered, and a node does not go while it is. */
 static int teardown(void **state)
 {
@@ -585,6 +607,7 @@ int main(void)
         TEST(test_call_hears_of_a_lost_link),
         TEST(test_full_link_refuses_who_does_not_wait),
         TEST(test_pid_of_a_past_incarnation_is_no_process),
+        TEST(test_number_0_is_no_process),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
