@@ -349,7 +349,8 @@ void rusmi_drivers_init(struct rusmi_drivers *drivers);
 void rusmi_drivers_fini(struct rusmi_drivers *drivers);
 /* A descriptor of the driver is ready: note it, and post. */
 void rusmi_driver_ready(rusm_driver *driver);
-/* The worker has put a driver into the list of home, the `put`th of it: it sees to it that it runs. */
+/* The worker has put a driver into the list of home, the `put`th of it: it sees to it that it
+ * runs. */
 void rusmi_sched_away(struct rusmi_worker *worker, struct rusmi_worker *home, uint32_t put);
 /* Run posted drivers of a list, at most `most` or for about RUSMI_DRIVERS_NS; true if any was. now
  * 0: look at the clock. */
