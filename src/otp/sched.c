@@ -539,7 +539,11 @@ static bool fetch_away(struct rusmi_worker *worker)
 {
     struct rusmi_worker *other = worker->away == 0 ? NULL : overdue(worker, rusmi_clock_now());
 
-    return other != NULL && rusmi_drivers_run(&other->drivers, 1, 0);
+    if (other == NULL) {
+        return false;
+    }
+    unhold(worker);
+    return rusmi_drivers_run(&other->drivers, 1, 0);
 }
 
 /* Take a driver from a worker that has more than it can run at once. */
@@ -596,7 +600,8 @@ static void look_around(struct rusmi_worker *worker)
     }
     (void)run_timers(pool);
     (void)fetch_away(worker);
-    if (worker->look_ran >= RUSMI_LOOK_EVERY) {
+    /* Of drivers each takes as long as dozens of processes. */
+    if (worker->look_ran >= RUSMI_LOOK_EVERY || atomic_load(&worker->drivers.len) >= SURPLUS) {
         share_surplus(worker);
     }
 }
