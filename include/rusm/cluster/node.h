@@ -250,7 +250,8 @@ typedef struct rusm_node_stats {
     uint64_t queue_bytes;    /**< now, of all links: see rusm_peer_info.queue_bytes */
     uint64_t held_bytes;     /**< now, of all links: see rusm_peer_info.held_bytes */
     uint64_t memory_bytes;   /**< now, reserved or in use for peers: never more than memory_max */
-    uint64_t memory_peak;    /**< the most that memory_bytes was */
+    uint64_t memory_peak;    /**< the most that memory_bytes was, or a little more: the peaks of its
+                                parts may lie apart */
     uint64_t memory_refused; /**< how often something did not fit into memory_max; a sender that
                                   waits for room counts each time it looks */
 } rusm_node_stats;
