@@ -149,12 +149,13 @@ static bool grow(struct rusmi_budget *budget, size_t beyond, size_t more,
 
 bool rusmi_purse_take(struct rusmi_purse *purse, size_t len, enum rusmi_budget_need need)
 {
-    struct rusmi_budget *budget = purse->budget;
-    size_t spare = purse->held - purse->used;
+    struct rusmi_budget *budget = purse == NULL ? NULL : purse->budget;
+    size_t spare;
 
     if (budget == NULL) {
         return true;
     }
+    spare = purse->held - purse->used;
     if (len > spare) {
         size_t beyond = purse->held - purse->floor, more = len - spare, slab;
 
@@ -178,7 +179,7 @@ bool rusmi_purse_take(struct rusmi_purse *purse, size_t len, enum rusmi_budget_n
 
 bool rusmi_purse_has_room(struct rusmi_purse *purse, size_t len)
 {
-    if (purse->budget == NULL || len <= purse->held - purse->used) {
+    if (purse == NULL || purse->budget == NULL || len <= purse->held - purse->used) {
         return true;
     }
     if (!rusmi_purse_take(purse, len, RUSMI_BUDGET_FAIR)) {
@@ -192,7 +193,7 @@ void rusmi_purse_give(struct rusmi_purse *purse, size_t len)
 {
     size_t keep;
 
-    if (purse->budget == NULL || purse->held == 0) {
+    if (purse == NULL || purse->budget == NULL || purse->held == 0) {
         return; /* it is closed */
     }
     rusmi_assert(len <= purse->used);
@@ -214,7 +215,7 @@ void rusmi_purse_give(struct rusmi_purse *purse, size_t len)
 
 bool rusmi_purse_is_tight(const struct rusmi_purse *purse)
 {
-    size_t beyond = purse->held - purse->floor, used, most;
+    size_t beyond = purse == NULL ? 0 : purse->held - purse->floor, used, most;
 
     if (beyond == 0) {
         return false;

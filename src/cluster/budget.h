@@ -90,6 +90,11 @@ void rusmi_purse_close(struct rusmi_purse *purse);
 /* Make the floor larger by `more`, or fail as open does. */
 bool rusmi_purse_raise(struct rusmi_purse *purse, size_t more);
 
+/*
+ * Of the following purse may be NULL, for who has nothing that pays: then everything fits, and
+ * nothing is counted.
+ */
+
 /* Put len more bytes to use. False: they do not fit; nothing has changed, and it is counted. */
 bool rusmi_purse_take(struct rusmi_purse *purse, size_t len, enum rusmi_budget_need need);
 

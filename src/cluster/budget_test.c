@@ -297,9 +297,19 @@ static void threads_share_an_account(void **state)
     assert_in_range(rusmi_budget_peak(&budget), SLAB, 2 * MIB);
 }
 
+static void test_without_a_purse_everything_fits(void **state)
+{
+    (void)state;
+    assert_true(rusmi_purse_take(NULL, SIZE_MAX, RUSMI_BUDGET_BODY));
+    assert_true(rusmi_purse_has_room(NULL, SIZE_MAX));
+    assert_false(rusmi_purse_is_tight(NULL));
+    rusmi_purse_give(NULL, SIZE_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_without_a_purse_everything_fits),
         cmocka_unit_test(floors_come_first_and_stay),
         cmocka_unit_test(a_purse_grows_by_slabs_and_shrinks_again),
         cmocka_unit_test(the_greedy_leave_an_equal_part),

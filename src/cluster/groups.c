@@ -89,13 +89,6 @@ static size_t cost(size_t group_len)
     return sizeof(struct rusmi_membership) + sizeof(struct rusmi_member_group) + group_len + 96;
 }
 
-static void pay_back(const struct rusmi_holder *holder, size_t group_len)
-{
-    if (holder->purse != NULL) {
-        rusmi_purse_give(holder->purse, cost(group_len));
-    }
-}
-
 rusm_err rusmi_membership_add(struct rusmi_memberships *table, struct rusmi_holder *holder,
                               const char *group, size_t group_len, uint64_t serial, size_t len_max,
                               struct rusmi_membership **out_membership)
@@ -109,19 +102,18 @@ rusm_err rusmi_membership_add(struct rusmi_memberships *table, struct rusmi_hold
     if (holder->len >= len_max) {
         return RUSM_EFULL;
     }
-    if (holder->purse != NULL &&
-        !rusmi_purse_take(holder->purse, cost(group_len), RUSMI_BUDGET_FAIR)) {
+    if (!rusmi_purse_take(holder->purse, cost(group_len), RUSMI_BUDGET_FAIR)) {
         return RUSM_EFULL;
     }
     found = group_get(table, group, group_len);
     if (found == NULL) {
-        pay_back(holder, group_len);
+        rusmi_purse_give(holder->purse, cost(group_len));
         return RUSM_ENOMEM;
     }
     membership = rusmi_zalloc(sizeof(*membership));
     if (membership == NULL) {
         group_put(table, found);
-        pay_back(holder, group_len);
+        rusmi_purse_give(holder->purse, cost(group_len));
         return RUSM_ENOMEM;
     }
     membership->key.group = found;
@@ -131,7 +123,7 @@ rusm_err rusmi_membership_add(struct rusmi_memberships *table, struct rusmi_hold
                           sizeof(membership->key))) {
         rusmi_free(membership);
         group_put(table, found);
-        pay_back(holder, group_len);
+        rusmi_purse_give(holder->purse, cost(group_len));
         return RUSM_ENOMEM;
     }
     found->members++;
@@ -150,7 +142,7 @@ void rusmi_membership_del(struct rusmi_memberships *table, struct rusmi_holder *
     rusmi_map_remove(&table->members, &membership->entry);
     rusmi_list_remove(&membership->in_holder);
     holder->len--;
-    pay_back(holder, group->len);
+    rusmi_purse_give(holder->purse, cost(group->len));
     rusmi_free(membership); /* in no table any more */
     group->members--;
     group_put(table, group);

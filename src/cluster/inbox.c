@@ -106,9 +106,14 @@ static rusm_err inbox_full(struct rusmi_inbox *ib)
 
 /* ---- what is held, in the purse ---- */
 
-static bool charge(struct rusmi_inbox *ib, size_t len, enum rusmi_budget_need need)
+static bool entry_charge(struct rusmi_inbox *ib, struct rusmi_inbox_entry *entry, size_t len,
+                         enum rusmi_budget_need need)
 {
-    return ib->cfg.purse == NULL || rusmi_purse_take(ib->cfg.purse, len, need);
+    if (!rusmi_purse_take(ib->cfg.purse, len, need)) {
+        return false;
+    }
+    entry->charged += len;
+    return true;
 }
 
 /* An entry has no message of its own any more. */
@@ -187,7 +192,7 @@ static struct rusmi_inbox_entry *entry_add(struct rusmi_inbox *ib, uint64_t seq)
         /* At most one for each stream above the watermark, so the pool is never short. Its memory
          * stays with the link, and so does the charge. */
         rusmi_assert(ib->pool_used <= ib->mask);
-        if (!charge(ib, sizeof(*entry), RUSMI_BUDGET_FAIR)) {
+        if (!rusmi_purse_take(ib->cfg.purse, sizeof(*entry), RUSMI_BUDGET_FAIR)) {
             (void)inbox_full(ib);
             return NULL;
         }
@@ -335,16 +340,6 @@ static bool may_drop(uint8_t kind)
     return kind == RUSMI_MESSAGE_TO_SERIAL || kind == RUSMI_MESSAGE_TO_NAME ||
            kind == RUSMI_MESSAGE_TO_GROUP || kind == RUSMI_MESSAGE_CALL ||
            kind == RUSMI_MESSAGE_CAST || kind == RUSMI_MESSAGE_REPLY;
-}
-
-static bool entry_charge(struct rusmi_inbox *ib, struct rusmi_inbox_entry *entry, size_t len,
-                         enum rusmi_budget_need need)
-{
-    if (!charge(ib, len, need)) {
-        return false;
-    }
-    entry->charged += ib->cfg.purse == NULL ? 0 : len;
-    return true;
 }
 
 /* What is charged for a message when it begins: all of it, or what the peer may send of it. */
@@ -648,7 +643,7 @@ rusm_err rusmi_inbox_reset(struct rusmi_inbox *ib, uint64_t seq)
 void rusmi_inbox_take_credit(struct rusmi_inbox *ib, uint64_t *out_bytes, uint64_t *out_streams)
 {
     bool wait = ib->unfinished_count + ib->parked_count + ib->lost_count != 0 &&
-                ib->cfg.purse != NULL && rusmi_purse_is_tight(ib->cfg.purse);
+                rusmi_purse_is_tight(ib->cfg.purse);
 
     *out_bytes = wait ? 0 : ib->credit;
     *out_streams = ib->watermark - ib->granted;

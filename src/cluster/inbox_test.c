@@ -66,18 +66,23 @@ static void on_deliver(void *arg, const struct rusmi_message_head *head, rusm_ms
     rusm_msg_del(msg);
 }
 
+static void init_as(struct rusmi_inbox *ib, struct seen *seen, struct rusmi_inbox_config *cfg)
+{
+    memset(seen, 0, sizeof(*seen));
+    cfg->deliver = on_deliver;
+    cfg->arg = seen;
+    assert_int_equal(rusmi_inbox_init(ib, cfg), RUSM_OK);
+}
+
 static void init(struct rusmi_inbox *ib, struct seen *seen)
 {
     struct rusmi_inbox_config cfg;
 
-    memset(seen, 0, sizeof(*seen));
     rusmi_inbox_config_init(&cfg);
     cfg.window = WINDOW;
     cfg.streams_max = STREAMS;
     cfg.message_max = BODY_MAX;
-    cfg.deliver = on_deliver;
-    cfg.arg = seen;
-    assert_int_equal(rusmi_inbox_init(ib, &cfg), RUSM_OK);
+    init_as(ib, seen, &cfg);
 }
 
 /* End an inbox that has nothing left to do and see that all is accounted for. */
@@ -489,14 +494,11 @@ static void init_with_purse(struct rusmi_inbox *ib, struct seen *seen, struct ru
 {
     struct rusmi_inbox_config cfg;
 
-    memset(seen, 0, sizeof(*seen));
     rusmi_inbox_config_init(&cfg);
     cfg.purse = purse;
-    cfg.deliver = on_deliver;
-    cfg.arg = seen;
     rusmi_budget_init(budget, 16 * floor);
     assert_true(rusmi_purse_open(purse, budget, floor));
-    assert_int_equal(rusmi_inbox_init(ib, &cfg), RUSM_OK);
+    init_as(ib, seen, &cfg);
 }
 
 /* An inbox with the limits of a link, and no purse. */
@@ -504,11 +506,8 @@ static void init_long(struct rusmi_inbox *ib, struct seen *seen)
 {
     struct rusmi_inbox_config cfg;
 
-    memset(seen, 0, sizeof(*seen));
     rusmi_inbox_config_init(&cfg);
-    cfg.deliver = on_deliver;
-    cfg.arg = seen;
-    assert_int_equal(rusmi_inbox_init(ib, &cfg), RUSM_OK);
+    init_as(ib, seen, &cfg);
 }
 
 /* Begin a message of a kind with a body of len bytes, of which `part` come. */

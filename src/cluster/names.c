@@ -171,13 +171,6 @@ static size_t cost(size_t name_len)
     return sizeof(struct rusmi_claim) + sizeof(struct rusmi_name) + name_len + 96;
 }
 
-static void pay_back(const struct rusmi_claimant *claimant, size_t name_len)
-{
-    if (claimant->purse != NULL) {
-        rusmi_purse_give(claimant->purse, cost(name_len));
-    }
-}
-
 rusm_err rusmi_names_claim(struct rusmi_names *names, struct rusmi_claimant *claimant,
                            const struct rusmi_name_entry *entry, bool tentative, size_t claims_max,
                            struct rusmi_claim **out_claim)
@@ -194,8 +187,7 @@ rusm_err rusmi_names_claim(struct rusmi_names *names, struct rusmi_claimant *cla
     if (claimant->len >= claims_max) {
         return RUSM_EFULL;
     }
-    if (claimant->purse != NULL &&
-        !rusmi_purse_take(claimant->purse, cost(entry->name_len), RUSMI_BUDGET_FAIR)) {
+    if (!rusmi_purse_take(claimant->purse, cost(entry->name_len), RUSMI_BUDGET_FAIR)) {
         return RUSM_EFULL;
     }
     claim = rusmi_zalloc(sizeof(struct rusmi_claim));
@@ -204,7 +196,7 @@ rusm_err rusmi_names_claim(struct rusmi_names *names, struct rusmi_claimant *cla
     }
     if (claim == NULL || name == NULL) {
         rusmi_free(claim);
-        pay_back(claimant, entry->name_len);
+        rusmi_purse_give(claimant->purse, cost(entry->name_len));
         return RUSM_ENOMEM;
     }
     claim->name = name;
@@ -233,7 +225,7 @@ void rusmi_names_unclaim(struct rusmi_names *names, struct rusmi_claimant *claim
     rusmi_list_remove(&claim->in_claimant);
     rusmi_list_remove(&claim->in_process);
     claimant->len--;
-    pay_back(claimant, claim->name->len);
+    rusmi_purse_give(claimant->purse, cost(claim->name->len));
     if (rusmi_list_empty(&claim->name->claims)) {
         name_del(names, claim->name);
     }

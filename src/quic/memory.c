@@ -20,14 +20,14 @@ static struct block *block_new(struct rusmi_quic_memory *memory, size_t size)
         return NULL;
     }
     size += sizeof(*block);
-    if (memory->purse != NULL && !rusmi_purse_take(memory->purse, size, memory->need)) {
+    if (!rusmi_purse_take(memory->purse, size, memory->need)) {
         memory->refused = true;
         return NULL;
     }
     block = rusmi_alloc(size);
     if (block != NULL) {
         block->size = size;
-    } else if (memory->purse != NULL) {
+    } else {
         rusmi_purse_give(memory->purse, size);
     }
     return block;
@@ -49,9 +49,7 @@ static void mem_free(void *data, void *user_data)
         return;
     }
     block = (struct block *)data - 1;
-    if (memory->purse != NULL) {
-        rusmi_purse_give(memory->purse, block->size);
-    }
+    rusmi_purse_give(memory->purse, block->size);
     rusmi_free(block); /* ngtcp2 was its only owner */
 }
 

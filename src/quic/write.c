@@ -274,8 +274,7 @@ static rusm_err open_streams(struct rusmi_quic_conn *conn, rusm_time now)
             conn->share.flight_held |= held;
             break;
         }
-        if (outbox->flight_count > 0 && conn->memory.purse != NULL &&
-            !rusmi_purse_has_room(conn->memory.purse, STREAM_BYTES)) {
+        if (outbox->flight_count > 0 && !rusmi_purse_has_room(conn->memory.purse, STREAM_BYTES)) {
             break; /* until one of those is acknowledged */
         }
         result = ngtcp2_conn_open_uni_stream(conn->ng, &id, out);
